@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pinhole camera: intrinsics, image size and lens distortion (OpenCV model).
+
+Pixel centres lie at integer coordinates, so the image covers [-0.5, width - 0.5]. The camera frame is OpenCV's
+and REP 103's optical frame: x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+_DISTORTION_LENGTHS = (4, 5, 8, 12, 14)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of one camera.
+
+    :param fx, fy, cx, cy: focal lengths and principal point, pixels.
+    :param width, height: image size, pixels.
+    :param distortion: OpenCV coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), or None for
+        an image without distortion. All zeros count as None.
+    :raises ValueError: for sizes or focal lengths that no camera has, and coefficient counts OpenCV does not know.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"camera size is {self.width}x{self.height}; both must be at least 1 pixel")
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
+            raise ValueError(
+                f"camera intrinsics are fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; "
+                "they must be finite and the focal lengths positive (is the camera calibrated?)"
+            )
+        if self.distortion is not None:
+            coefficients = tuple(float(c) for c in self.distortion)
+            if len(coefficients) not in _DISTORTION_LENGTHS:
+                raise ValueError(
+                    f"distortion has {len(coefficients)} coefficients; OpenCV knows {_DISTORTION_LENGTHS}"
+                )
+            if not np.isfinite(coefficients).all():
+                raise ValueError(f"distortion coefficients {coefficients} must be finite")
+            object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
+
+    @classmethod
+    def from_matrix(
+        cls, matrix: ArrayLike, width: int, height: int, distortion: ArrayLike | None = None
+    ) -> Camera:
+        """Build from a (3, 3) intrinsic matrix in pixels.
+
+        :raises ValueError: if the matrix is not (3, 3).
+        """
+        k = np.asarray(matrix, dtype=np.float64)
+        if k.shape != (3, 3):
+            raise ValueError(f"intrinsic matrix has shape {k.shape}; it must be (3, 3)")
+        coefficients = None if distortion is None else tuple(np.asarray(distortion, dtype=np.float64).ravel())
+        return cls(
+            float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), int(width), int(height), coefficients
+        )
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(3, 3) float64 intrinsic matrix, pixels."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The camera of the same image resampled to ``width`` x ``height``."""
+        sx, sy = width / self.width, height / self.height
+        return Camera(
+            self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5,
+            width, height, self.distortion,
+        )  # fmt: skip
+
+    def cropped(self, x: float, y: float, width: int, height: int) -> Camera:
+        """The camera of the window whose pixel (0, 0) is this image's pixel (x, y). It may reach outside."""
+        return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion)
+
+    def rectified(self) -> Camera:
+        """The same intrinsics without distortion: what :meth:`rectify` returns images of."""
+        return Camera(self.fx, self.fy, self.cx, self.cy, self.width, self.height)
+
+    def rectify(self, image: np.ndarray) -> np.ndarray:
+        """Resample an image (H, W, ...) of this camera to :meth:`rectified`. Without distortion it is a view.
+
+        :raises ValueError: if the image is not of this camera's size.
+        """
+        self.check_image(image)
+        if self.distortion is None:
+            return image
+        return cv2.undistort(image, self.matrix, np.asarray(self.distortion))
+
+    def check_image(self, image: np.ndarray) -> None:
+        """:raises ValueError: if ``image`` (H, W, ...) is not of this camera's size."""
+        if image.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"camera is {self.width}x{self.height} but the image is {image.shape[1]}x{image.shape[0]}"
+                if image.ndim >= 2
+                else f"image has shape {image.shape}; it must be (height, width, channels)"
+            )
+
+    def project(self, points: ArrayLike) -> np.ndarray:
+        """Project camera-frame points (..., 3), metres, to pixels (..., 2), distortion included.
+
+        Points at or behind the camera plane have no image: they give NaN.
+        """
+        p = np.asarray(points, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xy = np.where(p[..., 2:] > 0, p[..., :2] / p[..., 2:], np.nan)
+        if self.distortion is not None:
+            flat = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1).reshape(-1, 3)
+            front = np.isfinite(flat).all(axis=1)
+            pixels = np.full((len(flat), 2), np.nan)
+            if front.any():
+                pixels[front] = cv2.projectPoints(
+                    flat[front], np.zeros(3), np.zeros(3), self.matrix, np.asarray(self.distortion)
+                )[0][:, 0]
+            return pixels.reshape(xy.shape)
+        return xy * (self.fx, self.fy) + (self.cx, self.cy)
+
+    def unproject(self, pixels: ArrayLike, depth: ArrayLike) -> np.ndarray:
+        """Camera-frame points (..., 3), metres, seen at pixels (..., 2) with z = ``depth`` (...), metres."""
+        uv = np.asarray(pixels, dtype=np.float64)
+        z = np.asarray(depth, dtype=np.float64)[..., None]
+        if self.distortion is not None:
+            # OpenCV's default of five fixed-point steps is good to a tenth of a pixel only; iterate on.
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+            xy = cv2.undistortPointsIter(
+                uv.reshape(-1, 1, 2), self.matrix, np.asarray(self.distortion), np.eye(3), np.eye(3), criteria
+            ).reshape(uv.shape)
+        else:
+            xy = (uv - (self.cx, self.cy)) / (self.fx, self.fy)
+        return np.concatenate([xy * z, z], axis=-1)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rigid transforms, boxes and symmetry-aware pose errors (NumPy, batched over leading dimensions)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+#: Signs of the eight corners of a box, (8, 3): bit 2 of the index is x, bit 1 is y, bit 0 is z.
+CORNER_SIGNS: np.ndarray = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
+
+#: The twelve edges of a box as pairs of indices into its corners.
+BOX_EDGES: tuple[tuple[int, int], ...] = tuple(
+    (i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit
+)
+
+
+def make_transform(rotation: ArrayLike, translation: ArrayLike) -> np.ndarray:
+    """Homogeneous transform (..., 4, 4) of a rotation (..., 3, 3) and a translation (..., 3)."""
+    r, t = np.asarray(rotation, dtype=np.float64), np.asarray(translation, dtype=np.float64)
+    out = np.zeros((*np.broadcast_shapes(r.shape[:-2], t.shape[:-1]), 4, 4))
+    out[..., :3, :3], out[..., :3, 3], out[..., 3, 3] = r, t, 1.0
+    return out
+
+
+def invert(transform: ArrayLike) -> np.ndarray:
+    """Inverse of a rigid transform (..., 4, 4)."""
+    m = np.asarray(transform, dtype=np.float64)
+    r = np.swapaxes(m[..., :3, :3], -1, -2)
+    return make_transform(r, -(r @ m[..., :3, 3:])[..., 0])
+
+
+def transform(matrix: ArrayLike, points: ArrayLike) -> np.ndarray:
+    """Apply (4, 4) to points (..., 3)."""
+    m, p = np.asarray(matrix, dtype=np.float64), np.asarray(points, dtype=np.float64)
+    return p @ m[:3, :3].T + m[:3, 3]
+
+
+def box_corners(size: ArrayLike) -> np.ndarray:
+    """Corners (..., 8, 3) of a box of full extents ``size`` (..., 3) centred at the origin."""
+    return np.asarray(size, dtype=np.float64)[..., None, :] / 2 * CORNER_SIGNS
+
+
+def rotation_error(first: ArrayLike, second: ArrayLike, symmetric: ArrayLike = False) -> np.ndarray:
+    """Angle in radians between rotations (..., 3, 3); between their y axes where ``symmetric`` (...).
+
+    Computed with atan2, which stays exact near 0 and pi where arccos of the trace does not.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    relative = np.swapaxes(a, -1, -2) @ b
+    skew = np.stack(
+        [
+            relative[..., 2, 1] - relative[..., 1, 2],
+            relative[..., 0, 2] - relative[..., 2, 0],
+            relative[..., 1, 0] - relative[..., 0, 1],
+        ],
+        axis=-1,
+    )
+    full = np.arctan2(np.linalg.norm(skew, axis=-1), np.trace(relative, axis1=-2, axis2=-1) - 1.0)
+    off_axis = np.hypot(relative[..., 0, 1], relative[..., 2, 1])
+    axis = np.arctan2(off_axis, relative[..., 1, 1])
+    return np.where(np.asarray(symmetric, dtype=bool), axis, full)
+
+
+def turn_about_y(angle: ArrayLike) -> np.ndarray:
+    """Rotation (..., 3, 3) by ``angle`` (...) radians about +y."""
+    a = np.asarray(angle, dtype=np.float64)
+    out = np.zeros((*a.shape, 3, 3))
+    out[..., 0, 0] = out[..., 2, 2] = np.cos(a)
+    out[..., 0, 2], out[..., 2, 0] = np.sin(a), -np.sin(a)
+    out[..., 1, 1] = 1.0
+    return out
+
+
+def canonicalize_symmetric(rotation: ArrayLike, reference_direction: ArrayLike) -> np.ndarray:
+    """Turn rotations (..., 3, 3) about their own y axis so that x points as nearly as it can along a direction.
+
+    For an object that is symmetric about y every such turn is the same pose; this picks one. With the direction
+    from object to camera it gives the first-sight convention, with the last x axis the nearest turn to it.
+
+    :param reference_direction: (..., 3) in the frame that ``rotation`` maps to. Along the y axis itself it
+        decides nothing and the rotation comes back as it was.
+    """
+    r, d = np.asarray(rotation, dtype=np.float64), np.asarray(reference_direction, dtype=np.float64)
+    local = (np.swapaxes(r, -1, -2) @ d[..., None])[..., 0]
+    undecided = np.hypot(local[..., 0], local[..., 2]) < 1e-9 * np.linalg.norm(local, axis=-1)
+    angle = np.where(undecided, 0.0, np.arctan2(-local[..., 2], local[..., 0]))
+    return r @ turn_about_y(angle)
