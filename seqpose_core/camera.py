@@ -133,12 +133,14 @@ class Camera:
         """Camera-frame points (..., 3), metres, seen at pixels (..., 2) with z = ``depth`` (...), metres."""
         uv = np.asarray(pixels, dtype=np.float64)
         z = np.asarray(depth, dtype=np.float64)[..., None]
+        xy = (uv - (self.cx, self.cy)) / (self.fx, self.fy)
         if self.distortion is not None:
-            # OpenCV's default of five fixed-point steps is good to a tenth of a pixel only; iterate on.
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-            xy = cv2.undistortPointsIter(
-                uv.reshape(-1, 1, 2), self.matrix, np.asarray(self.distortion), np.eye(3), np.eye(3), criteria
-            ).reshape(uv.shape)
-        else:
-            xy = (uv - (self.cx, self.cy)) / (self.fx, self.fy)
+            # Fixed-point iteration on our own projection: exact to rounding with every version of OpenCV, whose
+            # undistortPoints stops after five steps, a tenth of a pixel off at the corners.
+            ones = np.ones_like(xy[..., :1])
+            for _ in range(50):
+                error = (uv - self.project(np.concatenate([xy, ones], axis=-1))) / (self.fx, self.fy)
+                xy = xy + error
+                if np.nanmax(np.abs(error), initial=0.0) < 1e-12:
+                    break
         return np.concatenate([xy * z, z], axis=-1)
