@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips as a torch data set: (clip, frames, seed) → tensors of T frames with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from train.data.augment import Augmentation, ClipAugmentation, centred_window, mirror_transform
+from train.data.labels import canonical, dense_labels, is_symmetric, mirrored, visible_pixels
+from train.data.nocs_layout import BrokenFrame, Frame, NocsLayout, SceneObject
+
+_REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels is stated for
+
+
+class ClipSample(NamedTuple):
+    """One item to load: frames of a clip in the order given, and the seed of everything random about it.
+
+    Falling frame indices play the clip backwards; its stamps are mirrored so that they still rise.
+    """
+
+    clip: int
+    frames: tuple[int, ...]
+    seed: int
+
+
+class NocsClips(Dataset[dict[str, torch.Tensor]]):
+    """Clips of one or more layouts, numbered through.
+
+    An item holds, for T frames, M object slots, input (H, W) and label grid (h, w):
+
+    - image (T, 3, H, W) uint8 RGB; intrinsics (T, 3, 3) float32 pixels of that image;
+      camera_pose (T, 4, 4) float32 world_from_camera and stamp (T,) float64 s, NaN where unknown
+    - classes (T, M) int64 0..5 (class id - 1), -1 for an empty slot; an instance keeps its slot through the clip
+    - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; identity, one metre
+      ahead and one metre large in empty slots, so that logarithms stay finite
+    - symmetric (T, M) bool; visible_pixels (T, M) float32 at input size; instance (T, M) int64, -1 when empty
+    - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see DenseLabels
+    - skipped () int64: broken clips passed over to find this one (their frames are logged and in layout.broken)
+
+    :param image_size: (height, width) of the model's input.
+    :param label_size: (height, width) of the label grid.
+    :param max_objects: M; of more objects the most visible are kept.
+    :param min_visible_pixels: targets with fewer at 224x168, and the like area at other sizes, are left out.
+    :param hidden_handles: turn mugs with hidden handles to the camera as if they were symmetric.
+    """
+
+    def __init__(
+        self,
+        layouts: Sequence[NocsLayout],
+        *,
+        image_size: tuple[int, int] = (168, 224),
+        label_size: tuple[int, int] = (48, 64),
+        max_objects: int = 8,
+        augmentation: Augmentation | None = None,
+        min_visible_pixels: float = 16,
+        hidden_handles: bool = False,
+    ) -> None:
+        self.layouts = tuple(layouts)
+        if not self.layouts:
+            raise ValueError("no layouts given; a data set needs at least one")
+        self.image_size = image_size
+        self.label_size = label_size
+        self.max_objects = max_objects
+        self.augmentation = augmentation
+        self.min_visible_pixels = min_visible_pixels * image_size[0] * image_size[1] / _REFERENCE_AREA
+        self.hidden_handles = hidden_handles
+        self._clips = [(layout, index) for layout in self.layouts for index in range(len(layout.clips))]
+        #: Frames in each clip, broken ones included: what a sampler needs to know.
+        self.clip_lengths = np.array([len(layout.clips[index].frames) for layout, index in self._clips])
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, item: ClipSample) -> dict[str, torch.Tensor]:
+        """Load one sample. If a frame of it is broken, the next clip that has the same number of good frames stands in.
+
+        :raise RuntimeError: no clip has enough readable frames.
+        """
+        for skipped in range(len(self)):
+            clip = (item.clip + skipped) % len(self)
+            frames = self._read(clip, item.frames)
+            if frames is not None:
+                return self._assemble(frames, item, skipped)
+        raise RuntimeError(
+            f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts"
+        )
+
+    def sequential(self) -> Iterator[tuple[int, list[Frame]]]:
+        """For evaluation: (clip number, its readable frames in order), as stored, without augmentation."""
+        for number, (layout, index) in enumerate(self._clips):
+            yield number, list(layout.frames(index))
+
+    def report(self) -> str:
+        """Broken frames that this process has met, with file and reason."""
+        return "\n".join(layout.report() for layout in self.layouts)
+
+    def _read(self, clip: int, wanted: Sequence[int]) -> list[Frame] | None:
+        """The wanted frames, or where the clip lacks some of them, as many good ones in the same direction."""
+        layout, index = self._clips[clip]
+        count = len(layout.clips[index].frames)
+        # The wanted ones first; the others only when some of those are broken.
+        order = [frame for frame in wanted if frame < count]
+        order += [frame for frame in range(count) if frame not in order]
+        good: dict[int, Frame] = {}
+        for frame in order:
+            if len(good) == len(wanted):
+                break
+            try:
+                good[frame] = layout.read(index, frame)
+            except BrokenFrame:
+                continue
+        if len(good) < len(wanted):
+            return None
+        return [good[frame] for frame in sorted(good, reverse=_falling(wanted))]
+
+    def _assemble(self, frames: list[Frame], item: ClipSample, skipped: int) -> dict[str, torch.Tensor]:
+        draw = None
+        if self.augmentation is not None:
+            draw = ClipAugmentation.draw(self.augmentation, np.random.default_rng(item.seed))
+        slots = self._slots(frames)
+        samples = [self._frame(frame, draw, slots) for frame in frames]
+        stamps = np.array([np.nan if frame.stamp is None else frame.stamp for frame in frames])
+        if _falling(item.frames):
+            stamps = stamps[0] + stamps[-1] - stamps
+        batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+        batch["stamp"] = torch.from_numpy(stamps)
+        batch["skipped"] = torch.tensor(skipped)
+        return batch
+
+    def _slots(self, frames: Sequence[Frame]) -> dict[int, int]:
+        """Instance → slot, the same in all frames; the most visible instances where there are too many."""
+        visible: dict[int, int] = {}
+        for frame in frames:
+            for item in frame.objects:
+                visible[item.instance] = visible.get(item.instance, 0) + item.visible_pixels
+        kept = sorted(visible, key=lambda instance: (-visible[instance], instance))[: self.max_objects]
+        return {instance: slot for slot, instance in enumerate(sorted(kept))}
+
+    def _frame(
+        self, frame: Frame, draw: ClipAugmentation | None, slots: dict[int, int]
+    ) -> dict[str, np.ndarray]:
+        height, width = self.image_size
+        if draw is None:
+            window = centred_window(*frame.mask.shape, height, width)
+            image = window.image(frame.image, height, width)
+        else:
+            window = draw.window(*frame.mask.shape, height, width)
+            image = draw.light(window.image(frame.image, height, width))
+        turned = canonical(frame.objects, self.hidden_handles)
+        dense = dense_labels(frame, window, turned, *self.label_size)
+        objects = mirrored(turned) if window.flip else turned
+        pose = np.full((4, 4), np.nan) if frame.camera_pose is None else frame.camera_pose
+        return {
+            "image": np.ascontiguousarray(image.transpose(2, 0, 1)),
+            "intrinsics": window.camera(frame.camera, height, width).matrix.astype(np.float32),
+            "camera_pose": (mirror_transform(pose) if window.flip else pose).astype(np.float32),
+            "segmentation": dense.segmentation,
+            "depth": dense.depth,
+            "normals": dense.normals,
+            "nocs": dense.nocs,
+            **self._targets(objects, visible_pixels(frame.mask, window, height, width), slots),
+        }
+
+    def _targets(
+        self, objects: Sequence[SceneObject], visible: np.ndarray, slots: dict[int, int]
+    ) -> dict[str, np.ndarray]:
+        count = self.max_objects
+        targets = {
+            "classes": np.full(count, -1, np.int64),
+            "rotation": np.tile(np.eye(3, dtype=np.float32), (count, 1, 1)),
+            "translation": np.tile(np.array([0, 0, 1], np.float32), (count, 1)),
+            "size": np.ones((count, 3), np.float32),
+            "symmetric": np.zeros(count, bool),
+            "visible_pixels": np.zeros(count, np.float32),
+            "instance": np.full(count, -1, np.int64),
+        }
+        for item in objects:
+            slot = slots.get(item.instance)
+            if slot is None or visible[item.instance] < self.min_visible_pixels:
+                continue
+            targets["classes"][slot] = item.class_id - 1
+            targets["rotation"][slot] = item.rotation
+            targets["translation"][slot] = item.translation
+            targets["size"][slot] = item.size
+            targets["symmetric"][slot] = is_symmetric(item)
+            targets["visible_pixels"][slot] = visible[item.instance]
+            targets["instance"][slot] = item.instance
+        return targets
+
+
+def _falling(frames: Sequence[int]) -> bool:
+    return len(frames) > 1 and frames[0] > frames[-1]

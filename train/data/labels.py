@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of one frame as the model is taught: dense maps at the label grid and objects padded to a fixed count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqpose_core.camera import Camera
+from seqpose_core.categories import CATEGORIES, category
+from seqpose_core.geometry import canonicalize_symmetric
+from train.data.augment import MIRROR, MIRROR_OBJECT, Window
+from train.data.nocs_layout import Frame, SceneObject, decode_coord
+
+_SYMMETRIC = np.array([False] + [entry.symmetric for entry in CATEGORIES])
+_MUG = category("mug").id
+# A plane's inverse depth is linear in the pixel; a larger bend than this part of it is an edge, not a surface.
+_BEND = 0.015
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLabels:
+    """Maps at the label grid (h, w).
+
+    segmentation int64, 0 background, 1..6; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the camera
+    frame towards the camera, zero where unknown; nocs (3, h, w) float32 0..1, zero on the background.
+    """
+
+    segmentation: NDArray[np.int64]
+    depth: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    nocs: NDArray[np.float32]
+
+
+def is_symmetric(item: SceneObject) -> bool:
+    """Whether the object looks the same under turns about y: bottle, bowl, can, and a mug whose handle is hidden."""
+    return bool(_SYMMETRIC[item.class_id]) or (item.class_id == _MUG and not item.handle_visible)
+
+
+def canonical(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
+    """Turn symmetric objects about y until the camera lies in their +x half-plane, which makes the label unique.
+
+    Sizes of bottles, bowls and cans get equal x and z extents.
+
+    :param hidden_handles: also turn mugs whose handle is hidden.
+    """
+    turned = []
+    for item in objects:
+        round_body = bool(_SYMMETRIC[item.class_id])
+        if round_body or (hidden_handles and is_symmetric(item)):
+            size = item.size
+            if round_body:
+                width = (size[0] + size[2]) / 2
+                size = np.array([width, size[1], width])
+            item = replace(item, rotation=canonicalize_symmetric(item.rotation, -item.translation), size=size)
+        turned.append(item)
+    return tuple(turned)
+
+
+def mirrored(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
+    """The objects as a mirrored image shows them: R' = diag(-1,1,1) R diag(1,1,-1), x → -x."""
+    return tuple(
+        replace(item, rotation=MIRROR @ item.rotation @ MIRROR_OBJECT, translation=MIRROR @ item.translation)
+        for item in objects
+    )
+
+
+def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: int) -> NDArray[np.float64]:
+    """Pixels (256,) of each mask value inside the window, counted in pixels of the (height, width) input."""
+    part = mask[window.y : window.y + window.height, window.x : window.x + window.width]
+    return np.bincount(part.ravel(), minlength=256) * (height * width / (window.height * window.width))
+
+
+def dense_labels(
+    frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int
+) -> DenseLabels:
+    """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
+
+    :param objects: of this frame after :func:`canonical` and before :func:`mirrored`; the map of an object that was
+        turned is turned with it.
+    """
+    rows, columns = window.cells(height, width)
+    instances = frame.mask[rows][:, columns]
+    classes, turns = _lookups(frame.objects, objects)
+    segmentation = classes[instances]
+
+    nocs = decode_coord(frame.coord_bgr[rows][:, columns]) - np.float32(0.5)
+    cosine, sine = turns[instances].transpose(2, 0, 1)
+    x, z = nocs[..., 0].copy(), nocs[..., 2].copy()
+    nocs[..., 0], nocs[..., 2] = cosine * x - sine * z, sine * x + cosine * z
+    # Neighbours well inside the cell, yet no nearer than larger images need to keep the rounding of depth small.
+    reach = max(1, round(window.width / width / 3.5))
+    normals = surface_normals(frame.depth_mm, frame.camera, rows, columns, reach)
+    if window.flip:
+        nocs[..., 2] *= -1
+        normals[0] *= -1
+    nocs = (nocs + np.float32(0.5)) * (segmentation > 0)[..., None]
+    return DenseLabels(
+        segmentation=segmentation,
+        depth=frame.depth_mm[rows][:, columns].astype(np.float32) * np.float32(1e-3),
+        normals=normals,
+        nocs=np.ascontiguousarray(nocs.transpose(2, 0, 1)),
+    )
+
+
+def _lookups(
+    stored: Sequence[SceneObject], turned: Sequence[SceneObject]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """By mask value: class (256,), and cosine and sine (256, 2) of the turn about y from stored to turned object."""
+    classes = np.zeros(256, np.int64)
+    turns = np.zeros((256, 2), np.float32)
+    turns[:, 0] = 1
+    for before, after in zip(stored, turned, strict=True):
+        classes[before.instance] = before.class_id
+        # after = before · Y(angle), so the first column of Y is (cos, 0, -sin).
+        first = before.rotation.T @ after.rotation[:, 0]
+        turns[before.instance] = first[0], -first[2]
+    return classes, turns
+
+
+def surface_normals(
+    depth_mm: NDArray[np.uint16],
+    camera: Camera,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    reach: int = 1,
+) -> NDArray[np.float32]:
+    """Unit normals (3, h, w) towards the camera at pixels rows (h,) x columns (w,), zero where they cannot be known.
+
+    On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel, so its slopes give n without error for
+    planes; equal to the cross product of the neighbours' differences, and its bend tells edges from slanted planes.
+
+    :param reach: distance in pixels to the neighbours that are compared.
+    """
+    height, width = depth_mm.shape
+    up, down = np.maximum(rows - reach, 0), np.minimum(rows + reach, height - 1)
+    left, right = np.maximum(columns - reach, 0), np.minimum(columns + reach, width - 1)
+
+    # One gather of all neighbours: block (i, j) of three by three is rows i, columns j.
+    depth = depth_mm[np.concatenate([up, rows, down])][:, np.concatenate([left, columns, right])].astype(
+        np.float32
+    )
+    inverse = np.divide(np.float32(1e3), depth, out=np.full_like(depth, np.nan), where=depth > 0)
+    blocks = inverse.reshape(3, len(rows), 3, len(columns))
+    here = blocks[1, :, 1]
+    above, below, before, after = blocks[0, :, 1], blocks[2, :, 1], blocks[1, :, 0], blocks[1, :, 2]
+    inside = ((down - up) == 2 * reach)[:, None] & ((right - left) == 2 * reach)
+    slope_u, slope_v = (after - before) / (2 * reach), (below - above) / (2 * reach)
+    bend = np.maximum(np.abs(before + after - 2 * here), np.abs(above + below - 2 * here))
+    valid = inside & (bend < _BEND * here)  # a NaN neighbour compares false
+
+    u, v = columns - np.float32(camera.cx), rows - np.float32(camera.cy)
+    normal = np.empty((3, len(rows), len(columns)), np.float32)
+    normal[0] = camera.fx * slope_u
+    normal[1] = camera.fy * slope_v
+    normal[2] = here - u * slope_u - v[:, None] * slope_v
+    # n·P = c > 0 with P = depth · ray, so this n points away from the camera.
+    length = -np.sqrt(np.einsum("chw,chw->hw", normal, normal))
+    return np.divide(normal, length, out=np.zeros_like(normal), where=valid & (length < 0))
