@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of tf2's Python interface that a node needs: buffer, listener, broadcasters, exceptions.
 
-Stands in for tf2_ros of a ROS 2 distribution where there is none, with the same names and behaviour, in pure Python.
+Stands in for tf2_ros of a ROS 2 distribution where there is none: the same names and behaviour, in pure
+Python.
 """
 
 from tf2_ros.buffer import Buffer

@@ -51,7 +51,7 @@ class Buffer:
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Remember where a moving frame is at a time.
 
-        :raise InvalidArgumentException: empty or equal frame names, a value that is not finite, no unit quaternion.
+        :raise InvalidArgumentException: empty or equal frame names, a value not finite, no unit quaternion.
         """
         self._insert(transform, authority, static=False)
 
@@ -167,7 +167,7 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _climb(self, frame: str, stamp: int) -> tuple[dict[str, Rigid], ExtrapolationException | None]:
-        """`frame` seen from each of its ancestors (itself first), and why the climb ended before the root, if it did."""
+        """`frame` seen from each of its ancestors, itself first, and what kept it from its root, if anything."""
         seen_from = {frame: IDENTITY}
         transform = IDENTITY
         while frame in self._histories:
@@ -185,7 +185,7 @@ class Buffer:
         return seen_from, None
 
     def _latest_common_stamp(self, target: str, source: str) -> int:
-        """The newest stamp that every moving edge between the two frames has reached; 0 when all of them are static."""
+        """The newest stamp that all moving edges between the frames have reached; 0 if all edges are static."""
         from_target, from_source = self._newest(target), self._newest(source)
         for frame, stamp in from_target.items():
             if frame in from_source:
@@ -194,7 +194,7 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _newest(self, frame: str) -> dict[str, float]:
-        """For each ancestor of `frame`, the newest stamp of the slowest edge on the way there (infinite when static)."""
+        """For each ancestor of `frame`, the newest stamp of the slowest edge on the way (infinite if static)."""
         newest: float = math.inf
         reached = {frame: newest}
         while frame in self._histories:
@@ -213,7 +213,7 @@ class Buffer:
 
 def _unconnected(target: str, source: str) -> ConnectivityException:
     return ConnectivityException(
-        f"Could not find a connection between '{target}' and '{source}' because they are not part of the same tree."
+        f"Could not find a connection between '{target}' and '{source}': they are not part of the same tree."
     )
 
 

@@ -47,7 +47,7 @@ class MovingHistory:
         self.samples: list[Sample] = []
 
     def insert(self, sample: Sample) -> None:
-        """Keep a sample in its place; one too old, or of a stamp already there, changes nothing (as in tf2)."""
+        """Keep a sample in its place; one too old, or of a stamp already known, changes nothing, as in tf2."""
         if self.stamps and sample.stamp < self.stamps[-1] - self.window:
             return
         index = bisect_left(self.stamps, sample.stamp)
@@ -74,10 +74,11 @@ class MovingHistory:
             where = "past" if index == 0 else "future"
             raise ExtrapolationException(
                 f"Lookup would require extrapolation into the {where}. Requested time {stamp * 1e-9:.6f} but "
-                f"transforms of frame '{child}' are known from {self.stamps[0] * 1e-9:.6f} to {self.stamps[-1] * 1e-9:.6f}"
+                f"transforms of frame '{child}' are known from {self.stamps[0] * 1e-9:.6f} "
+                f"to {self.stamps[-1] * 1e-9:.6f}"
             )
         before, after = self.samples[index - 1], self.samples[index]
-        if before.parent != after.parent:  # the frame changed its parent in between: nothing to interpolate along
+        if before.parent != after.parent:  # re-parented in between: nothing to interpolate along
             return before._replace(stamp=stamp)
         share = (stamp - before.stamp) / (after.stamp - before.stamp)
         return Sample(stamp, before.parent, interpolate(before.transform, after.transform, share))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rigid transforms as plain tuples: a translation (x, y, z) in metres and a unit quaternion (x, y, z, w).
 
-Tuples rather than arrays: a chain has a handful of links, where array calls would cost more than the arithmetic.
+Tuples rather than arrays: a chain has a handful of links, so array calls would cost more than the
+arithmetic.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def inverse(transform: Rigid) -> Rigid:
 
 
 def interpolate(a: Rigid, b: Rigid, share: float) -> Rigid:
-    """`share` of the way from a (0) to b (1): straight in translation, along the shorter great circle in rotation."""
+    """`share` of the way from a (0) to b (1): translation straight, rotation along the shorter great circle."""
     cosine = sum(p * q for p, q in zip(a.rotation, b.rotation, strict=True))
     sign = -1.0 if cosine < 0.0 else 1.0  # q and -q are the same rotation: take the nearer one
     angle = math.acos(min(1.0, abs(cosine)))
