@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small data set in the NOCS layout, ray-traced from boxes, spheroids and a table, for tests of its readers."""
+"""A small data set in the NOCS layout, ray-traced from boxes, spheroids and a table."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from seqpose_core.geometry import box_corners
 from train.data import Augmentation, NocsClips, NocsLayout
 from train.data.augment import ClipAugmentation, Window, centred_window, mirror_transform
 from train.data.clips import ClipSample
+from train.data.frame import SceneObject
 from train.data.labels import canonical, mirrored
-from train.data.nocs_layout import SceneObject
 
 GEOMETRY = Augmentation(
     flip=0.5,
@@ -58,7 +57,7 @@ def make_object(class_id: int, seed: int, handle_visible: bool = True) -> SceneO
     return SceneObject(class_id, 1, rotation, translation, random.uniform(0.05, 0.2, 3), handle_visible, 100)
 
 
-# -- geometry of a mirrored and cropped clip -------------------------------------------------------------------------
+# -- geometry of a mirrored and cropped clip ---------------------------------------------------------------
 
 
 @given(seed=st.integers(0, 10_000))
@@ -83,7 +82,7 @@ def test_the_flipped_image_is_the_mirrored_image(layout: NocsLayout) -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_point_keeps_its_pixel_content_through_crop_and_resize(flip: bool) -> None:
-    """A ramp image says which stored pixel it shows: the new camera must look along the old one's ray there."""
+    """A ramp image says which stored pixel it shows: both cameras must look along the same ray there."""
     camera = Camera(210.0, 205.0, 108.3, 87.1, 224, 168)
     ramp = np.dstack(
         [np.tile(np.arange(224), (168, 1)), np.tile(np.arange(168)[:, None], (1, 224)), np.zeros((168, 224))]
@@ -119,8 +118,8 @@ def test_labels_agree_with_each_other_through_flip_crop_and_turn(
                 diagonal = np.linalg.norm(item["size"])
                 said = nocs * diagonal @ item["rotation"].T + item["translation"]
                 assert cells.sum() > 10 and np.linalg.det(item["rotation"]) == pytest.approx(1, abs=1e-5)
-                # A cell shows its nearest pixel: up to half a pixel (3 mm at 1 m) beside its centre, more along
-                # the ray on slanted faces, so the bound holds for the lateral part.
+                # A cell shows its nearest pixel: up to half a pixel (3 mm at 1 m) beside its centre, more
+                # along the ray on slanted faces, so the bound holds for the lateral part.
                 lateral = np.abs(points[cells] - said)[:, :2]
                 assert np.median(lateral) < 0.003 and lateral.max() < 0.008
                 assert (np.abs(nocs) * diagonal < item["size"] / 2 + 0.004).all()
@@ -164,7 +163,7 @@ def test_mirroring_twice_is_nothing() -> None:
     assert np.linalg.det(mirror_transform(pose)[:3, :3]) == pytest.approx(1)
 
 
-# -- canonical labels ------------------------------------------------------------------------------------------------
+# -- canonical labels --------------------------------------------------------------------------------------
 
 
 @given(seed=st.integers(0, 10_000), class_id=st.sampled_from([1, 2, 4]))
@@ -189,7 +188,7 @@ def test_only_symmetric_objects_are_turned_and_hidden_handles_on_request() -> No
     assert np.array_equal(turned[2].size, hidden.size)
 
 
-# -- light -----------------------------------------------------------------------------------------------------------
+# -- light -------------------------------------------------------------------------------------------------
 
 
 def test_no_light_changes_leave_the_image_as_it_is(layout: NocsLayout) -> None:

@@ -16,7 +16,7 @@ import torch
 from nocs_tree import write_tree
 
 from seqpose_core.camera import Camera
-from train.data import BrokenFrame, NocsClips, NocsLayout, Stage, StepSampler, make_loader, safe_pickle
+from train.data import BrokenFrameError, NocsClips, NocsLayout, Stage, StepSampler, make_loader, safe_pickle
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample
 from train.data.labels import surface_normals
@@ -41,7 +41,7 @@ def label_file(root: Path, scene: int, frame: int) -> Path:
     return root / "gts" / "train" / f"results_train_{scene:05d}_{frame:04d}.pkl"
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------
+# -- reading -----------------------------------------------------------------------------------------------
 
 
 def test_stored_pose_depth_and_coordinates_agree(tree: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_broken_frame_is_skipped_counted_and_reported(own_tree: Path, reason: 
     assert [frame.name for frame in layout.frames(1)] == ["0000", "0001", "0003"]
     assert len(layout.broken) == 1
     assert layout.report().startswith("1 of 12 frames skipped") and reason in layout.report()
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(BrokenFrameError):
         layout.read(1, 2)
 
 
@@ -197,7 +197,7 @@ def test_unpickler_refuses_anything_else(data: bytes) -> None:
         safe_pickle.loads(data)
 
 
-# -- labels ----------------------------------------------------------------------------------------------------------
+# -- labels ------------------------------------------------------------------------------------------------
 
 
 # Scenes twenty times as large as a table's make the millimetre of storage negligible.
@@ -295,7 +295,7 @@ def test_other_sizes_resample_image_camera_and_labels_alike(tmp_path: Path) -> N
     assert torch.allclose(sample["intrinsics"][0, 0], torch.tensor([200.0, 0.0, (227.25 + 0.5) / 2 - 0.5]))
 
 
-# -- batches ---------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------
 
 STAGES = [Stage(5, 1, 4), Stage(9, 3, 2)]
 
@@ -328,7 +328,7 @@ def test_frames_are_consecutive_in_either_direction_and_short_clips_are_left_out
 
 @pytest.mark.parametrize("stages", [[], [Stage(3, 1, 1), Stage(3, 1, 1)], [Stage(3, 7, 1)], [Stage(3, 0, 1)]])
 def test_impossible_stages_are_refused(stages: list[Stage]) -> None:
-    with pytest.raises(ValueError, match="stage|Stage"):
+    with pytest.raises(ValueError, match=r"stage|Stage"):
         StepSampler([4, 4], stages)
 
 

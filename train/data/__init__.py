@@ -3,12 +3,14 @@
 
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample, NocsClips
+from train.data.frame import Frame, SceneObject
 from train.data.loader import Stage, StepSampler, make_loader
-from train.data.nocs_layout import BrokenFrame, Frame, NocsLayout, SceneObject
+from train.data.nocs_files import BrokenFrameError
+from train.data.nocs_layout import NocsLayout
 
 __all__ = [
     "Augmentation",
-    "BrokenFrame",
+    "BrokenFrameError",
     "ClipSample",
     "Frame",
     "NocsClips",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation that keeps the geometry true: mirror and crop with their camera, and changes of light and sensor.
+"""Augmentation that keeps the geometry true: mirror and crop with their camera; changes of light and sensor.
 
-Geometry is drawn once per clip and shared by its frames, colour too; noise, blur and compression differ per frame.
+Geometry and colour are drawn once per clip and shared by its frames; noise, blur and compression differ.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Augmentation:
     """Ranges and probabilities; 0 switches a part off.
 
     flip: probability of mirroring. crop: largest part of each side that a crop removes, 0..1.
-    gain, colour, gamma, contrast, saturation: largest relative change, one factor per clip (colour: one per channel).
-    noise: largest standard deviation, grey levels. blur: largest Gaussian sigma, pixels, with blur_probability.
-    jpeg_probability and jpeg_quality (lowest, highest, 0..100).
+    gain, colour, gamma, contrast, saturation: largest relative change, one factor per clip (colour: one per
+    channel). noise: largest standard deviation, grey levels. blur: largest Gaussian sigma, pixels, with
+    blur_probability. jpeg_probability and jpeg_quality (lowest, highest, 0..100).
     """
 
     flip: float = 0.5
@@ -62,7 +62,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a stored image that becomes the model's input: (width, height) pixels from (x, y), mirrored or not."""
+    """The part of a stored image that becomes the input: width x height pixels from (x, y), or its mirror."""
 
     x: int
     y: int
@@ -162,7 +162,8 @@ class ClipAugmentation:
             pool = _noise_pool(image.size)
             first = int(start * (pool.size - image.size))
             factor = float(settings.noise * amount / _NOISE_SCALE)
-            noise = cv2.multiply(pool[first : first + image.size].reshape(image.shape), (factor,) * 4)
+            piece = pool[first : first + image.size].reshape(image.shape)
+            noise = cv2.addWeighted(piece, factor, piece, 0.0, 0.0)
             image = cv2.add(image, noise, dtype=cv2.CV_8U)  # type: ignore[assignment]
         if compressed < settings.jpeg_probability:
             low, high = settings.jpeg_quality

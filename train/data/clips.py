@@ -11,8 +11,10 @@ import torch
 from torch.utils.data import Dataset
 
 from train.data.augment import Augmentation, ClipAugmentation, centred_window, mirror_transform
+from train.data.frame import Frame, SceneObject
 from train.data.labels import canonical, dense_labels, is_symmetric, mirrored, visible_pixels
-from train.data.nocs_layout import BrokenFrame, Frame, NocsLayout, SceneObject
+from train.data.nocs_files import BrokenFrameError
+from train.data.nocs_layout import NocsLayout
 
 _REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels is stated for
 
@@ -35,12 +37,15 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
 
     - image (T, 3, H, W) uint8 RGB; intrinsics (T, 3, 3) float32 pixels of that image;
       camera_pose (T, 4, 4) float32 world_from_camera and stamp (T,) float64 s, NaN where unknown
-    - classes (T, M) int64 0..5 (class id - 1), -1 for an empty slot; an instance keeps its slot through the clip
-    - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; identity, one metre
-      ahead and one metre large in empty slots, so that logarithms stay finite
+    - classes (T, M) int64 0..5 (class id - 1), -1 for an empty slot; an instance keeps its slot through the
+      clip
+    - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; identity,
+      one metre ahead and one metre large in empty slots, so that logarithms stay finite
     - symmetric (T, M) bool; visible_pixels (T, M) float32 at input size; instance (T, M) int64, -1 when empty
-    - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see DenseLabels
-    - skipped () int64: broken clips passed over to find this one (their frames are logged and in layout.broken)
+    - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see
+      DenseLabels
+    - skipped () int64: broken clips passed over to find this one (their frames are logged and in
+      layout.broken)
 
     :param image_size: (height, width) of the model's input.
     :param label_size: (height, width) of the label grid.
@@ -77,7 +82,7 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         return len(self._clips)
 
     def __getitem__(self, item: ClipSample) -> dict[str, torch.Tensor]:
-        """Load one sample. If a frame of it is broken, the next clip that has the same number of good frames stands in.
+        """Load one sample. In place of a clip with too few good frames the next that has enough stands in.
 
         :raise RuntimeError: no clip has enough readable frames.
         """
@@ -100,7 +105,7 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         return "\n".join(layout.report() for layout in self.layouts)
 
     def _read(self, clip: int, wanted: Sequence[int]) -> list[Frame] | None:
-        """The wanted frames, or where the clip lacks some of them, as many good ones in the same direction."""
+        """The wanted frames, or where some are broken as many good ones of the clip in the same direction."""
         layout, index = self._clips[clip]
         count = len(layout.clips[index].frames)
         # The wanted ones first; the others only when some of those are broken.
@@ -112,7 +117,7 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
                 break
             try:
                 good[frame] = layout.read(index, frame)
-            except BrokenFrame:
+            except BrokenFrameError:
                 continue
         if len(good) < len(wanted):
             return None
@@ -146,10 +151,10 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
     ) -> dict[str, np.ndarray]:
         height, width = self.image_size
         if draw is None:
-            window = centred_window(*frame.mask.shape, height, width)
+            window = centred_window(frame.camera.height, frame.camera.width, height, width)
             image = window.image(frame.image, height, width)
         else:
-            window = draw.window(*frame.mask.shape, height, width)
+            window = draw.window(frame.camera.height, frame.camera.width, height, width)
             image = draw.light(window.image(frame.image, height, width))
         turned = canonical(frame.objects, self.hidden_handles)
         dense = dense_labels(frame, window, turned, *self.label_size)
@@ -170,7 +175,7 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         self, objects: Sequence[SceneObject], visible: np.ndarray, slots: dict[int, int]
     ) -> dict[str, np.ndarray]:
         count = self.max_objects
-        targets = {
+        targets: dict[str, np.ndarray] = {
             "classes": np.full(count, -1, np.int64),
             "rotation": np.tile(np.eye(3, dtype=np.float32), (count, 1, 1)),
             "translation": np.tile(np.array([0, 0, 1], np.float32), (count, 1)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of one frame as the model is taught: dense maps at the label grid and objects padded to a fixed count."""
+"""Labels of one frame as the model is taught: unique poses, and dense maps at the label grid."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from seqpose_core.camera import Camera
 from seqpose_core.categories import CATEGORIES, category
 from seqpose_core.geometry import canonicalize_symmetric
 from train.data.augment import MIRROR, MIRROR_OBJECT, Window
-from train.data.nocs_layout import Frame, SceneObject, decode_coord
+from train.data.frame import Frame, SceneObject, decode_coord
 
 _SYMMETRIC = np.array([False] + [entry.symmetric for entry in CATEGORIES])
 _MUG = category("mug").id
-# A plane's inverse depth is linear in the pixel; a larger bend than this part of it is an edge, not a surface.
+# A plane's inverse depth is linear in the pixel; where it bends by more than this part there is an edge.
 _BEND = 0.015
 
 
@@ -25,8 +25,8 @@ _BEND = 0.015
 class DenseLabels:
     """Maps at the label grid (h, w).
 
-    segmentation int64, 0 background, 1..6; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the camera
-    frame towards the camera, zero where unknown; nocs (3, h, w) float32 0..1, zero on the background.
+    segmentation int64, 0 background, 1..6; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the
+    camera frame towards the camera, zero where unknown; nocs (3, h, w) float32 0..1, zero on the background.
     """
 
     segmentation: NDArray[np.int64]
@@ -36,12 +36,12 @@ class DenseLabels:
 
 
 def is_symmetric(item: SceneObject) -> bool:
-    """Whether the object looks the same under turns about y: bottle, bowl, can, and a mug whose handle is hidden."""
+    """Whether turns about y change nothing to see: bottle, bowl, can, and a mug whose handle is hidden."""
     return bool(_SYMMETRIC[item.class_id]) or (item.class_id == _MUG and not item.handle_visible)
 
 
 def canonical(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
-    """Turn symmetric objects about y until the camera lies in their +x half-plane, which makes the label unique.
+    """Turn symmetric objects about y until the camera lies in their +x half-plane: the label becomes unique.
 
     Sizes of bottles, bowls and cans get equal x and z extents.
 
@@ -68,7 +68,7 @@ def mirrored(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
     )
 
 
-def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: int) -> NDArray[np.float64]:
+def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: int) -> NDArray[np.floating]:
     """Pixels (256,) of each mask value inside the window, counted in pixels of the (height, width) input."""
     part = mask[window.y : window.y + window.height, window.x : window.x + window.width]
     return np.bincount(part.ravel(), minlength=256) * (height * width / (window.height * window.width))
@@ -79,8 +79,8 @@ def dense_labels(
 ) -> DenseLabels:
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
-    :param objects: of this frame after :func:`canonical` and before :func:`mirrored`; the map of an object that was
-        turned is turned with it.
+    :param objects: of this frame after :func:`canonical` and before :func:`mirrored`; the map of an object
+        that was turned is turned with it.
     """
     rows, columns = window.cells(height, width)
     instances = frame.mask[rows][:, columns]
@@ -91,7 +91,7 @@ def dense_labels(
     cosine, sine = turns[instances].transpose(2, 0, 1)
     x, z = nocs[..., 0].copy(), nocs[..., 2].copy()
     nocs[..., 0], nocs[..., 2] = cosine * x - sine * z, sine * x + cosine * z
-    # Neighbours well inside the cell, yet no nearer than larger images need to keep the rounding of depth small.
+    # In larger images neighbours lie farther apart, else the rounding of depth would weigh more.
     reach = max(1, round(window.width / width / 3.5))
     normals = surface_normals(frame.depth_mm, frame.camera, rows, columns, reach)
     if window.flip:
@@ -109,7 +109,7 @@ def dense_labels(
 def _lookups(
     stored: Sequence[SceneObject], turned: Sequence[SceneObject]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """By mask value: class (256,), and cosine and sine (256, 2) of the turn about y from stored to turned object."""
+    """By mask value: class (256,), and cosine and sine (256, 2) of the turn from stored to turned object."""
     classes = np.zeros(256, np.int64)
     turns = np.zeros((256, 2), np.float32)
     turns[:, 0] = 1
@@ -128,10 +128,10 @@ def surface_normals(
     columns: NDArray[np.intp],
     reach: int = 1,
 ) -> NDArray[np.float32]:
-    """Unit normals (3, h, w) towards the camera at pixels rows (h,) x columns (w,), zero where they cannot be known.
+    """Unit normals (3, h, w) towards the camera at pixels rows (h,) x columns (w,), zero where unknown.
 
-    On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel, so its slopes give n without error for
-    planes; equal to the cross product of the neighbours' differences, and its bend tells edges from slanted planes.
+    On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel. Its slopes give n, exactly for
+    planes, as the cross product of neighbours' differences does; its bend tells an edge from a slanted plane.
 
     :param reach: distance in pixels to the neighbours that are compared.
     """

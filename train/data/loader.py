@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches as a pure function of (seed, step), so that a training resumed at step k sees what it would have seen."""
+"""Batches as a pure function of (seed, step): a training resumed at step k sees what it would have seen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from train.data.clips import ClipSample, NocsClips
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps before `until_step` (from where the stage before ended) take `batch_clips` clips of `clip_length` frames."""
+    """Steps up to `until_step`, not included, draw `batch_clips` clips of `clip_length` frames."""
 
     until_step: int
     clip_length: int
@@ -26,9 +27,9 @@ class Stage:
 class StepSampler(Sampler[list[ClipSample]]):
     """Yields the batches of steps start_step .. the last stage's end.
 
-    Within a stage, clips come in seeded permutations, one an epoch, so that all are seen equally often; the window of
-    frames moves on by one each epoch from a seeded start, so that all frames are too. Clips shorter than a stage's
-    clip_length take no part in it.
+    Within a stage, clips come in seeded permutations, one an epoch, so that all are seen equally often; the
+    window of frames moves on by one each epoch from a seeded start, so that all frames are too. Clips shorter
+    than a stage's clip_length take no part in it.
 
     :param clip_lengths: frames of each clip.
     :param stages: in order.
@@ -52,7 +53,7 @@ class StepSampler(Sampler[list[ClipSample]]):
         self.reverse = reverse
         lengths = np.asarray(clip_lengths)
         ends = [0] + [stage.until_step for stage in self.stages]
-        if len(ends) < 2 or any(end <= start for start, end in zip(ends[:-1], ends[1:], strict=True)):
+        if len(ends) < 2 or any(end <= start for start, end in pairwise(ends)):
             raise ValueError(
                 f"stages end at steps {ends[1:]}; at least one stage, each ending later than the last"
             )
@@ -113,7 +114,7 @@ def collate(samples: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tenso
 
 
 def _start_worker(_: int) -> None:
-    # One thread a worker: the cores are the trainer's, and OpenCV would otherwise start one thread a core in each.
+    # The cores are the trainer's; OpenCV would start one thread for each of them in every worker.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

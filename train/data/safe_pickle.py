@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read pickles that hold numpy arrays and plain containers, and nothing else.
 
-NOCS publishes its labels as pickles. A pickle is a program, so the standard reader would run whatever a file says;
-this one knows the few constructors that numpy needs and refuses every other name.
+NOCS publishes its labels as pickles. A pickle is a program, so the standard reader would run whatever a file
+says; this one knows the few constructors that numpy needs and refuses every other name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMPY: dict[str, Any] = {
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """Stand in for `_codecs.encode`, by which protocols 0 to 2 write bytes; other encodings have no use here."""
+    """Stand in for `_codecs.encode`, by which protocols 0 to 2 write bytes."""
     if encoding.lower().replace("-", "") != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is refused; array bytes are written as latin1")
     return codecs.latin_1_encode(text)[0]
@@ -58,7 +58,8 @@ class _Unpickler(pickle.Unpickler):
 def loads(data: bytes) -> Any:
     """The object pickled in `data`.
 
-    :raise pickle.UnpicklingError: the data names anything but numpy arrays and plain containers, or is no pickle.
+    :raise pickle.UnpicklingError: the data names anything but numpy arrays and plain containers, or is no
+        pickle.
     """
     try:
         return _Unpickler(io.BytesIO(data), encoding="latin1").load()

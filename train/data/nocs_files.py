@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The single files of a NOCS layout, each checked as it is read: images, meta, labels, number tables."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import Counter
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from seqpose_core.camera import Camera
+from seqpose_core.categories import CATEGORIES
+from train.data import safe_pickle
+from train.data.frame import SceneObject
+
+BACKGROUND = 255  # in the mask
+_CLASS_IDS = frozenset(entry.id for entry in CATEGORIES)
+
+
+class BrokenFrameError(ValueError):
+    """A frame that cannot be used: `file` is at fault, for `reason`."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise BrokenFrameError(
+            path, "is missing" if isinstance(error, FileNotFoundError) else str(error)
+        ) from error
+
+
+def read_image(path: str, flags: int) -> NDArray[Any]:
+    """The image file decoded with OpenCV's `flags`."""
+    data = _bytes(path)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None:
+        raise BrokenFrameError(path, f"is not a readable image ({len(data)} bytes)")
+    return image
+
+
+def read_depth(path: str) -> NDArray[np.uint16]:
+    """Depth (H, W) in millimetres, 0 where unknown."""
+    depth = read_image(path, cv2.IMREAD_UNCHANGED)
+    if depth.ndim == 3 and depth.dtype == np.uint8:  # CAMERA packs two bytes into G and R
+        return depth[..., 1].astype(np.uint16) * 256 + depth[..., 2]
+    if depth.ndim == 2 and depth.dtype == np.uint16:
+        return depth
+    raise BrokenFrameError(
+        path, f"has {depth.dtype} values of shape {depth.shape}; depth is uint16 mm or 3 channels of uint8"
+    )
+
+
+def _numbers(path: str) -> NDArray[np.float64] | None:
+    """All numbers of a small text file in a row, or None when there is no such file."""
+    if not os.path.exists(path):
+        return None
+    try:
+        return np.array(_bytes(path).split(), dtype=np.float64)
+    except ValueError as error:
+        raise BrokenFrameError(path, f"holds something that is not a number: {error}") from error
+
+
+def read_camera(path: str, width: int, height: int, default: NDArray[np.float64] | None) -> Camera:
+    """The camera of a scene's intrinsics.txt, or where there is none that of the `default` matrix (3, 3)."""
+    numbers = _numbers(path)
+    if numbers is None:
+        if default is None:
+            raise BrokenFrameError(path, "is missing and no intrinsics were given for the data set")
+        return Camera.from_matrix(default, width, height)
+    if numbers.size != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0 or numbers[4] <= 0:
+        raise BrokenFrameError(
+            path,
+            f"holds {numbers.size} numbers {numbers[:9]}; a 3x3 matrix with positive focal lengths is right",
+        )
+    return Camera.from_matrix(numbers.reshape(3, 3), width, height)
+
+
+def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.float64] | None]:
+    """Stamp (s) and world_from_camera (4, 4) of one row of a scene's camera_poses.txt, None where unknown."""
+    numbers = _numbers(path)
+    if numbers is None:
+        return None, None
+    if numbers.size % 17 or row >= numbers.size // 17:
+        raise BrokenFrameError(
+            path, f"holds {numbers.size} numbers; rows 0 to {row} of 17 (stamp, 4x4 matrix) are needed"
+        )
+    stamp, pose = float(numbers[17 * row]), numbers[17 * row + 1 : 17 * row + 17].reshape(4, 4)
+    known = bool(np.isfinite(pose).all())
+    if known and not (np.abs(pose[:3, :3] @ pose[:3, :3].T - np.eye(3)) < 1e-3).all():
+        raise BrokenFrameError(path, f"row {row} holds no rigid transform")
+    return (stamp if np.isfinite(stamp) else None), (pose if known else None)
+
+
+def _meta(path: str) -> list[tuple[int, int, str]]:
+    """(instance, class, model) of each line; a column between class and model is a synset, of no use here."""
+    rows = []
+    for line in _bytes(path).decode(errors="replace").splitlines():
+        columns = line.split()
+        if not columns:
+            continue
+        try:
+            instance, class_id = int(columns[0]), int(columns[1])
+        except (ValueError, IndexError):
+            raise BrokenFrameError(path, f"line {line!r} does not begin with instance and class") from None
+        if not 0 <= instance < BACKGROUND or (class_id and class_id not in _CLASS_IDS):
+            raise BrokenFrameError(path, f"line {line!r} has an instance or class out of range")
+        rows.append((instance, class_id, columns[-1] if len(columns) > 2 else ""))
+    return rows
+
+
+def read_objects(meta: str, label: str, pixels: NDArray[np.intp]) -> tuple[SceneObject, ...]:
+    """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
+
+    :param pixels: (256,) how often each value occurs in the mask.
+    """
+    rows = [row for row in _meta(meta) if row[1] > 0]
+    repeated = [instance for instance, count in Counter(row[0] for row in rows).items() if count > 1]
+    if repeated:
+        raise BrokenFrameError(meta, f"instance {repeated[0]} is listed more than once")
+    classes, transforms, scales, handles = _label(label)
+    if len(rows) != len(classes):  # the published labels leave out objects without a pixel in the mask
+        rows = [row for row in rows if pixels[row[0]] > 0]
+    if [row[1] for row in rows] != classes.tolist():
+        raise BrokenFrameError(
+            label, f"has classes {classes.tolist()} but {meta} has {[row[1] for row in rows]}"
+        )
+    if not rows:
+        return ()
+    linear = transforms[:, :3, :3]
+    with np.errstate(invalid="ignore"):
+        scale = np.cbrt(np.linalg.det(linear))
+    if not (scale > 1e-6).all():
+        raise BrokenFrameError(
+            label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive"
+        )
+    rotations = linear / scale[:, None, None]
+    if not (np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)) < 1e-2).all():
+        raise BrokenFrameError(label, "gt_RTs are not a scaled rotation")
+    u, _, v = np.linalg.svd(rotations)  # the nearest rotation: labels are float32
+    rotations = u @ v
+    sizes = scales * scale[:, None]
+    return tuple(
+        SceneObject(
+            class_id=class_id,
+            instance=instance,
+            rotation=rotations[index],
+            translation=transforms[index, :3, 3],
+            size=sizes[index],
+            handle_visible=bool(handles[index]),
+            visible_pixels=int(pixels[instance]),
+            model=model,
+        )
+        for index, (instance, class_id, model) in enumerate(rows)
+    )
+
+
+def _label(
+    path: str,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    try:
+        label = safe_pickle.loads(_bytes(path))
+        classes = np.asarray(label["gt_class_ids"], dtype=np.int64).reshape(-1)
+        count = len(classes)
+        transforms = np.asarray(label["gt_RTs"], dtype=np.float64).reshape(count, 4, 4)
+        scales = np.asarray(label["gt_scales"], dtype=np.float64).reshape(count, 3)
+        handles = np.asarray(label.get("gt_handle_visibility", np.ones(count)), dtype=np.int64).reshape(count)
+    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenFrameError(path, f"{type(error).__name__}: {error}") from error
+    if not (np.isfinite(transforms).all() and np.isfinite(scales).all()):
+        raise BrokenFrameError(path, "gt_RTs or gt_scales hold values that are not finite")
+    if not (scales > 0).all():
+        raise BrokenFrameError(path, f"gt_scales {scales.tolist()} must be positive")
+    return classes, transforms, scales, handles
