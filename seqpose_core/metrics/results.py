@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NOCS result dictionaries, one per image, gathered into flat arrays; what is unusable is counted by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqpose_core.categories import CATEGORIES
+
+Result = Mapping[str, Any]
+
+
+class ResultError(ValueError):
+    """A result dictionary that cannot be scored; the message names frame, key and what would be right."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Truths or predictions of all frames, sorted by category and frame; within both, predictions by score.
+
+    :param frame: (N,) index of the frame; ``category``: (N,) NOCS class id; ``row``: (N,) index in its
+        frame's arrays.
+    :param transform: (N, 4, 4) object to camera, scale inside; ``extents``: (N, 3); both float64.
+    :param single: (N, 2) whether transform and extents came as float32; the published evaluation computes in
+        kind.
+    :param score: (N,) of predictions, zeros for truths; ``handle_visible``: (N,) of truths, ones for
+        predictions.
+    :param usable: (N,) False for a prediction with numbers that are not finite: it matches nothing.
+    """
+
+    frame: np.ndarray
+    category: np.ndarray
+    row: np.ndarray
+    transform: np.ndarray
+    extents: np.ndarray
+    single: np.ndarray
+    score: np.ndarray
+    handle_visible: np.ndarray
+    usable: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, index: np.ndarray) -> Instances:
+        """The instances at an index array or under a mask."""
+        return Instances(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+def published_order(scores: np.ndarray) -> np.ndarray:
+    """Indices that sort scores (N,) as the published evaluation does, ``argsort(scores)[::-1]``, descending.
+
+    Among equal scores the order is that of NumPy's scalar introsort, reversed: the later one first in lists
+    of up to 16, fixed but arbitrary in longer ones. NumPy now sorts float64 with the processor's vector
+    instructions, so that the order of equals changes from machine to machine; for long doubles it keeps the
+    scalar sort.
+    """
+    return np.argsort(scores.astype(np.longdouble))[::-1]
+
+
+def frame_name(result: Result, index: int) -> str:
+    """What to call a frame in messages: its image path or id where it has one, else its index."""
+    for key in ("image_path", "image_id"):
+        if key in result:
+            return f"frame {index} ({result[key]})"
+    return f"frame {index}"
+
+
+def _array(result: Result, key: str, shape: tuple[int, ...], count: int | None, name: str) -> np.ndarray:
+    if key not in result:
+        raise ResultError(f"{name}: the result has no {key!r}")
+    value = np.asarray(result[key])
+    if value.size == 0:
+        value = np.zeros((0, *shape), dtype=value.dtype if value.dtype.kind == "f" else np.float64)
+    if value.dtype.kind not in "fiub":
+        raise ResultError(f"{name}: {key} holds {value.dtype}, expected numbers")
+    wanted = (value.shape[0] if count is None and value.ndim else count, *shape)
+    if value.shape != wanted:
+        raise ResultError(
+            f"{name}: {key} has shape {value.shape}, expected {('n' if count is None else count, *shape)}"
+        )
+    return value
+
+
+def _side(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray]:
+    ids = _array(result, f"{prefix}_class_ids", (), None, name)
+    n = len(ids)
+    transform = _array(result, f"{prefix}_RTs", (4, 4), n, name)
+    extents = _array(result, f"{prefix}_scales", (3,), n, name)
+    score, visible = np.zeros(n), np.ones(n)
+    if prefix == "pred":
+        score = _array(result, "pred_scores", (), n, name)
+    elif "gt_handle_visibility" in result:
+        visible = _array(result, "gt_handle_visibility", (), n, name)
+    single = np.array([transform.dtype == np.float32, extents.dtype == np.float32])
+    return [
+        np.full(n, index), ids, np.arange(n), transform, extents, np.tile(single, (n, 1)), score, visible,
+        np.isfinite(transform).all(axis=(1, 2)) & np.isfinite(extents).all(axis=1)
+        & (np.abs(transform[:, 3] - [0, 0, 0, 1]) < 1e-6).all(axis=1),
+    ]  # fmt: skip
+
+
+_TYPES = (np.int64, np.int64, np.int64, np.float64, np.float64, bool, np.float64, np.float64, bool)
+
+
+def _stack(parts: list[list[np.ndarray]]) -> Instances:
+    return Instances(
+        *(np.concatenate(x).astype(t) for x, t in zip(zip(*parts, strict=True), _TYPES, strict=True))
+    )
+
+
+def _sort(instances: Instances, by_score: bool) -> Instances:
+    if not by_score:
+        return instances.take(np.lexsort((instances.row, instances.frame, instances.category)))
+    order = np.lexsort((-instances.row, -instances.score, instances.frame, instances.category))
+    out = instances.take(order)
+    starts = np.flatnonzero(np.r_[True, (np.diff(out.frame) != 0) | (np.diff(out.category) != 0)])
+    for start, end in zip(starts, np.r_[starts[1:], len(out)], strict=True):
+        if end - start > 16:  # in shorter lists the published order is the one above
+            members = np.sort(order[start:end])
+            order[start:end] = members[published_order(instances.score[members])]
+    return instances.take(order)
+
+
+def gather(results: Iterable[Result]) -> tuple[Instances, Instances, int, dict[str, int]]:
+    """Flatten results into truths and predictions.
+
+    Classes outside 1..6 are left out, as in the published evaluation, and so are truths with numbers that are
+    not finite and predictions whose score is not finite. A prediction whose pose or size is not finite stays:
+    it matches nothing and counts as a false one.
+
+    :return: truths, predictions, the number of frames, and counts of what was left out, by reason.
+    :raises ResultError: no results, a missing key, a shape that does not fit; names the frame.
+    """
+    sides: tuple[list[list[np.ndarray]], list[list[np.ndarray]]] = ([], [])
+    for index, result in enumerate(results):
+        name = frame_name(result, index)
+        for prefix, parts in zip(("gt", "pred"), sides, strict=True):
+            parts.append(_side(result, prefix, index, name))
+    if not sides[0]:
+        raise ResultError("there are no results to evaluate")
+    truths, predictions = _stack(sides[0]), _stack(sides[1])
+    known = [np.isin(side.category, [c.id for c in CATEGORIES]) for side in (truths, predictions)]
+    scored = np.isfinite(predictions.score)
+    dropped: Counter[str] = Counter(
+        {
+            "truth: class outside 1..6": int((~known[0]).sum()),
+            "truth: pose or size not finite": int((known[0] & ~truths.usable).sum()),
+            "prediction: class outside 1..6": int((~known[1]).sum()),
+            "prediction: score not finite": int((known[1] & ~scored).sum()),
+            "prediction: pose or size not finite, counted as false": int(
+                (known[1] & scored & ~predictions.usable).sum()
+            ),
+        }
+    )
+    truths = _sort(truths.take(known[0] & truths.usable), by_score=False)
+    predictions = _sort(predictions.take(known[1] & scored), by_score=True)
+    return truths, predictions, len(sides[0]), {reason: n for reason, n in dropped.items() if n}
