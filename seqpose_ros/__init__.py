@@ -3,6 +3,6 @@
 
 import pkgutil
 
-# The generated messages (`seqpose_ros.msg`) are installed into the ROS prefix, while this source may stand in a
+# The generated messages (`seqpose_ros.msg`) are installed into the ROS prefix, while this source may be in a
 # checkout: with both on sys.path, one package is made of the two folders.
 __path__ = pkgutil.extend_path(__path__, __name__)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Core types into messages: ObjectPose to detections, objects and transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseWithCovariance,
+    Quaternion,
+    Transform,
+    TransformStamped,
+    Vector3,
+)
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+from vision_msgs.msg import (
+    BoundingBox3D,
+    Detection3D,
+    Detection3DArray,
+    ObjectHypothesis,
+    ObjectHypothesisWithPose,
+)
+
+from seqpose_core import ObjectPose, category
+from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
+from seqpose_ros.msg import ObjectPoseArray
+
+#: Axes of the rep103 object frame (x forward, z up) as columns in the NOCS object frame (x front, y up).
+NOCS_FROM_REP103: np.ndarray = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+
+
+def with_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[ObjectPose]:
+    """Objects with their own axes named as the parameter ``object_axes`` says.
+
+    ``nocs`` leaves them: y up. ``rep103`` turns each object's frame, not the object: z is NOCS y, x
+    stays, and the size is reordered with the axes. The covariance is about the
+    header frame's axes and does not change.
+    """
+    if object_axes == "nocs":
+        return list(objects)
+    return [
+        replace(o, rotation=o.rotation @ NOCS_FROM_REP103, size=np.asarray(o.size)[[0, 2, 1]])
+        for o in objects
+    ]
+
+
+def in_frame(objects: Iterable[ObjectPose], transform: np.ndarray) -> list[ObjectPose]:
+    """Objects given in another frame.
+
+    :param transform: (4, 4) from the frame they are in to the frame wanted. Covariances turn with it.
+    """
+    turn = np.kron(np.eye(2), transform[:3, :3])
+    return [
+        replace(
+            o,
+            rotation=transform[:3, :3] @ o.rotation,
+            translation=transform[:3, :3] @ o.translation + transform[:3, 3],
+            covariance=turn @ o.covariance @ turn.T,
+        )
+        for o in objects
+    ]
+
+
+def pose_message(pose: ObjectPose) -> Pose:
+    """geometry_msgs/Pose of an object's frame."""
+    x, y, z = (float(v) for v in pose.translation)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(pose.rotation))
+
+
+def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detection3DArray:
+    """vision_msgs/Detection3DArray: one hypothesis a detection, size as full extents along its own axes.
+
+    The id is the track id, or empty while no track is confirmed.
+    """
+    message = Detection3DArray(header=header)
+    for o in objects:
+        pose = pose_message(o)
+        message.detections.append(
+            Detection3D(
+                header=header,
+                results=[
+                    ObjectHypothesisWithPose(
+                        hypothesis=ObjectHypothesis(class_id=o.category, score=float(o.score)),
+                        pose=PoseWithCovariance(pose=pose, covariance=_covariance(o)),
+                    )
+                ],
+                bbox=BoundingBox3D(center=pose, size=_vector(o.size)),
+                id="" if o.track_id is None else str(o.track_id),
+            )
+        )
+    return message
+
+
+def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPoseArray:
+    """seqpose_ros/ObjectPoseArray: everything the estimator says of each object."""
+    return ObjectPoseArray(
+        header=header,
+        objects=[
+            ObjectPoseMessage(
+                category=o.category,
+                category_id=category(o.category).id,
+                score=float(o.score),
+                pose=PoseWithCovariance(pose=pose_message(o), covariance=_covariance(o)),
+                size=_vector(o.size),
+                track_id=ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id,
+                age=o.age,
+                symmetric=category(o.category).symmetric,
+            )
+            for o in objects
+        ],
+    )
+
+
+def transform_messages(
+    header: Header, objects: Iterable[ObjectPose], tf_prefix: str
+) -> list[TransformStamped]:
+    """One transform a confirmed track, child frame ``<tf_prefix><category>_<track id>``."""
+    return [
+        TransformStamped(
+            header=header,
+            child_frame_id=f"{tf_prefix}{o.category}_{o.track_id}",
+            transform=Transform(translation=_vector(o.translation), rotation=_quaternion(o.rotation)),
+        )
+        for o in objects
+        if o.track_id is not None
+    ]
+
+
+def _quaternion(rotation: np.ndarray) -> Quaternion:
+    x, y, z, w = Rotation.from_matrix(rotation).as_quat()
+    sign = -1.0 if w < 0 else 1.0  # q and -q are one rotation; w >= 0 keeps plots of the numbers continuous
+    return Quaternion(x=float(sign * x), y=float(sign * y), z=float(sign * z), w=float(sign * w))
+
+
+def _vector(values: np.ndarray) -> Vector3:
+    x, y, z = (float(v) for v in values)
+    return Vector3(x=x, y=y, z=z)
+
+
+def _covariance(pose: ObjectPose) -> np.ndarray:
+    return np.asarray(pose.covariance, dtype=np.float64).reshape(36)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages into core types: camera_info to Camera, detections to ObjectPose.
+
+Messages are duck-typed: those of rclpy and those that rosbags reads without ROS both serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from seqpose_core import Camera, ObjectPose
+from seqpose_core.geometry import make_transform
+from seqpose_ros.errors import InputError
+
+# Distortion models whose coefficients are OpenCV's pinhole ones, in the same order.
+_PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial")
+
+
+def camera_from_info(info: Any, rectified: bool) -> Camera:
+    """The camera of the images that come with a sensor_msgs/CameraInfo, at their published size.
+
+    :param rectified: the images are: the intrinsics are P and there is no distortion. Otherwise K and D.
+    :return: Camera after the region of interest and binning.
+    :raises InputError: for an uncalibrated camera, or a distortion model other than plumb_bob and
+        rational_polynomial.
+    """
+    matrix = (
+        np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
+    )
+    distortion = None if rectified or len(info.d) == 0 or not np.any(info.d) else info.d
+    if distortion is not None and info.distortion_model not in _PINHOLE_MODELS:
+        raise InputError(
+            "camera_info",
+            f"camera_info has the distortion model {info.distortion_model!r}; supported are plumb_bob and "
+            "rational_polynomial. Rectify the images (image_proc) and set rectified to true",
+        )
+    try:
+        camera = Camera.from_matrix(matrix, info.width, info.height, distortion)
+    except ValueError as error:
+        raise InputError("camera_info", f"camera_info cannot be used: {error}") from error
+    if info.roi.width and info.roi.height:
+        camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+    if max(info.binning_x, info.binning_y) > 1:
+        camera = camera.resized(
+            camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1)
+        )
+    return camera
+
+
+def stamp_seconds(stamp: Any) -> float:
+    """A builtin_interfaces/Time in seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def stamp_nanoseconds(stamp: Any) -> int:
+    """A builtin_interfaces/Time in nanoseconds, exactly."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def transform_from_message(message: Any) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/Transform: child frame to parent frame."""
+    t, q = message.translation, message.rotation
+    return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
+
+
+def objects_from_detections(detections: Sequence[Any]) -> list[ObjectPose]:
+    """ObjectPose of each vision_msgs/Detection3D with one hypothesis, in the frame of their header.
+
+    A detection whose id is a whole number is a confirmed track; the age is not in the message and stays 0.
+    """
+    objects = []
+    for detection in detections:
+        hypothesis = detection.results[0]
+        pose = hypothesis.pose.pose
+        p, q, size = pose.position, pose.orientation, detection.bbox.size
+        objects.append(
+            ObjectPose(
+                category=hypothesis.hypothesis.class_id,
+                score=hypothesis.hypothesis.score,
+                rotation=Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(),
+                translation=np.array([p.x, p.y, p.z]),
+                size=np.array([size.x, size.y, size.z]),
+                covariance=np.reshape(np.asarray(hypothesis.pose.covariance, dtype=np.float64), (6, 6)),
+                track_id=int(detection.id) if detection.id.isdigit() else None,
+            )
+        )
+    return objects

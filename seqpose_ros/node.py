@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node: images in, objects out. One estimator, one worker thread, the newest image wins.
+
+What is held in each state: unconfigured, the publishers; inactive, also the listener to /tf if a frame
+parameter needs it; active, also the model, the worker thread and the subscriptions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+
+from seqpose_core import Camera
+from seqpose_core.estimator import PoseEstimator
+from seqpose_ros import parameters
+from seqpose_ros.diagnostics import Health
+from seqpose_ros.frames import Frames
+from seqpose_ros.mailbox import Worker
+from seqpose_ros.outputs import Outputs
+from seqpose_ros.parameters import Settings
+from seqpose_ros.pipeline import Arrival, Estimator, Pipeline
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+# Sensor data as REP 2003 has it (best effort matches every publisher), but only ever the newest.
+SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+QUIET_AFTER = 2.0  # seconds without messages until the node says what it waits for
+
+
+def load_estimator(settings: Settings) -> PoseEstimator:
+    """The estimator that the parameters ask for, after one step: the first is slow (kernels, compilation)."""
+    options = parameters.estimator_options(settings)
+    estimator = PoseEstimator.from_pretrained(settings.checkpoint, device=settings.device, **options)
+    estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
+    estimator.reset()
+    return estimator
+
+
+class SeqPoseNode(LifecycleNode):
+    """Estimates objects in the images of one camera.
+
+    :param load: makes the estimator for the given settings, on activation.
+    :raises ValueError, rclpy.exceptions.ParameterException: for a bad parameter given at start.
+    """
+
+    def __init__(self, load: Callable[[Settings], Estimator] = load_estimator, **node_options: Any) -> None:
+        super().__init__("seqpose_node", automatically_declare_parameters_from_overrides=True, **node_options)
+        for name, guess in parameters.declare(self).items():
+            self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
+        self.settings = parameters.read(self)
+        self._load = load
+        self._health = Health(self.get_logger().warning)
+        self._outputs = Outputs(self)
+        self._frames: Frames | None = None
+        self._pipeline: Pipeline | None = None
+        self._worker: Worker[Arrival] | None = None
+        self._inputs: list[Subscription] = []
+        self._camera_info: CameraInfo | None = None
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        # A steady clock: the report comes also while simulated time stands still.
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # Lifecycle ----------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to /tf if a frame parameter needs it."""
+        if self.settings.target_frame or self.settings.fixed_frame:
+            self._frames = Frames(self)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, then let images in. Fails, back to inactive, if the model cannot be loaded."""
+        try:
+            estimator = self._load(self.settings)
+        except Exception as error:  # rclpy swallows what a transition raises: say it here, whatever it is
+            self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
+            return TransitionCallbackReturn.FAILURE
+        self._pipeline = Pipeline(
+            estimator, self.settings, self._outputs, self._frames, self._health,
+            now=lambda: self.get_clock().now().nanoseconds * 1e-9,
+        )  # fmt: skip
+        self._worker = Worker(self._pipeline.take, "seqpose_inference")
+        result = super().on_activate(state)
+        self._health.start()
+        self._subscribe()
+        self.get_logger().info(
+            "active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items())
+        )
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let no more images in and free the model."""
+        self._stop()
+        self._outputs.clear_markers()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening to /tf."""
+        self._release_frames()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from whichever state."""
+        self._stop()
+        self._release_frames()
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """End the worker before its publishers go."""
+        self._stop()
+        super().destroy_node()
+
+    def _stop(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        if self._worker is not None:
+            self._worker.stop()
+        self._inputs, self._worker, self._pipeline, self._camera_info = [], None, None, None
+
+    def _release_frames(self) -> None:
+        if self._frames is not None:
+            self._frames.close()
+        self._frames = None
+
+    # Inputs -------------------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        compressed = self.settings.image_transport == "compressed"
+        # image_transport's rule: the base topic is remapped, the transport's name comes after it.
+        image = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
+        self._inputs = [
+            self.create_subscription(
+                kind,
+                topic,
+                callback,
+                SENSOR_DATA,
+                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+            for kind, topic, callback in (
+                (CameraInfo, "camera_info", self._on_camera_info),
+                (CompressedImage if compressed else Image, image, self._on_image),
+            )
+        ]
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        if self._worker is not None:
+            self._health.image_received(
+                displaced=self._worker.mailbox.put(Arrival(message, self._camera_info))
+            )
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        topics = " or ".join(subscription.topic_name for subscription in self._inputs)
+        self._health.complain(
+            "qos",
+            f"a publisher of {topics} is not heard: it offers an incompatible QoS ({event.last_policy_kind})",
+        )
+
+    # Services, parameters, diagnostics ----------------------------------------------------------------------
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._pipeline is None:
+            response.message = "the node is not active: there is nothing to reset"
+            return response
+        self._pipeline.reset()
+        response.success, response.message = True, "memory and tracks forgotten"
+        return response
+
+    def _on_set_parameters(self, given: Sequence[Parameter]) -> SetParametersResult:
+        reason = parameters.refusal(given)
+        if reason is not None:
+            return SetParametersResult(successful=False, reason=reason)
+        settings = parameters.changed(self.settings, given)
+        if settings != self.settings:
+            self.settings = settings
+            if self._pipeline is not None:
+                self._pipeline.change(settings)
+        return SetParametersResult(successful=True)
+
+    def _engine(self) -> dict[str, str]:
+        return {
+            name: getattr(self.settings, name) for name in ("checkpoint", "device", "runtime", "precision")
+        }
+
+    def _report(self) -> None:
+        active = self._worker is not None
+        if active:
+            self._complain_of_silence()
+        facts = {"state": "active" if active else "not active", **self._engine(), **self._outputs.listeners()}
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
+        self._outputs.diagnostics.publish(
+            self._health.message(name, self.get_clock().now().to_msg(), active, facts)
+        )
+
+    def _complain_of_silence(self) -> None:
+        if self._health.seconds_since_image() < QUIET_AFTER:
+            return
+        info, image = (subscription.topic_name for subscription in self._inputs)
+        missing = [image] if self._camera_info is not None else [image, info]
+        counts = " and ".join(f"{topic} ({self.count_publishers(topic)} publishers)" for topic in missing)
+        self._health.complain("silence", f"waiting for {counts}")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to stop; with ``autostart``, active from the start.
+
+    :return: exit status: 1 if a parameter is bad or the autostart fails.
+    """
+    rclpy.init(args=args)
+    try:
+        node = SeqPoseNode()
+    except (ParameterException, ValueError) as error:
+        rclpy.logging.get_logger("seqpose_node").fatal(f"bad parameter: {error}")
+        rclpy.try_shutdown()
+        return 1
+    try:
+        if node.settings.autostart:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if transition() != TransitionCallbackReturn.SUCCESS:
+                    return 1
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
