@@ -167,7 +167,7 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _climb(self, frame: str, stamp: int) -> tuple[dict[str, Rigid], ExtrapolationException | None]:
-        """`frame` seen from each of its ancestors, itself first, and what kept it from its root, if anything."""
+        """`frame` seen from its ancestors (itself first), and what stopped the climb short of the root."""
         seen_from = {frame: IDENTITY}
         transform = IDENTITY
         while frame in self._histories:
@@ -185,7 +185,7 @@ class Buffer:
         return seen_from, None
 
     def _latest_common_stamp(self, target: str, source: str) -> int:
-        """The newest stamp that all moving edges between the frames have reached; 0 if all edges are static."""
+        """The newest stamp that all moving edges between the frames have; 0 if all edges are static."""
         from_target, from_source = self._newest(target), self._newest(source)
         for frame, stamp in from_target.items():
             if frame in from_source:
@@ -194,7 +194,7 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _newest(self, frame: str) -> dict[str, float]:
-        """For each ancestor of `frame`, the newest stamp of the slowest edge on the way (infinite if static)."""
+        """For each ancestor of `frame`, the newest stamp of the slowest edge on the way (inf: static)."""
         newest: float = math.inf
         reached = {frame: newest}
         while frame in self._histories:

@@ -47,7 +47,7 @@ class MovingHistory:
         self.samples: list[Sample] = []
 
     def insert(self, sample: Sample) -> None:
-        """Keep a sample in its place; one too old, or of a stamp already known, changes nothing, as in tf2."""
+        """Keep a sample in its place; one too old or of a stamp already known changes nothing, as in tf2."""
         if self.stamps and sample.stamp < self.stamps[-1] - self.window:
             return
         index = bisect_left(self.stamps, sample.stamp)

@@ -68,7 +68,7 @@ def inverse(transform: Rigid) -> Rigid:
 
 
 def interpolate(a: Rigid, b: Rigid, share: float) -> Rigid:
-    """`share` of the way from a (0) to b (1): translation straight, rotation along the shorter great circle."""
+    """`share` of the way from a (0) to b (1), straight and along the shorter great circle."""
     cosine = sum(p * q for p, q in zip(a.rotation, b.rotation, strict=True))
     sign = -1.0 if cosine < 0.0 else 1.0  # q and -q are the same rotation: take the nearer one
     angle = math.acos(min(1.0, abs(cosine)))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything is done in the environment .venv and, for what comes out, in out/. `make` lists the targets.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+SHELL := /bin/bash
+
+# The environment brings its own ROS 2: what a shell may have sourced must not mix with it.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH ROS_DISTRO
+unexport ROS_VERSION RMW_IMPLEMENTATION ROS_LOCALHOST_ONLY _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# Images between processes need a larger shared-memory segment; nothing leaves this machine or meets another domain.
+export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
+export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint colcon clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (done once, then reused)
+	@$(PYTHON) scripts/setup_environment.py
+
+demo: setup  ## play the recorded bag through the node; picture, video and report go to out/demo
+	@$(PY) -m seqpose_ros.demo --out out/demo
+
+test:  ## ruff, mypy and pytest (sets up first; also asks for the renderer's system packages)
+	@$(PYTHON) scripts/setup_environment.py --renderer
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest
+
+lint: setup  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+colcon: setup  ## build the repository as a package of a ROS 2 workspace, in out/colcon, and check what it installs
+	@$(PY) scripts/colcon_workspace.py out/colcon
+
+clean:  ## remove builds, demo output and caches (keeps .venv, data and training runs)
+	rm -rf out/build out/colcon out/demo out/setup.log build dist *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv
+	rm -rf .venv
