@@ -24,7 +24,7 @@ def order_by_overlap(pairs: Pairs, overlap: np.ndarray) -> np.ndarray:
 
 
 def order_by_error(pairs: Pairs, error: np.ndarray) -> np.ndarray:
-    """(K,) pair indices, each prediction's pairs by growing error, NaN last; of equals the earlier truth first."""
+    """(K,) pair indices, each prediction's pairs by growing error, NaN last; of equals the earlier first."""
     return np.lexsort((pairs.truth, error, pairs.prediction))
 
 

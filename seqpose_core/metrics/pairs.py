@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every prediction beside every truth of its category and frame: overlap, angle, distance; no loop over pairs."""
+"""Every prediction beside every truth of its category and frame: overlap, angle, distance of all at once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NOCS result dictionaries, one per image, gathered into flat arrays; what is unusable is counted by reason."""
+"""NOCS result dictionaries, one per image, gathered into flat arrays; what is unusable is counted."""
 
 from __future__ import annotations
 
