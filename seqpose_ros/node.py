@@ -62,7 +62,7 @@ class SeqPoseNode(LifecycleNode):
     """
 
     def __init__(self, load: Callable[[Settings], Estimator] = load_estimator, **node_options: Any) -> None:
-        super().__init__("seqpose_node", automatically_declare_parameters_from_overrides=True, **node_options)
+        super().__init__("seqpose_node", **node_options)
         for name, guess in parameters.declare(self).items():
             self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
         self.settings = parameters.read(self)

@@ -21,6 +21,8 @@ AS_TRAINED = -1
 
 
 def _refuse_categories(value: Any) -> str | None:
+    if value is None:  # what rcl makes of an empty list in YAML
+        return None
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         return f"is {value!r}; it must be a list of names"
     unknown = [v for v in value if v and v not in CATEGORY_NAMES]
@@ -192,18 +194,17 @@ def descriptor(name: str) -> ParameterDescriptor:
 def declare(node: Node) -> dict[str, str]:
     """Declare every parameter, with the values given at start.
 
-    :param node: made with ``automatically_declare_parameters_from_overrides``: it knows what was given.
     :return: given names that are no parameter but near to one, with that one. (A file for many nodes may
         carry other nodes' names: an unknown name alone means nothing.)
     :raises rclpy.exceptions.ParameterException: for a value outside its range or of another type.
     """
-    given = set(node.get_parameters_by_prefix(""))
     for name in _FIELDS:
-        if name in given:
-            node.undeclare_parameter(name)
         default = _FIELDS[name].default
         node.declare_parameter(name, [] if default == () else default, descriptor(name))
-    guesses = {name: difflib.get_close_matches(name, _FIELDS, 1, 0.8) for name in given.difference(_FIELDS)}
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public way to the names that were given
+    guesses = {
+        name: difflib.get_close_matches(name, _FIELDS, 1, 0.8) for name in set(given).difference(_FIELDS)
+    }
     return {name: guess[0] for name, guess in guesses.items() if guess}
 
 
@@ -223,7 +224,7 @@ def changed(settings: Settings, parameters: Iterable[Parameter]) -> Settings:
     """``settings`` with the values of those ``parameters`` that are the node's own."""
     values = {p.name: p.value for p in parameters if p.name in _FIELDS}
     if "categories" in values:
-        values["categories"] = tuple(name for name in values["categories"] if name)
+        values["categories"] = tuple(name for name in values["categories"] or () if name)
     return dataclasses.replace(settings, **values)
 
 
