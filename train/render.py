@@ -46,7 +46,8 @@ def render_clip(job: RenderJob, renderer: Renderer, bank: TextureBank, clip: int
     rng = np.random.default_rng([zlib.crc32(job.split.encode()), job.seed, clip])
     scene = sample_scene(rng, job.split, bank)
     intrinsics = sample_intrinsics(rng, job.width, job.height)
-    motion = HandHeldMotion.sample(rng)
+    # A laptop up close would fill the picture.
+    motion = HandHeldMotion.sample(rng, 0.6 if any(item.kind == "laptop" for item in scene.objects) else 0.45)
     steps = np.full(job.frames - 1, 1 / job.fps) if job.fps else rng.uniform(0.1, 0.5, job.frames - 1)
     stamps = np.concatenate([[0.0], np.cumsum(steps)])
     writer = ClipWriter(job.out, job.split, clip, scene, intrinsics)

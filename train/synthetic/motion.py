@@ -25,13 +25,13 @@ class HandHeldMotion:
     phase: Array  # (7, W) rad
 
     @staticmethod
-    def sample(rng: Generator) -> HandHeldMotion:
-        """Distance 0.45 to 1.2 m, elevation 15 to 65 degrees, before sway."""
+    def sample(rng: Generator, nearest: float = 0.45) -> HandHeldMotion:
+        """Distance ``nearest`` to 1.2 m, elevation 15 to 65 degrees, before sway."""
         base = np.array(
             [
                 rng.uniform(0, 2 * np.pi),
                 np.radians(15 + 50 * rng.beta(1.6, 1.8)),
-                np.log(0.45 + 0.75 * rng.beta(1.5, 1.7)),
+                np.log(nearest + (1.2 - nearest) * rng.beta(1.5, 1.7)),
                 rng.normal(0, np.radians(4)),
                 *rng.normal(0, 0.03, 2),
                 rng.uniform(0.0, 0.09),

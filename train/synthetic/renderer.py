@@ -86,7 +86,7 @@ def _room_mesh(scene: Scene) -> Mesh:
         parts.append(sheet(sign * hy * ey - ez * thick / 2, -sign * 2 * hx * ex, ez * thick, 0, 1.0))
     parts.append(sheet(np.array([0, 0, -FLOOR_DEPTH]), 2 * half * ex, 2 * half * ey, 1, 0.5))
     middle = (top - FLOOR_DEPTH) / 2
-    for normal, right in ((ex, -ey), (-ex, ey), (ey, ex), (-ey, -ex)):
+    for normal, right in ((ex, ey), (-ex, -ey), (ey, -ex), (-ey, ex)):
         parts.append(sheet(-normal * half + ez * middle, 2 * half * right, ez * (top + FLOOR_DEPTH), 2, 0.12))
     return join(parts)
 
@@ -119,7 +119,8 @@ class Renderer:
         self._shadow_buffer = context.framebuffer(depth_attachment=self._shadow_map)
         self._cache: OrderedDict[str, tuple[moderngl.Buffer, moderngl.Buffer, list[moderngl.VertexArray]]] = OrderedDict()
         self._drawn: list[tuple[list[moderngl.VertexArray], list[Material], Array, float]] = []
-        context.enable(moderngl.DEPTH_TEST)
+        context.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+        context.front_face = "cw"  # meshes are counter-clockwise, and the projection turns y over
         self._shade["bank"].value = 0
         self._shade["shadow_map"].value = 1
 
@@ -156,9 +157,11 @@ class Renderer:
         self._light = self._light_from_world(scene)
         self._shadow_buffer.use()
         self._shadow_buffer.clear(depth=1.0)
+        self.context.disable(moderngl.CULL_FACE)
         for arrays, _, pose, _ in self._drawn[1:]:
             self._shadow["light_from_object"].write(_bytes(self._light @ pose))
             arrays[2].render()
+        self.context.enable(moderngl.CULL_FACE)
         self._set_scene_uniforms(scene)
 
     @staticmethod

@@ -180,7 +180,7 @@ def _sample_lights(rng: Generator) -> list[Light]:
 def sample_scene(rng: Generator, split: str, bank: TextureBank) -> Scene:
     """A random scene of the split; a pure function of the generator's state."""
     objects = _sample_objects(rng, split, bank)
-    ambient = rng.uniform(0.35, 1.0)
+    ambient = rng.uniform(0.25, 0.85)
     cast = rng.normal(0, 0.05)
     tint = np.array([1 + cast, 1, 1 - cast])
     return Scene(
@@ -195,7 +195,7 @@ def sample_scene(rng: Generator, split: str, bank: TextureBank) -> Scene:
         ceiling=ambient * tint * rng.uniform(0.8, 1.3),
         ground=ambient * tint * 0.45 * muted_colour(rng, (0.4, 0.9)).astype(float),
         shadow_softness=float(rng.uniform(0.003, 0.03)),
-        exposure=float(np.exp(rng.normal(0, 0.22))),
+        exposure=float(0.8 * np.exp(rng.normal(0, 0.25))),
         white_balance=np.exp(rng.normal(0, 0.05, 3)),
         blur=float(rng.uniform(0.0, 0.7)),
         noise=float(rng.uniform(0.002, 0.014)),

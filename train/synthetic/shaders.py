@@ -97,20 +97,22 @@ void main() {
     vec4 t = texturing[material];
     vec3 albedo = b.rgb;
     if (b.a > 0.0) {
-        vec3 texel = pow(texture(bank, vec3(surface_uv * t.yz, t.x)).rgb, vec3(2.2));
-        albedo = mix(albedo, albedo * texel, b.a);
+        vec3 texel = texture(bank, vec3(surface_uv * t.yz, t.x)).rgb;
+        albedo = mix(albedo, albedo * texel * texel, b.a);  // squared: close to sRGB decoding, and cheap
     }
     vec3 view = normalize(eye - world);
     vec3 n = normalize(world_normal);
     if (dot(n, view) < 0.0) n = -n;
     float rough = s.x;
     float open = 1.0;
-    for (int i = 0; i < blob_count; i++) {
-        vec2 d = world.xy - blobs[i].xy;
-        float height = max(world.z, 0.0) / (0.6 * blobs[i].z);
-        open *= 1.0 - blobs[i].w * exp(-dot(d, d) / (blobs[i].z * blobs[i].z)) * exp(-height) * clamp(0.4 + n.z, 0.0, 1.0);
+    if (is_room == 0) {
+        open = mix(0.5, 1.0, smoothstep(-0.03, 0.07, world.z + 0.05 * n.z));
+    } else if (material == 0) {
+        for (int i = 0; i < blob_count; i++) {
+            vec2 d = world.xy - blobs[i].xy;
+            open *= 1.0 - blobs[i].w * exp(-dot(d, d) / (blobs[i].z * blobs[i].z));
+        }
     }
-    if (is_room == 0) open *= mix(0.55, 1.0, smoothstep(-0.02, 0.07, world.z + 0.05 * n.z));
     vec3 f0 = mix(vec3(0.04 * s.z), albedo, s.y);
     vec3 diffuse = albedo * (1.0 - s.y);
     float grazing = pow(1.0 - clamp(dot(n, view), 0.0, 1.0), 5.0);
@@ -132,7 +134,9 @@ void main() {
     sum += albedo * s.w;
     sum *= exposure;
     // A filmic shoulder: highlights bend instead of clipping.
-    sum = sum * (1.0 + sum * 0.12) / (1.0 + sum * 0.85) * 1.55;
+    sum = sum * (1.0 + sum * 0.12) / (1.0 + sum * 0.7) * 1.3;
+    float grey = dot(sum, vec3(0.3, 0.6, 0.1));
+    sum = max(mix(vec3(grey), sum, 1.15), 0.0);
     colour = vec4(pow(clamp(sum, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
 }
 """

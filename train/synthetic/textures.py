@@ -21,7 +21,7 @@ SIZE = 256
 
 def muted_colour(rng: Generator, value: tuple[float, float] = (0.12, 0.95), saturation: float = 0.55) -> Image:
     """A colour (3,) as real things have: often grey, white or dark, seldom saturated."""
-    s = rng.beta(1.1, 2.4) * saturation if rng.random() < 0.7 else rng.uniform(0, 0.08)
+    s = rng.beta(1.1, 1.9) * saturation if rng.random() < 0.7 else rng.uniform(0, 0.08)
     v = rng.uniform(*value)
     hue = (rng.normal(28, 22) if rng.random() < 0.4 else rng.uniform(0, 360)) % 360
     hsv = np.array([[[hue, s, v]]], dtype=np.float32)
