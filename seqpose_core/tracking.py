@@ -122,21 +122,18 @@ class Tracker:
 
     def _enter_frame(self, stamp: float | None, camera_pose: np.ndarray | None) -> np.ndarray:
         """Bring the tracks into this update's frame; (4, 4) from the camera to it."""
-        if stamp is not None:
-            if self._stamp is not None and stamp < self._stamp:
-                raise ValueError(f"stamp {stamp} lies before the last one, {self._stamp}; call reset() first")
-            self._stamp = stamp
-        if camera_pose is None:
+        if stamp is not None and self._stamp is not None and stamp < self._stamp:
+            raise ValueError(f"stamp {stamp} lies before the last one, {self._stamp}; call reset() first")
+        pose = None if camera_pose is None else np.asarray(camera_pose, dtype=np.float64)
+        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
+            raise ValueError(f"camera_pose is {camera_pose}; it must be finite (4, 4), or None if unknown")
+        self._stamp = self._stamp if stamp is None else stamp
+        if pose is None:
             if self._camera_pose is not None:  # the world is lost: go on from where the camera was last
                 for track in self._tracks:
                     track.move(invert(self._camera_pose))
             self._camera_pose = None
             return np.eye(4)
-        pose = np.asarray(camera_pose, dtype=np.float64)
-        if pose.shape != (4, 4) or not np.isfinite(pose).all():
-            raise ValueError(
-                f"camera_pose is {camera_pose}; it must be a finite (4, 4) matrix, or None if unknown"
-            )
         if self._camera_pose is None:
             for track in self._tracks:
                 track.move(pose)
