@@ -10,6 +10,7 @@ spread over any number of workers. The splits share neither shapes nor textures.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import zlib
@@ -22,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from train.synthetic.motion import HandHeldMotion
-from train.synthetic.renderer import Renderer
+from train.synthetic.renderer import Renderer, create_context
 from train.synthetic.scene import sample_intrinsics, sample_scene
 from train.synthetic.textures import LAYERS, TextureBank
 from train.synthetic.writer import ClipWriter, is_complete, sensor
@@ -76,20 +77,47 @@ def _work(clip: int) -> int:
     return clip
 
 
+def _claim(job: RenderJob) -> None:
+    """Note the settings beside the split's clips, so that no other settings are mixed in later.
+
+    :raise ValueError: the folder holds clips of other settings.
+    """
+    path = job.out / job.split / "render.json"
+    settings = {"seed": job.seed, "frames": job.frames, "size": [job.width, job.height], "fps": job.fps}
+    if path.is_file():
+        found = json.loads(path.read_text())
+        if found != settings:
+            raise ValueError(
+                f"{path} says {found} but this run is {settings}; choose another --out or --seed"
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings) + "\n")
+
+
 def render(job: RenderJob, clips: int, workers: int = 1) -> int:
-    """Render clips 0..clips-1 that are not there yet; returns how many were rendered."""
-    job.out.mkdir(parents=True, exist_ok=True)
+    """Render clips 0..clips-1 that are not there yet; returns how many were rendered.
+
+    :raise RuntimeError: no OpenGL through EGL.
+    :raise ValueError: the folder holds clips of other settings.
+    """
+    _claim(job)
     todo = [clip for clip in range(clips) if not is_complete(job.out, job.split, clip, job.frames)]
-    if not todo:
-        print(f"all {clips} clips of {job.split} are already in {job.out}")
-        return 0
     if len(todo) < clips:
         print(f"{clips - len(todo)} of {clips} clips are already there")
+    if not todo:
+        return 0
+    # A missing driver is told here, once, rather than as a broken pool of workers.
+    create_context().release()
     # Spawned, not forked: every worker needs an EGL context of its own.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
-    with pool, tqdm(total=len(todo) * job.frames, unit="frame", smoothing=0.05) as bar:
-        for _ in as_completed([pool.submit(_work, clip) for clip in todo]):
-            bar.update(job.frames)
+    try:
+        with tqdm(total=len(todo) * job.frames, unit="frame", smoothing=0.05) as bar:
+            for done in as_completed([pool.submit(_work, clip) for clip in todo]):
+                done.result()
+                bar.update(job.frames)
+    finally:
+        pool.shutdown(cancel_futures=True)
     return len(todo)
 
 

@@ -21,7 +21,10 @@ def book(rng: Generator) -> Mesh:
     size = np.array([rng.uniform(0.10, 0.19), rng.uniform(0.008, 0.045), rng.uniform(0.15, 0.26)])
     cover = 0.002
     pages = rounded_box(size - [0.006, 2 * cover, 0.008], 0.0005, 1, 1)
-    sides = [rounded_box([size[0], cover, size[2]], 0.0008, 0, 1).moved(None, [0, s * (size[1] - cover) / 2, 0]) for s in (-1, 1)]
+    sides = [
+        rounded_box([size[0], cover, size[2]], 0.0008, 0, 1).moved(None, [0, s * (size[1] - cover) / 2, 0])
+        for s in (-1, 1)
+    ]
     spine = rounded_box([cover, size[1], size[2]], 0.0008, 0, 1).moved(None, [-(size[0] - cover) / 2, 0, 0])
     return join([pages, *sides, spine]).centred()
 
@@ -35,7 +38,14 @@ def ball(rng: Generator) -> Mesh:
 def cylinder(rng: Generator) -> Mesh:
     radius, height = rng.uniform(0.012, 0.06), rng.uniform(0.02, 0.20)
     bevel = 0.002
-    profile = [[0, 0], [radius - bevel, 0], [radius, bevel], [radius, height - bevel], [radius - bevel, height], [0, height]]
+    profile = [
+        [0, 0],
+        [radius - bevel, 0],
+        [radius, bevel],
+        [radius, height - bevel],
+        [radius - bevel, height],
+        [0, height],
+    ]
     return lathe(profile, 0, 36).centred()
 
 

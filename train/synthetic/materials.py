@@ -63,7 +63,9 @@ def _printed(rng: Generator, bank: TextureBank, colour: Rgb, *kinds: str) -> Mat
 def _bottle(rng: Generator, bank: TextureBank) -> list[Material]:
     kind = rng.random()
     if kind < 0.3:  # dark or tinted glass
-        hue = [(0.05, 0.09, 0.05), (0.10, 0.05, 0.02), (0.03, 0.04, 0.03), (0.12, 0.17, 0.14)][rng.integers(4)]
+        hue = [(0.05, 0.09, 0.05), (0.10, 0.05, 0.02), (0.03, 0.04, 0.03), (0.12, 0.17, 0.14)][
+            rng.integers(4)
+        ]
         body = Material(hue, roughness=rng.uniform(0.03, 0.12), gloss=1.6)
     elif kind < 0.45:  # clear plastic with content
         body = Material(_rgb(rng, (0.45, 0.8), 0.3), roughness=rng.uniform(0.05, 0.15), gloss=1.5)
@@ -91,14 +93,22 @@ def _bowl(rng: Generator, bank: TextureBank) -> list[Material]:
 
 def _camera(rng: Generator, bank: TextureBank) -> list[Material]:
     body_colour = _grey(rng, 0.03, 0.12, 0.006) if rng.random() < 0.75 else _rgb(rng, (0.2, 0.75))
-    body = Material(body_colour, bank.pick(rng, "speckle"), 0.08, (5.0, 3.0), rng.uniform(0.5, 0.85), 0.0, 0.7)
+    body = Material(
+        body_colour, bank.pick(rng, "speckle"), 0.08, (5.0, 3.0), rng.uniform(0.5, 0.85), 0.0, 0.7
+    )
     silver = rng.random() < 0.35
-    trim = _metal(rng) if silver else Material(_grey(rng, 0.03, 0.14, 0.006), roughness=rng.uniform(0.3, 0.6), gloss=0.8)
+    trim = (
+        _metal(rng)
+        if silver
+        else Material(_grey(rng, 0.03, 0.14, 0.006), roughness=rng.uniform(0.3, 0.6), gloss=0.8)
+    )
     lens = Material(_grey(rng, 0.02, 0.09, 0.004), roughness=rng.uniform(0.25, 0.5), gloss=0.9)
     if silver and rng.random() < 0.4:
         lens = trim
     glass = Material((0.03, 0.03, 0.06), roughness=0.03, gloss=2.5)
-    back = Material((0.03, 0.03, 0.035), bank.pick(rng, "screen"), float(rng.random() < 0.3), roughness=0.06, gloss=1.2)
+    back = Material(
+        (0.03, 0.03, 0.035), bank.pick(rng, "screen"), float(rng.random() < 0.3), roughness=0.06, gloss=1.2
+    )
     plate = Material(_grey(rng, 0.75, 0.95), bank.pick(rng, "label"), 0.5, (0.5, 0.4), 0.5)
     dial = trim if rng.random() < 0.5 else _matt(rng, _grey(rng, 0.03, 0.3))
     return [body, trim, lens, glass, back, plate, dial]
@@ -107,9 +117,13 @@ def _camera(rng: Generator, bank: TextureBank) -> list[Material]:
 def _can(rng: Generator, bank: TextureBank) -> list[Material]:
     if rng.random() < 0.88:
         body = _printed(rng, bank, (1, 1, 1), "label")
-        body = Material(body.colour, body.layer, body.mix, roughness=rng.uniform(0.15, 0.5), metal=rng.uniform(0, 0.6))
+        body = Material(
+            body.colour, body.layer, body.mix, roughness=rng.uniform(0.15, 0.5), metal=rng.uniform(0, 0.6)
+        )
     else:
-        body = Material(_rgb(rng, saturation=0.9), roughness=rng.uniform(0.2, 0.4), metal=rng.uniform(0.3, 1.0))
+        body = Material(
+            _rgb(rng, saturation=0.9), roughness=rng.uniform(0.2, 0.4), metal=rng.uniform(0.3, 1.0)
+        )
     return [body, _metal(rng)]
 
 
@@ -122,7 +136,9 @@ def _laptop(rng: Generator, bank: TextureBank) -> list[Material]:
     keys = Material((1, 1, 1), bank.pick(rng, "keyboard"), 1.0, roughness=0.6, gloss=0.6)
     tone = rng.uniform(0.75, 1.1)
     pad = Material(tuple(np.clip(np.array(shell) * tone, 0, 1)), roughness=0.35, metal=metal)
-    screen = Material((1, 1, 1), bank.pick(rng, "screen"), 1.0, roughness=rng.uniform(0.05, 0.3), glow=rng.uniform(0.4, 1.1))
+    screen = Material(
+        (1, 1, 1), bank.pick(rng, "screen"), 1.0, roughness=rng.uniform(0.05, 0.3), glow=rng.uniform(0.4, 1.1)
+    )
     bezel = Material(_grey(rng, 0.01, 0.06), roughness=0.3) if rng.random() < 0.8 else base
     hinge = Material(_grey(rng, 0.05, 0.3), roughness=0.4)
     return [base, keys, pad, screen, base, bezel, hinge]
@@ -135,7 +151,10 @@ def _mug(rng: Generator, bank: TextureBank) -> list[Material]:
         outer = _printed(rng, bank, (1, 1, 1), "label", "label", "cloth", "speckle", "marble")
     inner = plain if rng.random() < 0.5 else _glazed(rng, _grey(rng, 0.7, 0.95))
     handle = plain if rng.random() < 0.8 else _glazed(rng, _rgb(rng))
-    drink = Material([(0.07, 0.03, 0.015), (0.35, 0.2, 0.1), (0.3, 0.12, 0.03), (0.6, 0.6, 0.6)][rng.integers(4)], roughness=0.05)
+    drink = Material(
+        [(0.07, 0.03, 0.015), (0.35, 0.2, 0.1), (0.3, 0.12, 0.03), (0.6, 0.6, 0.6)][rng.integers(4)],
+        roughness=0.05,
+    )
     return [outer, inner, handle, drink]
 
 
@@ -163,4 +182,6 @@ def sample_surface(rng: Generator, bank: TextureBank, kinds: tuple[str, ...]) ->
     r, g, b = np.clip(tint, 0, 1)
     roughness = rng.uniform(0.12, 0.9)
     gloss = rng.uniform(0.3, 1.0)
-    return Material((float(r), float(g), float(b)), bank.pick(rng, *kinds), 1.0, (repeat, repeat), roughness, 0.0, gloss)
+    return Material(
+        (float(r), float(g), float(b)), bank.pick(rng, *kinds), 1.0, (repeat, repeat), roughness, 0.0, gloss
+    )

@@ -8,8 +8,10 @@ centred on its axis-aligned box. No Booleans are needed: overlapping parts simpl
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
@@ -43,17 +45,15 @@ class Mesh:
             normals=self.normals @ matrix.T,
         )
 
-    def stretched(self, factors: ArrayLike) -> Mesh:
-        """The mesh scaled along each axis by positive factors (3,); normals follow by the inverse transpose."""
-        scale = np.asarray(factors, dtype=float)
-        normals = self.normals / scale
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        return replace(self, vertices=self.vertices * scale, normals=normals)
-
     def centred(self) -> Mesh:
         """The mesh moved so that the centre of its axis-aligned box is the origin."""
         centre = (self.vertices.max(axis=0) + self.vertices.min(axis=0)) / 2
         return replace(self, vertices=self.vertices - centre)
+
+
+def clipped_normal(rng: Generator, mean: float, sigma: float, low: float, high: float) -> float:
+    """A normal deviate moved into [low, high]: how sizes of a shape are drawn."""
+    return float(np.clip(rng.normal(mean, sigma), low, high))
 
 
 def join(meshes: list[Mesh]) -> Mesh:
@@ -64,7 +64,9 @@ def join(meshes: list[Mesh]) -> Mesh:
         np.concatenate([mesh.normals for mesh in meshes]),
         np.concatenate([mesh.uvs for mesh in meshes]),
         np.concatenate([mesh.parts for mesh in meshes]),
-        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]).astype(np.int32),
+        np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]).astype(
+            np.int32
+        ),
     )
 
 
@@ -94,7 +96,7 @@ def _smooth_runs(profile: Array, crease: float) -> list[Array]:
     heading = np.arctan2(steps[:, 1], steps[:, 0])
     bend = np.abs((np.diff(heading) + np.pi) % (2 * np.pi) - np.pi)
     cuts = [0, *(np.nonzero(bend > crease)[0] + 1), len(profile) - 1]
-    return [profile[a : b + 1] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [profile[a : b + 1] for a, b in pairwise(cuts)]
 
 
 def lathe(profile: ArrayLike, part: int = 0, segments: int = 40, crease_deg: float = 38.0) -> Mesh:

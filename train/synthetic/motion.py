@@ -42,7 +42,9 @@ class HandHeldMotion:
         tremor = _TREMOR[:, None] * rng.normal(0, 0.7, (7, 2)) * energy
         # Period of the large motion 6 to 20 s; tremor 1.5 to 5 Hz, as measured for hands holding a phone.
         frequency = np.concatenate([rng.uniform(0.05, 0.17, (7, 2)), rng.uniform(1.5, 5.0, (7, 2))], axis=1)
-        return HandHeldMotion(base, np.concatenate([slow, tremor], axis=1), frequency, rng.uniform(0, 2 * np.pi, (7, 4)))
+        return HandHeldMotion(
+            base, np.concatenate([slow, tremor], axis=1), frequency, rng.uniform(0, 2 * np.pi, (7, 4))
+        )
 
     def world_from_camera(self, time: float) -> Array:
         """Pose (4, 4) at ``time`` seconds: OpenCV optical frame (z forward, y down) in the world (z up)."""

@@ -63,6 +63,12 @@ def clip_from_camera(matrix: Array, width: int, height: int) -> Array:
     return result
 
 
+def _uniform(program: moderngl.Program, name: str) -> moderngl.Uniform:
+    member = program[name]
+    assert isinstance(member, moderngl.Uniform), name
+    return member
+
+
 def _bytes(matrix: Array) -> bytes:
     """Column-major float32, as GLSL reads matrices."""
     return np.ascontiguousarray(matrix.T, dtype=np.float32).tobytes()
@@ -102,7 +108,9 @@ class Renderer:
         self._shadow = context.program(shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT)
         layers = bank.layers
         padded = np.concatenate([layers, np.full((*layers.shape[:3], 1), 255, np.uint8)], axis=-1)
-        self._bank = context.texture_array((layers.shape[2], layers.shape[1], len(layers)), 4, padded.tobytes())
+        self._bank = context.texture_array(
+            (layers.shape[2], layers.shape[1], len(layers)), 4, padded.tobytes()
+        )
         self._bank.build_mipmaps()
         self._bank.filter = (moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR)
         big = (width * SUPERSAMPLING, height * SUPERSAMPLING)
@@ -117,12 +125,14 @@ class Renderer:
         self._shadow_map.repeat_x = self._shadow_map.repeat_y = False
         self._shadow_map.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._shadow_buffer = context.framebuffer(depth_attachment=self._shadow_map)
-        self._cache: OrderedDict[str, tuple[moderngl.Buffer, moderngl.Buffer, list[moderngl.VertexArray]]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[moderngl.Buffer, moderngl.Buffer, list[moderngl.VertexArray]]] = (
+            OrderedDict()
+        )
         self._drawn: list[tuple[list[moderngl.VertexArray], list[Material], Array, float]] = []
         context.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         context.front_face = "cw"  # meshes are counter-clockwise, and the projection turns y over
-        self._shade["bank"].value = 0
-        self._shade["shadow_map"].value = 1
+        _uniform(self._shade, "bank").value = 0
+        _uniform(self._shade, "shadow_map").value = 1
 
     def _upload(self, key: str, mesh: Mesh) -> list[moderngl.VertexArray]:
         if key in self._cache:
@@ -132,7 +142,9 @@ class Renderer:
         vertices = self.context.buffer(data.astype(np.float32).tobytes())
         faces = self.context.buffer(mesh.faces.astype(np.int32).tobytes())
         arrays = [
-            self.context.vertex_array(self._shade, [(vertices, "3f 3f 2f 1f", "position", "normal", "uv", "part")], faces),
+            self.context.vertex_array(
+                self._shade, [(vertices, "3f 3f 2f 1f", "position", "normal", "uv", "part")], faces
+            ),
             self.context.vertex_array(self._label, [(vertices, "3f 20x 1f", "position", "part")], faces),
             self.context.vertex_array(self._shadow, [(vertices, "3f 24x", "position")], faces),
         ]
@@ -159,7 +171,7 @@ class Renderer:
         self._shadow_buffer.clear(depth=1.0)
         self.context.disable(moderngl.CULL_FACE)
         for arrays, _, pose, _ in self._drawn[1:]:
-            self._shadow["light_from_object"].write(_bytes(self._light @ pose))
+            _uniform(self._shadow, "light_from_object").write(_bytes(self._light @ pose))
             arrays[2].render()
         self.context.enable(moderngl.CULL_FACE)
         self._set_scene_uniforms(scene)
@@ -182,21 +194,23 @@ class Renderer:
         for i, light in enumerate(scene.lights):
             directions[i] = light.direction
             colours[i] = [*light.colour, light.sharpness]
-        program["light_count"].value = len(scene.lights)
-        program["light_direction"].write(directions.tobytes())
-        program["light_colour"].write(colours.tobytes())
-        program["ceiling"].write(np.asarray(scene.ceiling, np.float32).tobytes())
-        program["ground"].write(np.asarray(scene.ground, np.float32).tobytes())
-        program["softness"].value = scene.shadow_softness
-        program["exposure"].write((scene.exposure * scene.white_balance).astype(np.float32).tobytes())
-        program["light_from_world"].write(_bytes(self._light))
+        _uniform(program, "light_count").value = len(scene.lights)
+        _uniform(program, "light_direction").write(directions.tobytes())
+        _uniform(program, "light_colour").write(colours.tobytes())
+        _uniform(program, "ceiling").write(np.asarray(scene.ceiling, np.float32).tobytes())
+        _uniform(program, "ground").write(np.asarray(scene.ground, np.float32).tobytes())
+        _uniform(program, "softness").value = scene.shadow_softness
+        _uniform(program, "exposure").write(
+            (scene.exposure * scene.white_balance).astype(np.float32).tobytes()
+        )
+        _uniform(program, "light_from_world").write(_bytes(self._light))
         blobs = np.zeros((8, 4), np.float32)
         for i, item in enumerate(scene.objects[:8]):
             turned = item.mesh.vertices @ item.world_from_object[:2, :3].T
             radius = 0.30 * float(np.ptp(turned, axis=0).sum())
             blobs[i] = [*item.world_from_object[:2, 3], radius, 0.65]
-        program["blob_count"].value = min(8, len(scene.objects))
-        program["blobs"].write(blobs.tobytes())
+        _uniform(program, "blob_count").value = min(8, len(scene.objects))
+        _uniform(program, "blobs").write(blobs.tobytes())
 
     def _set_materials(self, materials: list[Material]) -> None:
         base, surface, texturing = (np.zeros((8, 4), np.float32) for _ in range(3))
@@ -204,9 +218,9 @@ class Renderer:
             base[i] = [*(np.asarray(m.colour) ** 2.2), m.mix]
             surface[i] = [m.roughness, m.metal, m.gloss, m.glow]
             texturing[i] = [m.layer, *m.repeat, 0]
-        self._shade["base"].write(base.tobytes())
-        self._shade["surface"].write(surface.tobytes())
-        self._shade["texturing"].write(texturing.tobytes())
+        _uniform(self._shade, "base").write(base.tobytes())
+        _uniform(self._shade, "surface").write(surface.tobytes())
+        _uniform(self._shade, "texturing").write(texturing.tobytes())
 
     def render(self, intrinsics: Array, world_from_camera: Array) -> Rendered:
         """Draw the loaded scene from a camera: intrinsics (3, 3) pixels, pose (4, 4)."""
@@ -216,13 +230,13 @@ class Renderer:
         self._colour.clear(0.2, 0.2, 0.2, 1.0, depth=1.0)
         self._bank.use(0)
         self._shadow_map.use(1)
-        self._shade["clip_from_world"].write(_bytes(projection @ camera_from_world))
-        self._shade["eye"].write(world_from_camera[:3, 3].astype(np.float32).tobytes())
+        _uniform(self._shade, "clip_from_world").write(_bytes(projection @ camera_from_world))
+        _uniform(self._shade, "eye").write(world_from_camera[:3, 3].astype(np.float32).tobytes())
         # The room last: objects hide much of it, and hidden fragments are not shaded.
         for index in [*range(1, len(self._drawn)), 0]:
             arrays, materials, pose, _ = self._drawn[index]
-            self._shade["is_room"].value = int(index == 0)
-            self._shade["world_from_object"].write(_bytes(pose))
+            _uniform(self._shade, "is_room").value = int(index == 0)
+            _uniform(self._shade, "world_from_object").write(_bytes(pose))
             self._set_materials(materials)
             arrays[0].render()
         big = (self.height * SUPERSAMPLING, self.width * SUPERSAMPLING, 4)
@@ -230,19 +244,23 @@ class Renderer:
         colour = cv2.resize(colour, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return self._render_labels(projection, camera_from_world, np.asarray(colour, np.uint8))
 
-    def _render_labels(self, projection: Array, camera_from_world: Array, colour: NDArray[np.uint8]) -> Rendered:
+    def _render_labels(
+        self, projection: Array, camera_from_world: Array, colour: NDArray[np.uint8]
+    ) -> Rendered:
         self._labels.use()
         self._labels.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
-        self._label["clip_from_camera"].write(_bytes(projection))
+        _uniform(self._label, "clip_from_camera").write(_bytes(projection))
         for index in [*range(1, len(self._drawn)), 0]:
             arrays, _, pose, diagonal = self._drawn[index]
-            self._label["camera_from_object"].write(_bytes(camera_from_world @ pose))
-            self._label["diagonal"].value = diagonal
-            self._label["instance"].value = float(index)
+            _uniform(self._label, "camera_from_object").write(_bytes(camera_from_world @ pose))
+            _uniform(self._label, "diagonal").value = diagonal
+            _uniform(self._label, "instance").value = float(index)
             arrays[1].render()
         shape = (self.height, self.width, 4)
         nocs = np.frombuffer(self._labels.read(components=4, attachment=0), np.uint8).reshape(shape)
-        geometry = np.frombuffer(self._labels.read(components=4, attachment=1, dtype="f4"), np.float32).reshape(shape)
+        geometry = np.frombuffer(
+            self._labels.read(components=4, attachment=1, dtype="f4"), np.float32
+        ).reshape(shape)
         return Rendered(
             colour,
             nocs[..., :3].astype(np.float32) / 255,

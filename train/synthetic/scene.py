@@ -170,7 +170,9 @@ def _sample_lights(rng: Generator) -> list[Light]:
     warmth = rng.normal(0, 0.10)
     for index in range(int(rng.integers(1, 4))):
         azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(28, 80))
-        direction = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+        direction = np.array(
+            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+        )
         cast = warmth + rng.normal(0, 0.05)
         power = rng.uniform(0.6, 2.2) if index == 0 else rng.uniform(0.1, 0.7)
         lights.append(Light(direction, power * np.array([1 + cast, 1.0, 1 - cast]), rng.uniform(12, 120)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -19,7 +20,9 @@ Image = NDArray[np.float32]
 SIZE = 256
 
 
-def muted_colour(rng: Generator, value: tuple[float, float] = (0.12, 0.95), saturation: float = 0.55) -> Image:
+def muted_colour(
+    rng: Generator, value: tuple[float, float] = (0.12, 0.95), saturation: float = 0.55
+) -> Image:
     """A colour (3,) as real things have: often grey, white or dark, seldom saturated."""
     s = rng.beta(1.1, 1.9) * saturation if rng.random() < 0.7 else rng.uniform(0, 0.08)
     v = rng.uniform(*value)
@@ -119,7 +122,9 @@ def speckle(rng: Generator) -> Image:
 
 def plain(rng: Generator) -> Image:
     base = muted_colour(rng)
-    return _grain(rng, np.clip(base * (1 + rng.uniform(0.01, 0.1) * noise(rng, (2, 2), 5))[..., None], 0, 1), 0.012)
+    return _grain(
+        rng, np.clip(base * (1 + rng.uniform(0.01, 0.1) * noise(rng, (2, 2), 5))[..., None], 0, 1), 0.012
+    )
 
 
 def _text(rng: Generator, image: Image, box: tuple[int, int, int, int], colour: Image, lines: int) -> None:
@@ -143,16 +148,42 @@ def label(rng: Generator) -> Image:
     half = np.empty((SIZE, SIZE // 2, 3), np.float32)
     half[:] = base
     if rng.random() < 0.4:
-        half[:] = half + (muted_colour(rng, saturation=0.8) - base) * np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
+        half[:] = (
+            half
+            + (muted_colour(rng, saturation=0.8) - base)
+            * np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
+        )
     for _ in range(rng.integers(0, 4)):
         y0 = int(rng.integers(0, SIZE))
-        cv2.rectangle(half, (0, y0), (SIZE, y0 + int(rng.integers(3, 60))), muted_colour(rng, saturation=0.8).tolist(), -1)
+        cv2.rectangle(
+            half,
+            (0, y0),
+            (SIZE, y0 + int(rng.integers(3, 60))),
+            muted_colour(rng, saturation=0.8).tolist(),
+            -1,
+        )
     for _ in range(rng.integers(0, 4)):
         c = (int(rng.integers(0, 128)), int(rng.integers(20, 236)))
         axes = (int(rng.integers(8, 50)), int(rng.integers(8, 60)))
-        cv2.ellipse(half, c, axes, float(rng.uniform(0, 180)), 0, 360, muted_colour(rng, saturation=0.9).tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            half,
+            c,
+            axes,
+            float(rng.uniform(0, 180)),
+            0,
+            360,
+            muted_colour(rng, saturation=0.9).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
     dark = muted_colour(rng, (0.0, 0.25)) if half.mean() > 0.45 else muted_colour(rng, (0.8, 1.0), 0.3)
-    _text(rng, half, (8, int(rng.integers(30, 110)), 112, int(rng.integers(35, 90))), dark, int(rng.integers(1, 3)))
+    _text(
+        rng,
+        half,
+        (8, int(rng.integers(30, 110)), 112, int(rng.integers(35, 90))),
+        dark,
+        int(rng.integers(1, 3)),
+    )
     if rng.random() < 0.7:
         _text(rng, half, (int(rng.integers(5, 60)), 190, 60, 55), dark, 5)
     if rng.random() < 0.3:
@@ -166,7 +197,11 @@ def screen(rng: Generator) -> Image:
     kind = rng.random()
     if kind < 0.25:
         return np.full((SIZE, SIZE, 3), rng.uniform(0.01, 0.05), np.float32)
-    image = scenery(rng) if kind < 0.7 else np.full((SIZE, SIZE, 3), 1.0, np.float32) * muted_colour(rng, (0.1, 0.95))
+    image = (
+        scenery(rng)
+        if kind < 0.7
+        else np.full((SIZE, SIZE, 3), 1.0, np.float32) * muted_colour(rng, (0.1, 0.95))
+    )
     for _ in range(rng.integers(0, 4)):
         x, y = int(rng.integers(0, 150)), int(rng.integers(5, 120))
         w, h = int(rng.integers(60, 180)), int(rng.integers(60, 140))
@@ -176,7 +211,13 @@ def screen(rng: Generator) -> Image:
         cv2.rectangle(image, (x, y), (x + w, y + 9), (paper * 0.8).tolist(), -1)
         for row in range(y + 16, y + h - 4, 7):
             ink = muted_colour(rng, (0.6, 0.9) if dark else (0.1, 0.5))
-            cv2.line(image, (x + 6 + int(rng.integers(0, 12)), row), (x + int(w * rng.uniform(0.3, 0.95)), row), ink.tolist(), 2)
+            cv2.line(
+                image,
+                (x + 6 + int(rng.integers(0, 12)), row),
+                (x + int(w * rng.uniform(0.3, 0.95)), row),
+                ink.tolist(),
+                2,
+            )
     if rng.random() < 0.7:
         cv2.rectangle(image, (0, 244), (SIZE, SIZE), muted_colour(rng, (0.05, 0.4)).tolist(), -1)
     return image
@@ -195,7 +236,7 @@ def keyboard(rng: Generator) -> Image:
         widths = np.ones(14) if row < rows - 1 else np.array([1.2, 1, 1, 1.2, 6, 1.2, 1, 1, 1])
         widths[-1] = 1.6 if row < rows - 1 else 1.0
         edges = np.concatenate([[0], np.cumsum(widths)]) / widths.sum() * (SIZE - 4) + 2
-        for x0, x1 in zip(edges[:-1], edges[1:], strict=True):
+        for x0, x1 in pairwise(edges):
             top = (round(x0 + 1.2), round(row * step_y + 2))
             low = (round(x1 - 1.2), round((row + 1) * step_y - 2))
             cv2.rectangle(image, top, low, key.tolist(), -1)
@@ -208,7 +249,9 @@ def keyboard(rng: Generator) -> Image:
 def scenery(rng: Generator) -> Image:
     """Blurred clutter: gradient, blocks, shelves and blobs, as a wall or a photograph far away looks."""
     a, b = muted_colour(rng, (0.2, 0.95), 0.4), muted_colour(rng, (0.1, 0.9), 0.4)
-    image = a + (b - a) * np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None] * np.ones((1, SIZE, 1), np.float32)
+    image = a + (b - a) * np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None] * np.ones(
+        (1, SIZE, 1), np.float32
+    )
     for _ in range(rng.integers(2, 26)):
         colour = muted_colour(rng).tolist()
         x, y = int(rng.integers(-40, SIZE)), int(rng.integers(-40, SIZE))

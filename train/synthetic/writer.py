@@ -6,7 +6,6 @@ The NOCS frame is the tight axis-aligned box centred at the origin for every cat
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -44,7 +43,9 @@ def sensor(rng: Generator, colour: NDArray[np.uint8], blur: float, noise: float)
     return np.clip(image + grain + 0.5, 0, 255).astype(np.uint8)
 
 
-def frame_labels(scene: Scene, view: Rendered, world_from_camera: Array, image_path: str) -> dict[str, object]:
+def frame_labels(
+    scene: Scene, view: Rendered, world_from_camera: Array, image_path: str
+) -> dict[str, object]:
     """The label dict of one frame, NOCS keys; instances in scene order, distractors and unseen ones left out."""
     camera_from_world = np.linalg.inv(world_from_camera)
     classes, boxes, poses, scales, handles = [], [], [], [], []
@@ -92,7 +93,7 @@ class ClipWriter:
     def __init__(self, out: Path, split: str, clip: int, scene: Scene, intrinsics: Array) -> None:
         self.out, self.split, self.clip, self.scene = out, split, clip, scene
         self.final = scene_folder(out, split, clip)
-        self.folder = self.final.with_name(f".{self.final.name}.{os.getpid()}.tmp")
+        self.folder = self.final.with_name(f".{self.final.name}.tmp")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.gts = out / "gts" / split
