@@ -23,6 +23,7 @@ TRAIN = [
     "imageio-ffmpeg>=0.4.8",
     "lightning>=2.4",
     "moderngl>=5.10",
+    "rosbags>=0.10",
     "tensorboard>=2.14",
 ]
 # For machines without a ROS 2 distribution: the Jazzy wheels to run with, then those that generate messages.
@@ -71,7 +72,7 @@ DEV = [
 ]
 
 setup(
-    name="seqpose_ros",
+    name="seqpose",
     version="0.1.0",
     description="9-DoF category-level object poses from an RGB camera stream",
     license="Apache-2.0",

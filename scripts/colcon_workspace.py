@@ -3,8 +3,8 @@
 
     .venv/bin/python scripts/colcon_workspace.py WORKSPACE
 
-A plain `colcon build`, with the ROS wheels of this environment as the underlay: that alone is why the build gets
-AMENT_PREFIX_PATH and ros_wheels.cmake; on a machine with a ROS 2 distribution neither is needed.
+A plain `colcon build`, with the ROS wheels of this environment as the underlay: that alone is why the build
+gets AMENT_PREFIX_PATH and ros_wheels.cmake; on a machine with a ROS 2 distribution neither is needed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ IMPORTS = """
 import sys, seqpose_core, seqpose_ros.node, seqpose_ros.msg
 prefix = sys.argv[1]
 for module in (seqpose_core, seqpose_ros.node, seqpose_ros.msg):
-    assert module.__file__.startswith(prefix), f"{module.__name__} comes from {module.__file__}, not from {prefix}"
-checkpoints = seqpose_core.__path__[0] + "/checkpoints"
+    assert module.__file__.startswith(prefix), f"{module.__name__} is {module.__file__}, not in {prefix}"
 """
 
 
@@ -53,7 +52,8 @@ def build(workspace: Path) -> None:
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(
         [
-            *(sys.executable, "-m", "colcon", "build", "--event-handlers", "console_cohesion-", "--cmake-args"),
+            *(sys.executable, "-m", "colcon", "build", "--event-handlers", "console_cohesion-"),
+            "--cmake-args",
             f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'scripts' / 'ros_wheels.cmake'}",
             f"-DPython3_EXECUTABLE={sys.executable}",
         ],
@@ -83,7 +83,7 @@ def check(workspace: Path) -> None:
 
 def main() -> int:
     """The command. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Build this repository in a ROS 2 workspace and check the result.")
+    parser = argparse.ArgumentParser(description="Build this repository in a ROS 2 workspace, and check.")
     parser.add_argument("workspace", type=Path, help="folder of the workspace, made if absent")
     workspace: Path = parser.parse_args().workspace.resolve()
     copy_sources(workspace / "src" / PACKAGE)

@@ -28,8 +28,9 @@ LOG = ROOT / "out" / "setup.log"
 PYTHON_RANGE = ((3, 10), (3, 12))
 INTERFACE_PACKAGES = ("overlay/tf2_msgs", "overlay/vision_msgs", "overlay/tf2_ros_py", ".")
 INTERFACE_SOURCES = (
-    "CMakeLists.txt", "package.xml", "msg", "overlay", "scripts/ros_wheels.cmake", "seqpose_ros/__init__.py",
-)
+    "CMakeLists.txt", "constraints.txt", "msg", "overlay", "package.xml",
+    "scripts/ros_wheels.cmake", "seqpose_ros/__init__.py",
+)  # fmt: skip
 VERIFY = """
 import cv2, scipy, torch, transformers, rclpy, rosbags, tf2_ros
 import sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg, seqpose_ros.msg, seqpose_core
@@ -57,7 +58,7 @@ def check_environment() -> None:
     config = VENV / "pyvenv.cfg"
     version = sys.version.split()[0]
     if config.exists() and f"version = {version}" not in config.read_text():
-        raise SetupError(f"{VENV} is not of Python {version} ({sys.executable}): remove it with make distclean")
+        raise SetupError(f"{VENV} is not of Python {version} ({sys.executable}): `make distclean` removes it")
 
 
 def missing_system_packages(renderer: bool) -> list[str]:
@@ -196,7 +197,7 @@ def install_packages() -> bool:
 def build_interfaces() -> bool:
     """Generate the messages of this package and of the overlay, and install them into the environment."""
     stamp = VENV / ".interfaces"
-    state = digest([ROOT / name for name in INTERFACE_SOURCES] + [VENV / ".packages"])
+    state = digest([ROOT / name for name in INTERFACE_SOURCES])
     if _up_to_date(stamp, state):
         return False
     cmake = VENV / "bin" / "cmake"

@@ -11,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-pytest.importorskip("rclpy", reason="needs the ROS 2 environment of `make setup`")
-
-from rclpy.serialization import deserialize_message, serialize_message
-from seqpose_ros.msg import ObjectPose, ObjectPoseArray
-
 from seqpose_core import CATEGORIES
+from seqpose_ros.msg import ObjectPose, ObjectPoseArray
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARE = Path(sys.prefix, "share")
 
-# RIHS01 hashes of the messages as ROS 2 distributions publish them: equal hashes are what lets two sides talk.
+# RIHS01 hashes of the messages as ROS 2 distributions publish them: equal hashes let two sides talk.
 PUBLISHED = {
     "tf2_msgs/msg/TFMessage": "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
     "vision_msgs/msg/BoundingBox3D": "bbb73a65c163d7f9bb29009c7bde9f7faa576bd2d23299c4511d19230dab4698",
@@ -31,7 +28,8 @@ PUBLISHED = {
     "vision_msgs/msg/Detection3DArray": "793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018",
     "vision_msgs/msg/LabelInfo": "3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783",
     "vision_msgs/msg/ObjectHypothesis": "51da43cec11c01957a64d1e05a24acd18aae7745ec30b74348ad5f6d634f7f90",
-    "vision_msgs/msg/ObjectHypothesisWithPose": "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
+    "vision_msgs/msg/ObjectHypothesisWithPose":
+        "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
     "vision_msgs/msg/VisionClass": "1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
 }
 
@@ -69,11 +67,11 @@ def test_the_hash_of_our_messages_is_what_another_implementation_computes_from_t
         assert store.hash_rihs01(name).removeprefix("RIHS01_") == generated_hash(name)
 
 
-def test_colcon_never_sees_the_overlay() -> None:
-    listing = [sys.executable, "-m", "colcon", "list", "--names-only", "--base-paths", str(ROOT / "overlay")]
-    found = subprocess.run(listing, check=True, capture_output=True, text=True, cwd=ROOT / "overlay")
-    assert found.stdout == ""
-    assert (ROOT / "overlay" / "COLCON_IGNORE").is_file()
+def test_colcon_sees_our_package_and_never_the_overlay() -> None:
+    colcon = [sys.executable, "-m", "colcon", "--log-base", "/dev/null", "list", "--names-only"]
+    for folder, packages in ((ROOT, ["seqpose_ros"]), (ROOT / "overlay", [])):
+        found = subprocess.run([*colcon, "--base-paths", str(folder)], check=True, capture_output=True, text=True)
+        assert found.stdout.split() == packages
 
 
 def test_a_header_comes_first_and_fields_are_those_of_the_contract() -> None:

@@ -58,7 +58,7 @@ def third_party(*folders: str) -> dict[str, Path]:
 def requirements() -> dict[str, set[str]]:
     """Distributions that setup.py asks for, by extra; "" is what is always installed."""
     found: dict[str, set[str]] = {}
-    for line in metadata.requires("seqpose_ros") or []:
+    for line in metadata.requires("seqpose") or []:
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r'extra == "(\w+)"', line)
         assert name
@@ -122,7 +122,8 @@ def test_every_declared_package_is_pinned_for_the_set_up() -> None:
 def test_every_source_file_states_its_licence() -> None:
     files = [*sources(*PACKAGES, "test", "launch", "scripts", "overlay"), ROOT / "setup.py"]
     files += [*ROOT.glob("msg/*.msg"), *ROOT.glob("overlay/*/msg/*.msg"), ROOT / "CMakeLists.txt"]
-    assert [str(file) for file in files if "SPDX-License-Identifier: Apache-2.0" not in file.read_text()[:200]] == []
+    licence = "SPDX-License-Identifier: Apache-2.0"
+    assert [str(file) for file in files if licence not in file.read_text()[:200]] == []
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,8 @@ def copy_sources(destination: Path) -> None:
 
 def test_the_wheel_holds_every_module_and_every_checkpoint(wheel: zipfile.ZipFile) -> None:
     wanted = {str(file.relative_to(ROOT)) for file in sources(*PACKAGES)}
-    checkpoints = (ROOT / "seqpose_core" / "checkpoints").rglob("*")
-    wanted |= {str(file.relative_to(ROOT)) for file in checkpoints if file.is_file() and file.suffix != ".pyc"}
+    checkpoints = [file for file in (ROOT / "seqpose_core" / "checkpoints").rglob("*") if file.is_file()]
+    wanted |= {str(file.relative_to(ROOT)) for file in checkpoints if file.suffix != ".pyc"}
     assert any(name.endswith(".safetensors") for name in wanted)
     assert wanted <= set(wheel.namelist())
 

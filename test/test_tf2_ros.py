@@ -8,16 +8,14 @@ import threading
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation, Slerp
-
-rclpy = pytest.importorskip("rclpy", reason="needs the ROS 2 environment of `make setup`")
-
+import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
 from geometry_msgs.msg import TransformStamped
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.time import Time
+from scipy.spatial.transform import Rotation, Slerp
 from tf2_ros import (
     Buffer,
     ConnectivityException,
