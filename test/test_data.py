@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nocs_tree import write_tree
 
 from seqpose_core.camera import Camera
@@ -156,7 +158,32 @@ def test_a_broken_frame_gives_way_to_a_good_one_in_training(own_tree: Path) -> N
     assert pair["skipped"] == 0 and torch.equal(pair["image"], good["image"])  # another frame of the clip
     whole, following = clips[ClipSample(1, (0, 1, 2, 3), 0)], clips[ClipSample(2, (0, 1, 2, 3), 0)]
     assert whole["skipped"] == 1 and torch.equal(whole["image"], following["image"])  # the next clip
-    assert len(dict(clips.sequential())[1]) == 3
+    assert [len(list(frames)) for _, frames in clips.sequential()] == [4, 3, 4]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_bytes_never_do_worse_than_break_the_frame(own_tree: Path, data: st.DataObject) -> None:
+    good = NocsLayout.open(own_tree, "train").read(0, 0)
+    files = [*sorted((own_tree / "train" / "00000").glob("0000_*")), label_file(own_tree, 0, 0)]
+    file = data.draw(st.sampled_from(files))
+    stored = file.read_bytes()
+    damaged = bytearray(stored[: data.draw(st.integers(0, len(stored)))])
+    for place in data.draw(st.lists(st.integers(0, len(stored)), max_size=3)):
+        damaged[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    file.write_bytes(damaged)
+    try:
+        frame = NocsLayout.open(own_tree, "train").read(0, 0)
+        assert np.array_equal(frame.image, good.image) and np.array_equal(frame.depth_mm, good.depth_mm)
+    except BrokenFrameError:
+        pass
+    finally:
+        file.write_bytes(stored)
+
+
+def test_a_clip_being_written_is_not_listed(own_tree: Path) -> None:
+    shutil.copytree(own_tree / "train" / "00000", own_tree / "train" / ".00009.tmp")
+    assert [clip.scene for clip in NocsLayout.open(own_tree, "train").clips] == ["00000", "00001", "00002"]
 
 
 def test_a_tree_without_frames_is_refused_by_name(tmp_path: Path) -> None:

@@ -95,10 +95,10 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
             f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts"
         )
 
-    def sequential(self) -> Iterator[tuple[int, list[Frame]]]:
-        """For evaluation: (clip number, its readable frames in order), as stored, without augmentation."""
+    def sequential(self) -> Iterator[tuple[int, Iterator[Frame]]]:
+        """For evaluation: (clip number, its readable frames in order, read when asked for), unaltered."""
         for number, (layout, index) in enumerate(self._clips):
-            yield number, list(layout.frames(index))
+            yield number, layout.frames(index)
 
     def report(self) -> str:
         """Broken frames that this process has met, with file and reason."""

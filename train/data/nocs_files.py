@@ -43,7 +43,10 @@ def _bytes(path: str) -> bytes:
 def read_image(path: str, flags: int) -> NDArray[Any]:
     """The image file decoded with OpenCV's `flags`."""
     data = _bytes(path)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:  # such as a header that asks for more pixels than OpenCV will hold
+        raise BrokenFrameError(path, f"is not a readable image: {error.err}") from error
     if image is None:
         raise BrokenFrameError(path, f"is not a readable image ({len(data)} bytes)")
     return image
@@ -175,7 +178,14 @@ def _label(
         transforms = np.asarray(label["gt_RTs"], dtype=np.float64).reshape(count, 4, 4)
         scales = np.asarray(label["gt_scales"], dtype=np.float64).reshape(count, 3)
         handles = np.asarray(label.get("gt_handle_visibility", np.ones(count)), dtype=np.int64).reshape(count)
-    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise BrokenFrameError(path, f"{type(error).__name__}: {error}") from error
     if not (np.isfinite(transforms).all() and np.isfinite(scales).all()):
         raise BrokenFrameError(path, "gt_RTs or gt_scales hold values that are not finite")

@@ -119,7 +119,10 @@ class NocsLayout:
 
 def _list_clips(frames: Path) -> Iterator[Clip]:
     with os.scandir(frames) as entries:
-        scenes = sorted((entry.name, entry.path) for entry in entries if entry.is_dir())
+        # A leading dot marks a clip that is still being written.
+        scenes = sorted(
+            (entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir()
+        )
     for scene, folder in scenes:
         names = set()
         for file in os.listdir(folder):
