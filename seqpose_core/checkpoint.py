@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: a folder with ``model.safetensors`` and ``config.yaml`` beside it. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from seqpose_core.config_io import nearest
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.seqpose import SeqPose
+
+WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+_BUNDLED = Path(__file__).parent / "checkpoints"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, incomplete or does not fit its configuration."""
+
+
+def bundled() -> tuple[str, ...]:
+    """Names of the checkpoints that are installed with this package."""
+    return tuple(sorted(p.parent.name for p in _BUNDLED.glob(f"*/{WEIGHTS}")))
+
+
+def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
+    """The folder of a checkpoint: a bundled name, a folder, a ``.safetensors`` file in one, or a hub id.
+
+    :param allow_download: whether a hub id (``owner/name``) may be fetched; without it only a cached copy is used.
+    :raises CheckpointError: naming what was asked for and what there is.
+    """
+    path = Path(name_or_path).expanduser()
+    if str(name_or_path) in bundled():
+        path = _BUNDLED / str(name_or_path)
+    elif path.is_file() and path.suffix == ".safetensors":
+        path = path.parent
+    elif not path.exists() and str(name_or_path).count("/") == 1 and not str(name_or_path).startswith("."):
+        path = _from_hub(str(name_or_path), allow_download)
+    for part in (WEIGHTS, CONFIG):
+        if not (path / part).is_file():
+            raise CheckpointError(
+                f"checkpoint {str(name_or_path)!r}: {path / part} does not exist; give a bundled name, or a folder "
+                f"with {WEIGHTS} and {CONFIG}. {nearest(str(name_or_path), bundled())}"
+            )
+    return path
+
+
+def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = False) -> SeqPose:
+    """The model of a checkpoint, in evaluation mode.
+
+    :raises CheckpointError: if it is not there, is damaged, or its tensors are not those of its configuration.
+    """
+    folder = resolve(name_or_path, allow_download)
+    model = SeqPose(SeqPoseConfig.from_yaml(folder / CONFIG))
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged or no safetensors file: {error}") from error
+    _check(tensors, model.state_dict(), folder / WEIGHTS)
+    model.load_state_dict(tensors)
+    return model.to(device).eval()
+
+
+def save(model: SeqPose, folder: str | Path) -> Path:
+    """Write weights and configuration into ``folder`` (made if absent); returns it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    (folder / CONFIG).write_text(
+        "# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8"
+    )
+    return folder
+
+
+def _check(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path) -> None:
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    shapes = [
+        f"{k} is {tuple(found[k].shape)}, needs {tuple(wanted[k].shape)}"
+        for k in sorted(wanted.keys() & found.keys())
+        if found[k].shape != wanted[k].shape
+    ]
+    problems = [("missing", missing), ("not known to this configuration", extra), ("of another shape", shapes)]
+    said = "; ".join(f"{len(keys)} tensors {what}: {', '.join(keys[:5])}" for what, keys in problems if keys)
+    if said:
+        raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG).name}: {said}")
+
+
+def _from_hub(name: str, allow_download: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(name, local_files_only=not allow_download, allow_patterns=[WEIGHTS, CONFIG, "*.md"])
+        )
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"checkpoint {name!r} is neither a bundled name nor a folder, and no downloaded copy of a hub model of that "
+            f"name is here; pass allow_download=True to fetch it. {nearest(name, bundled())}"
+        ) from error

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model is trained towards: the objects and dense maps of a batch of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Truth of B frames, padded to M objects.
+
+    :param classes: (B, M) int64, 0..5 = class id - 1; -1 marks an empty place.
+    :param rotation: (B, M, 3, 3) object to camera; :param translation: (B, M, 3) m; :param size: (B, M, 3) m.
+    :param symmetric: (B, M) bool: the turn about y is a convention.
+    :param segmentation: (B, h, w) class ids, 0 = background.
+    :param depth: (B, h, w) metres, 0 = unknown.
+    :param normals: (B, 3, h, w), zero where unknown.
+    :param nocs: (B, 3, h, w), meaningful where segmentation > 0.
+    """
+
+    classes: Tensor
+    rotation: Tensor
+    translation: Tensor
+    size: Tensor
+    symmetric: Tensor
+    segmentation: Tensor
+    depth: Tensor
+    normals: Tensor
+    nocs: Tensor
+
+    @classmethod
+    def at_frame(cls, batch: Mapping[str, Tensor], frame: int) -> Targets:
+        """Frame ``frame`` of a batch of clips whose entries are (B, T, ...)."""
+        return cls(**{name: batch[name][:, frame] for name in cls.__dataclass_fields__})
+
+    @property
+    def present(self) -> Tensor:
+        """(B, M) bool: places that hold an object."""
+        return self.classes >= 0
