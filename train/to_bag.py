@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.to_bag``: turn one clip in the NOCS layout into a ROS 2 bag (MCAP).
+
+    python -m train.to_bag out/data/val/00000 --out out/bag
+
+Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the
+truth as vision_msgs on /truth/detections.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+from scipy.spatial.transform import Rotation
+
+from seqpose_core import Camera, category
+from train.data import Frame, NocsLayout, SceneObject
+from train.data.labels import is_symmetric
+
+CAMERA_FRAME = "camera_optical_frame"
+WORLD_FRAME = "world"
+IMAGE_TOPIC = "/camera/image_raw/compressed"
+INFO_TOPIC = "/camera/camera_info"
+TRUTH_TOPIC = "/truth/detections"
+EPOCH = 1_700_000_000  # seconds: clips begin at 0, which tf takes for "the latest"
+#: Least visible part of the image: 16 pixels at 224x168, as in training. Smaller objects are no truth.
+LEAST_VISIBLE = 16 / (224 * 168)
+
+_VISION_MSGS = Path(__file__).resolve().parents[1] / "overlay" / "vision_msgs" / "msg"
+
+
+def typestore() -> Typestore:
+    """Jazzy's messages and vision_msgs."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for path in sorted(_VISION_MSGS.glob("*.msg")):
+        types.update(get_types_from_msg(path.read_text(), f"vision_msgs/msg/{path.stem}"))
+    store.register(types)
+    return store
+
+
+class MessageMaker:
+    """Makes the messages of a frame from the types of a store."""
+
+    def __init__(self, store: Typestore, jpeg_quality: int) -> None:
+        self._types = store.types
+        self._quality = jpeg_quality
+
+    def all(self, frame: Frame, stamp: int) -> Iterator[tuple[str, Any]]:
+        """(topic, message) of everything at ``stamp`` nanoseconds, the camera's transform first."""
+        if frame.camera_pose is not None:
+            yield "/tf", self.transform(frame.camera_pose, stamp)
+        yield INFO_TOPIC, self.camera_info(frame.camera, stamp)
+        yield IMAGE_TOPIC, self.image(frame.image, stamp)
+        yield TRUTH_TOPIC, self.truth(frame, stamp)
+
+    def image(self, rgb: NDArray[np.uint8], stamp: int) -> Any:
+        """sensor_msgs/CompressedImage, JPEG."""
+        flags = [cv2.IMWRITE_JPEG_QUALITY, self._quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), flags)
+        assert done
+        header = self._header(stamp, CAMERA_FRAME)
+        # image_transport's format string: the encoding of the raw image, and that of the JPEG.
+        return self._make(
+            "sensor_msgs",
+            "CompressedImage",
+            header=header,
+            format="rgb8; jpeg compressed bgr8",
+            data=data.ravel(),
+        )
+
+    def camera_info(self, camera: Camera, stamp: int) -> Any:
+        """sensor_msgs/CameraInfo of an undistorted camera."""
+        roi = self._make(
+            "sensor_msgs", "RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        )
+        return self._make(
+            "sensor_msgs",
+            "CameraInfo",
+            header=self._header(stamp, CAMERA_FRAME),
+            height=camera.height,
+            width=camera.width,
+            distortion_model="plumb_bob",
+            d=np.zeros(5),
+            k=camera.matrix.ravel(),
+            r=np.eye(3).ravel(),
+            p=np.hstack([camera.matrix, np.zeros((3, 1))]).ravel(),
+            binning_x=0,
+            binning_y=0,
+            roi=roi,
+        )
+
+    def transform(self, world_from_camera: NDArray[np.float64], stamp: int) -> Any:
+        """tf2_msgs/TFMessage: where the camera is."""
+        transform = self._make(
+            "geometry_msgs",
+            "Transform",
+            translation=self._vector(world_from_camera[:3, 3]),
+            rotation=self._quaternion(world_from_camera[:3, :3]),
+        )
+        stamped = self._make(
+            "geometry_msgs",
+            "TransformStamped",
+            header=self._header(stamp, WORLD_FRAME),
+            child_frame_id=CAMERA_FRAME,
+            transform=transform,
+        )
+        return self._make("tf2_msgs", "TFMessage", transforms=[stamped])
+
+    def truth(self, frame: Frame, stamp: int) -> Any:
+        """vision_msgs/Detection3DArray of the visible objects, id = instance.
+
+        The covariance is zero but for what the image cannot show: the turn of a symmetric object, or of a
+        mug whose handle is hidden, about its own y axis.
+        """
+        least = LEAST_VISIBLE * frame.camera.width * frame.camera.height
+        detections = [self._detection(o, stamp) for o in frame.objects if o.visible_pixels >= least]
+        header = self._header(stamp, CAMERA_FRAME)
+        return self._make("vision_msgs", "Detection3DArray", header=header, detections=detections)
+
+    def _detection(self, item: SceneObject, stamp: int) -> Any:
+        x, y, z = (float(v) for v in item.translation)
+        pose = self._make(
+            "geometry_msgs",
+            "Pose",
+            position=self._make("geometry_msgs", "Point", x=x, y=y, z=z),
+            orientation=self._quaternion(item.rotation),
+        )
+        covariance = np.zeros((6, 6))
+        if is_symmetric(item):
+            axis = item.rotation[:, 1]
+            covariance[3:, 3:] = np.pi**2 * np.outer(axis, axis)
+        with_covariance = self._make(
+            "geometry_msgs", "PoseWithCovariance", pose=pose, covariance=covariance.ravel()
+        )
+        hypothesis = self._make(
+            "vision_msgs",
+            "ObjectHypothesisWithPose",
+            hypothesis=self._make(
+                "vision_msgs", "ObjectHypothesis", class_id=category(item.class_id).name, score=1.0
+            ),
+            pose=with_covariance,
+        )
+        return self._make(
+            "vision_msgs",
+            "Detection3D",
+            header=self._header(stamp, CAMERA_FRAME),
+            results=[hypothesis],
+            bbox=self._make("vision_msgs", "BoundingBox3D", center=pose, size=self._vector(item.size)),
+            id=str(item.instance),
+        )
+
+    def _make(self, package: str, name: str, **fields: Any) -> Any:
+        return self._types[f"{package}/msg/{name}"](**fields)
+
+    def _header(self, stamp: int, frame_id: str) -> Any:
+        seconds, nanoseconds = divmod(stamp, 10**9)
+        time = self._make("builtin_interfaces", "Time", sec=seconds, nanosec=nanoseconds)
+        return self._make("std_msgs", "Header", stamp=time, frame_id=frame_id)
+
+    def _vector(self, values: NDArray[np.float64]) -> Any:
+        x, y, z = (float(v) for v in values)
+        return self._make("geometry_msgs", "Vector3", x=x, y=y, z=z)
+
+    def _quaternion(self, rotation: NDArray[np.float64]) -> Any:
+        x, y, z, w = (float(v) for v in Rotation.from_matrix(rotation).as_quat())
+        return self._make("geometry_msgs", "Quaternion", x=x, y=y, z=z, w=w)
+
+
+def write_bag(scene: Path, out: Path, jpeg_quality: int = 82, labels: Path | None = None) -> int:
+    """Write the clip in folder ``scene`` to a new bag folder ``out``.
+
+    :param labels: folder of the label pickles; by default ``gts/<split>`` beside the split's folder.
+    :return: number of frames.
+    :raises FileNotFoundError: the scene, or its labels, are missing.
+    :raises BrokenFrameError: a frame cannot be read: a bag has no gaps.
+    :raises ValueError: a frame without a stamp, or ``out`` exists.
+    """
+    split = scene.parent
+    layout = NocsLayout(split, labels or split.parent / "gts" / split.name)
+    clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
+    if clip is None:
+        raise FileNotFoundError(
+            f"{scene} holds no frames; scenes of {split} are {layout.clips[0].scene} and on"
+        )
+    if out.exists():
+        raise ValueError(f"{out} exists; a bag is written to a new folder")
+    store = typestore()
+    maker = MessageMaker(store, jpeg_quality)
+    connections: dict[str, Connection] = {}
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for index in range(len(layout.clips[clip].frames)):
+            frame = layout.read(clip, index)
+            if frame.stamp is None:
+                raise ValueError(f"{scene} has no camera_poses.txt, which holds the stamps")
+            stamp = EPOCH * 10**9 + round(frame.stamp * 1e9)
+            for order, (topic, message) in enumerate(maker.all(frame, stamp)):
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
+                # A microsecond apart: what is recorded at one time has no order.
+                writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
+    return len(layout.clips[clip].frames)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.to_bag", description="turn one clip in the NOCS layout into a ROS 2 bag (MCAP)"
+    )
+    parser.add_argument("scene", type=Path, help="scene folder, <root>/<split>/<scene>")
+    parser.add_argument("--out", type=Path, required=True, help="bag folder to be made")
+    parser.add_argument("--jpeg-quality", type=int, default=82, choices=range(1, 101), metavar="1..100")
+    parser.add_argument("--labels", type=Path, help="folder of label pickles (default <root>/gts/<split>)")
+    options = parser.parse_args(arguments)
+    try:
+        count = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    size = sum(path.stat().st_size for path in options.out.iterdir())
+    print(f"{options.out}: {count} frames, {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
