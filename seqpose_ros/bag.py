@@ -26,7 +26,7 @@ TRUTH_TOPIC = "/truth/detections"
 class BagFrame:
     """One image of a bag with what belongs to it.
 
-    image (H, W, 3) uint8 RGB and camera, both rectified; stamp in nanoseconds; truth in the camera frame,
+    image (H, W, 3) uint8 RGB; stamp in nanoseconds; truth in the camera frame,
     NOCS axes, None where the bag tells none for this image.
     """
 
@@ -106,8 +106,8 @@ class Bag:
                 index,
                 stamp,
                 message.header.frame_id,
-                camera.rectify(image),
-                camera.rectified(),
+                image,
+                camera,
                 self._truth.get(stamp),
             )
 

@@ -25,8 +25,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
-from seqpose_core import Camera
-from seqpose_core.estimator import PoseEstimator
+from seqpose_core import Camera, PoseEstimator
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import Health
 from seqpose_ros.frames import Frames

@@ -14,10 +14,12 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from seqpose_core import CATEGORY_NAMES
+from seqpose_core import CATEGORY_NAMES, EstimatorOptions
 
 #: memory_frames of a checkpoint as it was trained.
 AS_TRAINED = -1
+
+_OPTIONS = EstimatorOptions()  # the node's defaults are the estimator's
 
 
 def _refuse_categories(value: Any) -> str | None:
@@ -95,11 +97,11 @@ class Settings:
         ),
     )
     score_threshold: float = field(
-        default=0.5,
+        default=_OPTIONS.score_threshold,
         metadata=_rule("Objects below this confidence are not reported.", live=True, limits=(0.0, 1.0)),
     )
     max_objects: int = field(
-        default=20,
+        default=_OPTIONS.max_objects,
         metadata=_rule("At most this many objects an image, best first.", live=True, limits=(1, 100)),
     )
     memory_frames: int = field(
@@ -109,20 +111,27 @@ class Settings:
         ),
     )
     min_hits: int = field(
-        default=3,
+        default=_OPTIONS.min_hits,
         metadata=_rule(
             "Sightings that confirm a track and give it its id and tf frame.", live=True, limits=(1, 100)
         ),
     )
     max_age: int = field(
-        default=5, metadata=_rule("Frames that a track survives unseen.", live=True, limits=(0, 1000))
+        default=_OPTIONS.max_age,
+        metadata=_rule("Frames that a track survives unseen.", live=True, limits=(0, 1000)),
     )
     max_frame_gap: float = field(
-        default=1.0,
+        default=_OPTIONS.max_frame_gap,
         metadata=_rule(
             "A longer gap between two images, in seconds, forgets memory and tracks.",
             live=True,
             limits=(0.01, 60.0),
+        ),
+    )
+    smoothing: float = field(
+        default=_OPTIONS.smoothing,
+        metadata=_rule(
+            "How far a track averages its readings: 0 takes each frame's own.", live=True, limits=(0.0, 1.0)
         ),
     )
     target_frame: str = field(
@@ -159,7 +168,7 @@ class Settings:
     )
     rectified: bool = field(
         default=False,
-        metadata=_rule("True: rectified images, intrinsics are camera_info's P. False: K, and D is undone."),
+        metadata=_rule("True: images are rectified: intrinsics are camera_info's P. False: K and D."),
     )
     autostart: bool = field(
         default=True,
@@ -247,11 +256,12 @@ def estimator_options(settings: Settings) -> dict[str, Any]:
     return {
         "precision": settings.precision,
         "runtime": settings.runtime,
-        "categories": tuple(settings.categories),
+        "categories": settings.categories,
         "score_threshold": settings.score_threshold,
         "max_objects": settings.max_objects,
         "memory_frames": None if settings.memory_frames == AS_TRAINED else settings.memory_frames,
         "min_hits": settings.min_hits,
         "max_age": settings.max_age,
         "max_frame_gap": settings.max_frame_gap,
+        "smoothing": settings.smoothing,
     }

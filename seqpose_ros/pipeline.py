@@ -36,6 +36,8 @@ class Estimator(Protocol):
 
     def reset(self) -> None: ...
 
+    def configure(self, **options: Any) -> None: ...
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -93,8 +95,6 @@ class Pipeline:
         settings, header = self._settings, message.header
         image = decode_compressed(message) if hasattr(message, "format") else decode_image(message)
         camera = _camera_of(image, info, settings.rectified)
-        if camera.distortion is not None:
-            image, camera = camera.rectify(image), camera.rectified()
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)
         begin = time.monotonic()
