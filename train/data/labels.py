@@ -14,6 +14,7 @@ from seqpose_core.categories import CATEGORIES, category
 from seqpose_core.geometry import canonicalize_symmetric
 from train.data.augment import MIRROR, MIRROR_OBJECT, Window
 from train.data.frame import Frame, SceneObject, decode_coord
+from train.data.nocs_files import count_values
 
 _SYMMETRIC = np.array([False] + [entry.symmetric for entry in CATEGORIES])
 _MUG = category("mug").id
@@ -47,16 +48,22 @@ def canonical(objects: Sequence[SceneObject], hidden_handles: bool = False) -> t
 
     :param hidden_handles: also turn mugs whose handle is hidden.
     """
-    turned = []
-    for item in objects:
-        round_body = bool(_SYMMETRIC[item.class_id])
-        if round_body or (hidden_handles and is_symmetric(item)):
-            size = item.size
-            if round_body:
-                width = (size[0] + size[2]) / 2
-                size = np.array([width, size[1], width])
-            item = replace(item, rotation=canonicalize_symmetric(item.rotation, -item.translation), size=size)
-        turned.append(item)
+    turning = [
+        index
+        for index, item in enumerate(objects)
+        if _SYMMETRIC[item.class_id] or (hidden_handles and is_symmetric(item))
+    ]
+    if not turning:
+        return tuple(objects)
+    rotations = np.stack([objects[index].rotation for index in turning])
+    places = np.stack([objects[index].translation for index in turning])
+    turned = list(objects)
+    for index, rotation in zip(turning, canonicalize_symmetric(rotations, -places), strict=True):
+        size = objects[index].size
+        if _SYMMETRIC[objects[index].class_id]:
+            width = (size[0] + size[2]) / 2
+            size = np.array([width, size[1], width])
+        turned[index] = replace(objects[index], rotation=rotation, size=size)
     return tuple(turned)
 
 
@@ -71,7 +78,7 @@ def mirrored(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
 def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: int) -> NDArray[np.floating]:
     """Pixels (256,) of each mask value inside the window, counted in pixels of the (height, width) input."""
     part = mask[window.y : window.y + window.height, window.x : window.x + window.width]
-    return np.bincount(part.ravel(), minlength=256) * (height * width / (window.height * window.width))
+    return count_values(part) * (height * width / (window.height * window.width))
 
 
 def dense_labels(

@@ -52,6 +52,11 @@ def read_image(path: str, flags: int) -> NDArray[Any]:
     return image
 
 
+def count_values(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often (256,) each value occurs in a mask (H, W). OpenCV counts bytes twice as fast as NumPy."""
+    return cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+
+
 def read_depth(path: str) -> NDArray[np.uint16]:
     """Depth (H, W) in millimetres, 0 where unknown."""
     depth = read_image(path, cv2.IMREAD_UNCHANGED)
@@ -122,7 +127,7 @@ def _meta(path: str) -> list[tuple[int, int, str]]:
     return rows
 
 
-def read_objects(meta: str, label: str, pixels: NDArray[np.intp]) -> tuple[SceneObject, ...]:
+def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[SceneObject, ...]:
     """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
 
     :param pixels: (256,) how often each value occurs in the mask.

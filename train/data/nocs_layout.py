@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from train.data.frame import Frame
 from train.data.nocs_files import (
     BrokenFrameError,
+    count_values,
     read_camera,
     read_camera_pose,
     read_depth,
@@ -150,7 +151,7 @@ def _read_frame(clip: Clip, name: str, label: str, intrinsics: NDArray[np.float6
             )
     if mask.dtype != np.uint8:
         raise BrokenFrameError(f"{stem}_mask.png", f"has {mask.dtype} values; instance ids are uint8")
-    pixels = np.bincount(mask.ravel(), minlength=256)
+    pixels = count_values(mask)
     height, width = image.shape[:2]
     camera = read_camera(os.path.join(clip.folder, "intrinsics.txt"), width, height, intrinsics)
     stamp, pose = read_camera_pose(os.path.join(clip.folder, "camera_poses.txt"), int(name))
