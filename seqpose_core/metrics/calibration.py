@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from scipy.stats import chi2
+from scipy.special import chdtr
 
 from seqpose_core.categories import category
 from seqpose_core.objects import ObjectPose
@@ -51,7 +51,7 @@ def coverage(pairs: Sequence[tuple[ObjectPose, ObjectPose]], levels: Sequence[fl
             continue
         squared = [float(error[p] @ np.linalg.solve(spread[p, p], error[p])) for p in parts]
         freedom = [len(error[p]) for p in parts]
-        claims.append(tuple(float(chi2.cdf(d, k)) for d, k in zip(squared, freedom, strict=True)))  # type: ignore[arg-type]
+        claims.append(tuple(float(chdtr(k, d)) for d, k in zip(squared, freedom, strict=True)))  # type: ignore[arg-type]
     inside = np.array(claims).reshape(-1, 3, 1) <= np.array(levels)
     share = inside.mean(axis=0) if claims else np.full((3, len(levels)), np.nan)
     translation, rotation, joint = (tuple(row.tolist()) for row in share)
