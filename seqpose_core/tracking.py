@@ -20,9 +20,10 @@ from seqpose_core.geometry import canonicalize_symmetric, invert, make_transform
 from seqpose_core.objects import ObjectPose
 
 _FAR = 1e6  # cost of a pair that may not match; any number of allowed pairs costs less
-# Two readings of one rotation that differ by more are not noise but a change of mind: their mean would be
-# neither.
+# Readings that differ from their average by more are not noise but a change, of the object or of the
+# network's mind: a mean of both would be neither, so the average begins anew.
 _SAME_ROTATION = np.radians(45)
+_SAME_PLACE = 0.5  # box diagonals
 
 
 @dataclass
@@ -33,14 +34,20 @@ class _Track:
     rotation: np.ndarray
     translation: np.ndarray
     size: np.ndarray
+    last_seen: np.ndarray  # (3,) where the last reading was, which the average may lag behind
     track_id: int | None = None
     hits: int = 0
     age: int = 0
     missed: int = 0
+    # Readings in the averages of rotation, translation and size.
+    turns: int = 1
+    places: int = 1
+    sizes: int = 1
 
     def move(self, matrix: np.ndarray) -> None:
         """Express the state in another frame, (4, 4) from this one."""
         self.rotation, self.translation = matrix[:3, :3] @ self.rotation, transform(matrix, self.translation)
+        self.last_seen = transform(matrix, self.last_seen)
 
 
 class Tracker:
@@ -145,7 +152,7 @@ class Tracker:
         if not seen or not self._tracks:
             return {}
         names = [np.array([t.category for t in tracks]) for tracks in (seen, self._tracks)]
-        places = [np.stack([t.translation for t in tracks]) for tracks in (seen, self._tracks)]
+        places = [np.stack([t.last_seen for t in tracks]) for tracks in (seen, self._tracks)]
         diagonals = [np.linalg.norm([t.size for t in tracks], axis=1) for tracks in (seen, self._tracks)]
         distance = np.linalg.norm(places[0][:, None] - places[1], axis=2)
         cost = distance / ((diagonals[0][:, None] + diagonals[1]) / 2)
@@ -157,17 +164,27 @@ class Tracker:
         """Update a track by what is seen now."""
         if category(now.category).symmetric:
             now.rotation = canonicalize_symmetric(now.rotation, track.rotation[:, 0])
-        # The plain mean at first, then exponential: the first readings do not weigh more than the later ones.
-        gain = max(1 - self.smoothing, 1 / (track.hits + 1)) if self.smoothing > 0 else 1.0
-        track.size = track.size + gain * (now.size - track.size)
-        if not motion_known:
-            gain = 1.0
-        track.translation = track.translation + gain * (now.translation - track.translation)
-        if gain < 1 and rotation_error(track.rotation, now.rotation) < _SAME_ROTATION:
-            step = Rotation.from_matrix(track.rotation.T @ now.rotation).as_rotvec()
-            track.rotation = track.rotation @ Rotation.from_rotvec(gain * step).as_matrix()
+        track.sizes += 1
+        track.size = track.size + self._gain(track.sizes) * (now.size - track.size)
+
+        step = now.translation - track.translation
+        near = np.linalg.norm(step) < _SAME_PLACE * np.linalg.norm(track.size)
+        track.places = track.places + 1 if motion_known and near else 1
+        track.translation = track.translation + self._gain(track.places) * step
+
+        same = rotation_error(track.rotation, now.rotation) < _SAME_ROTATION
+        track.turns = track.turns + 1 if motion_known and same else 1
+        gain = self._gain(track.turns)
+        if gain < 1:
+            turn = Rotation.from_matrix(track.rotation.T @ now.rotation).as_rotvec()
+            track.rotation = track.rotation @ Rotation.from_rotvec(gain * turn).as_matrix()
         else:
             track.rotation = now.rotation
+        track.last_seen = now.last_seen
+
+    def _gain(self, readings: int) -> float:
+        """Weight of the newest of so many readings: the plain mean at first, then exponential."""
+        return max(1 - self.smoothing, 1 / readings) if self.smoothing > 0 else 1.0
 
 
 def _rank(item: ObjectPose) -> tuple[float, str, list[float], list[float]]:
@@ -177,7 +194,8 @@ def _rank(item: ObjectPose) -> tuple[float, str, list[float], list[float]]:
 def _reading(item: ObjectPose, world: np.ndarray) -> _Track:
     """The detection in the tracker's frame, (4, 4) `world` from the camera."""
     pose = world @ item.transform
-    return _Track(item.category, pose[:3, :3], pose[:3, 3], np.asarray(item.size, dtype=np.float64))
+    size = np.asarray(item.size, dtype=np.float64)
+    return _Track(item.category, pose[:3, :3], pose[:3, 3], size, last_seen=pose[:3, 3])
 
 
 def _observed(item: ObjectPose, track: _Track, world: np.ndarray) -> ObjectPose:

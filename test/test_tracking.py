@@ -198,6 +198,19 @@ def test_smoothing_does_not_mix_opposite_readings() -> None:
     assert np.allclose(out.rotation, turn_about_y(np.pi - 0.1))
 
 
+def test_smoothing_follows_an_object_that_is_carried_away() -> None:
+    """It moves on by 6 cm a frame: the average lags behind, the id stays, and a jump begins a new average."""
+    tracker = Tracker(min_hits=1, smoothing=0.95)
+    for step in range(20):
+        (out,) = tracker.update([seen(at=(0.06 * step, 0, 1))], None, np.eye(4))
+        assert out.track_id == 1
+        assert abs(out.translation[0] - 0.06 * step) < 0.5 * np.linalg.norm([0.1] * 3)
+    (out,) = tracker.update([seen(at=(0.06 * 19 + 0.15, 0, 1))], None, np.eye(4))
+    assert out.track_id == 1 and out.translation[0] == pytest.approx(0.06 * 19 + 0.15)
+    (out,) = tracker.update([seen(at=(0.06 * 19 + 0.17, 0, 1))], None, np.eye(4))
+    assert out.translation[0] == pytest.approx(0.06 * 19 + 0.16)
+
+
 # -- laws --------------------------------------------------------------------------------------------------
 
 detection = st.builds(
