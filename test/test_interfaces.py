@@ -18,7 +18,6 @@ from seqpose_core import CATEGORIES
 from seqpose_ros.msg import ObjectPose, ObjectPoseArray
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARE = Path(sys.prefix, "share")
 
 # RIHS01 hashes of the messages as ROS 2 distributions publish them: equal hashes let two sides talk.
 PUBLISHED = {
@@ -37,7 +36,10 @@ PUBLISHED = {
 def generated_hash(type_name: str) -> str:
     """The hash that the installed type description of a message states for it."""
     package, _, message = type_name.split("/")
-    description = json.loads((SHARE / package / "msg" / f"{message}.json").read_text())
+    module = importlib.import_module(f"{package}.msg").__file__
+    assert module
+    prefix = Path(module).parents[5]  # <prefix>/lib/python3.x/site-packages/<package>/msg/__init__.py
+    description = json.loads((prefix / "share" / package / "msg" / f"{message}.json").read_text())
     hashes = {entry["type_name"]: entry["hash_string"] for entry in description["type_hashes"]}
     return str(hashes[type_name]).removeprefix("RIHS01_")
 
@@ -70,8 +72,9 @@ def test_the_hash_of_our_messages_is_what_another_implementation_computes_from_t
 def test_colcon_sees_our_package_and_never_the_overlay() -> None:
     colcon = [sys.executable, "-m", "colcon", "--log-base", "/dev/null", "list", "--names-only"]
     for folder, packages in ((ROOT, ["seqpose_ros"]), (ROOT / "overlay", [])):
-        found = subprocess.run([*colcon, "--base-paths", str(folder)], check=True, capture_output=True, text=True)
-        assert found.stdout.split() == packages
+        listing = [*colcon, "--base-paths", str(folder)]
+        found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+        assert found.split() == packages
 
 
 def test_a_header_comes_first_and_fields_are_those_of_the_contract() -> None:
