@@ -3,8 +3,8 @@
 
     python -m train.render --split train --clips 1000 --seed 0 --out out/data
 
-A clip is a pure function of (split, seed, clip index, frames, size, fps): the work may be stopped, resumed and
-spread over any number of workers. The splits share neither shapes nor textures.
+A clip is a pure function of (split, seed, clip index, frames, size, fps): the work may be stopped, resumed
+and spread over any number of workers. The splits share neither shapes nor textures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from train.synthetic.writer import ClipWriter, is_complete, sensor
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What to render. ``fps`` fixes the time between frames; None draws it from 0.1 to 0.5 s, frame by frame."""
+    """What to render. ``fps`` fixes the time between frames; None draws each step from 0.1 to 0.5 s."""
 
     split: str
     seed: int

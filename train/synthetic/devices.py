@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parametric cameras and laptops: things put together from boxes, panels and lathed parts.
 
-Axes and origin as in :mod:`train.synthetic.shapes`: y up, camera lens +x and width along z, laptop base +x, lid -x
-and hinge along z; the origin is the centre of the tight box.
+Axes and origin as in :mod:`train.synthetic.shapes`: y up, camera lens +x and width along z, laptop base +x,
+lid -x and hinge along z; the origin is the centre of the tight box.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from train.synthetic.meshes import Mesh, clipped_normal, join, lathe, panel, rot
 
 
 def camera(rng: Generator) -> Mesh:
-    """Parts: 0 body leather, 1 plastic or metal trim, 2 lens barrel, 3 glass, 4 back screen, 5 name plate, 6 dials."""
+    """Parts: 0 leather, 1 trim, 2 lens barrel, 3 glass, 4 screen, 5 plate, 6 dials."""
     kind = rng.choice(["dslr", "mirrorless", "compact"], p=[0.45, 0.3, 0.25])
     width = {
         "dslr": clipped_normal(rng, 0.132, 0.008, 0.115, 0.15),
@@ -148,7 +148,7 @@ def laptop(rng: Generator) -> Mesh:
     pad_w, pad_d = width * rng.uniform(0.26, 0.40), depth * rng.uniform(0.22, 0.29)
     pad_x = (key_x + key_d / 2 + depth) / 2
     pad = panel([pad_x, 0.0006, 0], [0, 0, -pad_w], [-pad_d, 0, 0], 2)
-    # Lid built closed-side down: it lies along +x from the hinge, its inner face towards -y, then turned open.
+    # The lid is built closed (along +x from the hinge, inner face towards -y), then turned open.
     lid = rounded_box([depth, lid_t, width], lid_t * 0.45, 4).moved(None, [depth / 2, lid_t / 2, 0])
     edge = width * rng.uniform(0.012, 0.03)
     bezel = panel([depth / 2, -0.0004, 0], [0, 0, -width + 0.006], [depth - 0.006, 0, 0], 5)

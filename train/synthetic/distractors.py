@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things on the table that belong to no category: boxes, books, balls, cylinders, plates, phones. Meta class 0.
+"""Things on the table that belong to no category (meta class 0): boxes, books, balls, plates, phones.
 
 Parts: 0 main surface, 1 second surface. y is up, the origin is the box centre, lengths are metres.
 """
@@ -38,7 +38,7 @@ def ball(rng: Generator) -> Mesh:
 def cylinder(rng: Generator) -> Mesh:
     radius, height = rng.uniform(0.012, 0.06), rng.uniform(0.02, 0.20)
     bevel = 0.002
-    profile = [
+    profile: list[list[float]] = [
         [0, 0],
         [radius - bevel, 0],
         [radius, bevel],
@@ -52,7 +52,13 @@ def cylinder(rng: Generator) -> Mesh:
 def plate(rng: Generator) -> Mesh:
     radius, height = rng.uniform(0.07, 0.13), rng.uniform(0.012, 0.028)
     flat = radius * rng.uniform(0.55, 0.75)
-    profile = [[0, 0], [flat * 0.9, 0], [flat, 0.003], [radius, height - 0.003], [radius, height]]
+    profile: list[list[float]] = [
+        [0, 0],
+        [flat * 0.9, 0],
+        [flat, 0.003],
+        [radius, height - 0.003],
+        [radius, height],
+    ]
     profile += [[radius - 0.004, height], [flat, 0.008], [flat * 0.9, 0.006], [0, 0.006]]
     return lathe(profile, 0, 44).centred()
 

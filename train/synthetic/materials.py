@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from train.synthetic.textures import TextureBank, muted_colour
+from train.synthetic.patterns import muted_colour
+from train.synthetic.textures import TextureBank
 
 
 @dataclass(frozen=True)
 class Material:
-    """colour (3,) sRGB 0..1; ``layer`` of the texture bank mixed in by ``mix``; ``repeat`` of the uv; roughness 0..1.
+    """The look of one part.
 
-    ``metal`` 0..1 tints reflections with the colour; ``gloss`` scales the reflection (0 = matt, 1 = dielectric).
+    colour (3,) sRGB 0..1; ``layer`` of the texture bank, mixed in by ``mix`` and tiled by ``repeat`` (u, v);
+    ``roughness`` 0..1; ``metal`` 0..1 tints reflections with the colour; ``gloss`` scales the reflection
+    (0 matt, 1 dielectric); ``glow`` is light the surface gives off itself, as a display does.
     """
 
     colour: tuple[float, float, float]

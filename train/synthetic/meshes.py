@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Triangle meshes built from a few primitives: lathe, rounded box, panel, tube.
 
-All lengths are metres. Every primitive returns a :class:`Mesh`; an object is primitives placed and joined, then
-centred on its axis-aligned box. No Booleans are needed: overlapping parts simply end inside one another.
+All lengths are metres. Every primitive returns a :class:`Mesh`; an object is primitives placed and joined,
+then centred on its axis-aligned box. No Booleans are needed: overlapping parts simply end inside one another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Mesh:
     """Triangles with per-vertex attributes.
 
     vertices (V, 3) m, normals (V, 3) unit and outward, uvs (V, 2) with v = 0 at the image's top row,
-    parts (V,) int: which material of the object a vertex has; faces (F, 3) int, counter-clockwise from outside.
+    parts (V,) int: which material of the object a vertex has; faces (F, 3) int, counter-clockwise seen from
+    outside.
     """
 
     vertices: Array
@@ -102,8 +103,8 @@ def _smooth_runs(profile: Array, crease: float) -> list[Array]:
 def lathe(profile: ArrayLike, part: int = 0, segments: int = 40, crease_deg: float = 38.0) -> Mesh:
     """Turn a profile (N, 2) of (radius, height) about y.
 
-    The profile runs from the bottom axis outwards, up the outside, then (if hollow) down the inside: the surface's
-    outside lies to the right of the direction of travel. Bends sharper than ``crease_deg`` stay sharp.
+    The profile runs from the bottom axis outwards, up the outside, then (if hollow) down the inside: the
+    surface's outside lies to the right of the direction of travel. Bends above ``crease_deg`` stay sharp.
     """
     points = np.asarray(profile, dtype=float)
     keep = np.concatenate([[True], np.linalg.norm(np.diff(points, axis=0), axis=1) > 1e-7])
@@ -168,7 +169,7 @@ def rounded_box(size: ArrayLike, radius: float, part: int = 0, steps: int = 3) -
 
 
 def panel(centre: ArrayLike, right: ArrayLike, up: ArrayLike, part: int = 0) -> Mesh:
-    """A flat rectangle: ``right`` and ``up`` (3,) are its full sides as its viewer sees them; it faces right x up."""
+    """A flat rectangle of full sides ``right`` and ``up`` (3,) as its viewer sees them, facing right x up."""
     c, r, u = (np.asarray(value, dtype=float) for value in (centre, right, up))
     normal = np.cross(r, u)
     normal /= np.linalg.norm(normal)
@@ -185,7 +186,8 @@ def panel(centre: ArrayLike, right: ArrayLike, up: ArrayLike, part: int = 0) -> 
 def tube(path: ArrayLike, across: ArrayLike, thick: ArrayLike, part: int = 0, sides: int = 12) -> Mesh:
     """Sweep an ellipse along a path (N, 3) lying in the plane z = const, open ended.
 
-    ``across`` is the half width along z, ``thick`` the half width in the plane; each a number or one per point (N,).
+    ``across`` is the half width along z, ``thick`` the half width in the plane; each a number or one per
+    point (N,).
     """
     points = np.asarray(path, dtype=float)
     tangent = np.gradient(points, axis=0)

@@ -17,7 +17,7 @@ _TREMOR = np.array([0.004, 0.004, 0.003, 0.004, 0.003, 0.003, 0.002])
 
 @dataclass(frozen=True)
 class HandHeldMotion:
-    """The camera's path as a function of time; ``world_from_camera`` is smooth and defined for every t >= 0."""
+    """The camera's path as a smooth function of time, defined for every t >= 0."""
 
     base: Array  # (7,) channel values about which the camera moves
     amplitude: Array  # (7, W)

@@ -45,7 +45,8 @@ def create_context() -> moderngl.Context:
     # One llvmpipe thread per process: several processes scale better than several threads.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     try:
-        return moderngl.create_context(standalone=True, backend="egl")
+        # moderngl annotates **settings as if it were one dict.
+        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
     except Exception as error:
         raise RuntimeError(
             f"no OpenGL through EGL ({error}); install the system packages libegl1 and libgl1-mesa-dri"
@@ -150,15 +151,22 @@ class Renderer:
         ]
         self._cache[key] = (vertices, faces, arrays)
         while len(self._cache) > self._capacity:
-            _, (old_vertices, old_faces, old_arrays) = self._cache.popitem(last=False)
-            for item in (*old_arrays, old_vertices, old_faces):
-                item.release()
+            self._forget(next(iter(self._cache)))
         return arrays
+
+    def _forget(self, key: str) -> None:
+        """Free a cached mesh; moderngl keeps device memory until told."""
+        vertices, faces, arrays = self._cache.pop(key)
+        for array in arrays:
+            array.release()
+        vertices.release()
+        faces.release()
 
     def load(self, scene: Scene) -> None:
         """Upload a scene and draw its shadow map; views of it follow with :meth:`render`."""
         self._scene = scene
-        self._cache.pop("room", None)
+        if "room" in self._cache:
+            self._forget("room")
         room = self._upload("room", _room_mesh(scene))
         table, floor = scene.table, scene.floor
         self._drawn = [(room, [table, floor, scene.wall], np.eye(4), 1.0)]
@@ -225,7 +233,7 @@ class Renderer:
     def render(self, intrinsics: Array, world_from_camera: Array) -> Rendered:
         """Draw the loaded scene from a camera: intrinsics (3, 3) pixels, pose (4, 4)."""
         projection = clip_from_camera(intrinsics, self.width, self.height)
-        camera_from_world = np.linalg.inv(world_from_camera)
+        camera_from_world = np.linalg.inv(world_from_camera).astype(float)
         self._colour.use()
         self._colour.clear(0.2, 0.2, 0.2, 1.0, depth=1.0)
         self._bank.use(0)
@@ -240,9 +248,9 @@ class Renderer:
             self._set_materials(materials)
             arrays[0].render()
         big = (self.height * SUPERSAMPLING, self.width * SUPERSAMPLING, 4)
-        colour = np.frombuffer(self._colour.read(components=4), np.uint8).reshape(big)[..., :3]
-        colour = cv2.resize(colour, (self.width, self.height), interpolation=cv2.INTER_AREA)
-        return self._render_labels(projection, camera_from_world, np.asarray(colour, np.uint8))
+        drawn = np.frombuffer(self._colour.read(components=4), np.uint8).reshape(big)[..., :3]
+        colour = cv2.resize(drawn, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return self._render_labels(projection, camera_from_world, colour.astype(np.uint8))
 
     def _render_labels(
         self, projection: Array, camera_from_world: Array, colour: NDArray[np.uint8]
@@ -263,7 +271,7 @@ class Renderer:
         ).reshape(shape)
         return Rendered(
             colour,
-            nocs[..., :3].astype(np.float32) / 255,
+            nocs[..., :3].astype(np.float32) / np.float32(255),
             geometry[..., 0].copy(),
             np.round(geometry[..., 1]).astype(np.int32),
             np.round(geometry[..., 2]).astype(np.int32),

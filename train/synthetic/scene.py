@@ -16,8 +16,9 @@ from seqpose_core.categories import CATEGORY_NAMES, category
 from train.synthetic.distractors import DISTRACTORS
 from train.synthetic.materials import Material, sample_materials, sample_surface
 from train.synthetic.meshes import Array, Mesh, rotation_about
+from train.synthetic.patterns import muted_colour
 from train.synthetic.shapes import SHAPES
-from train.synthetic.textures import TextureBank, muted_colour
+from train.synthetic.textures import TextureBank
 
 INSTANCES = {"train": 500, "val": 48, "test": 48}
 DISTRACTOR_INSTANCES = {"train": 120, "val": 30, "test": 30}
@@ -31,7 +32,11 @@ _Y_UP = rotation_about("x", np.pi / 2)
 
 @dataclass(frozen=True)
 class SceneObject:
-    """kind: category or distractor name; class_id 1..6, 0 for a distractor; world_from_object (4, 4) rigid."""
+    """One thing on the table.
+
+    ``kind`` is a category or distractor name, ``class_id`` 1..6 or 0 for a distractor, ``model`` the
+    instance's name; world_from_object (4, 4) is rigid, metres.
+    """
 
     kind: str
     class_id: int
@@ -97,7 +102,7 @@ def _resting_rotation(rng: Generator, kind: str) -> Array:
     pose = np.eye(3)
     chance = rng.random()
     if kind in ("bottle", "can", "mug") and chance < 0.12:
-        # Lying: the axis becomes horizontal; the mug's handle points up or level, where it would come to rest.
+        # Lying: the axis becomes horizontal; a mug's handle points level or up, where it comes to rest.
         roll = rng.uniform(0, np.pi) if kind == "mug" else rng.uniform(0, 2 * np.pi)
         pose = rotation_about("x", np.pi / 2) @ rotation_about("y", roll)
     elif kind in ("bowl", "mug") and chance > 0.94:

@@ -39,9 +39,9 @@ void main() {
 }
 """
 
-# Ambient light is a room: ceiling, horizon and ground gradients plus a few soft lamps; blurred by roughness when
-# reflected. Specular is a GGX lobe under the lamps with Schlick's Fresnel; contact shading of the table is a sum of
-# soft blobs under the objects.
+# Ambient light is a room: ceiling, horizon and ground gradients plus a few lamps, blurred by roughness
+# when reflected. Specular is a GGX lobe under the lamps with Schlick's Fresnel; contact shading of the table
+# a product of soft blobs under the objects.
 FRAGMENT = """
 #version 330
 uniform sampler2DArray bank;
@@ -73,7 +73,8 @@ vec3 environment(vec3 d, float rough) {
     vec3 light = mix(ground, ceiling * (0.55 + 0.45 * clamp(d.z, 0.0, 1.0)), up);
     for (int i = 0; i < light_count; i++) {
         float k = light_colour[i].w / (1.0 + 8.0 * rough);
-        light += light_colour[i].rgb * 1.6 * exp(k * (dot(d, light_direction[i]) - 1.0)) / (1.0 + 6.0 * rough);
+        float lobe = exp(k * (dot(d, light_direction[i]) - 1.0)) / (1.0 + 6.0 * rough);
+        light += light_colour[i].rgb * 1.6 * lobe;
     }
     return light;
 }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parametric instances of the six NOCS categories.
 
-Axes: y up; mug handle +x; camera lens +x, width along z; laptop base +x, lid -x, hinge along z. The origin is the
-centre of the tight axis-aligned box for every category, also for mugs (handle included), as in NOCS's own CAMERA
-labels; relabelled sets that centre mugs on the body axis differ from this by the handle's reach.
+Axes: y up; mug handle +x; camera lens +x, width along z; laptop base +x, lid -x, hinge along z. The origin is
+the centre of the tight axis-aligned box for every category, also for mugs (handle included); relabelled
+sets that centre mugs on the body axis differ from this by half the handle's reach.
 
 Parts number the materials of an object; :data:`HANDLE_PART` is the mug's handle.
 """

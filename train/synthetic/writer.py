@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes clips in the NOCS layout: colour, mask, coord, depth, meta, label pickles, intrinsics and camera poses.
+"""Writes clips in the NOCS layout: colour, mask, coord, depth, meta, label pickles, intrinsics, camera poses.
 
-The NOCS frame is the tight axis-aligned box centred at the origin for every category (mugs with their handle).
+The NOCS frame is the tight axis-aligned box centred at the origin for every category, mugs with their handle.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def sensor(rng: Generator, colour: NDArray[np.uint8], blur: float, noise: float)
 def frame_labels(
     scene: Scene, view: Rendered, world_from_camera: Array, image_path: str
 ) -> dict[str, object]:
-    """The label dict of one frame, NOCS keys; instances in scene order, distractors and unseen ones left out."""
+    """The labels of one frame, NOCS keys, instances in scene order; distractors and unseen ones left out."""
     camera_from_world = np.linalg.inv(world_from_camera)
     classes, boxes, poses, scales, handles = [], [], [], [], []
     for number, item in enumerate(scene.objects, start=1):
