@@ -79,8 +79,21 @@ def test_identity_switches_are_counted_once_each():
 
 def test_time_to_first_detection_starts_at_first_sight():
     report = stability(sequence([None, None, None, 5, 5], hidden=(0,)))
-    assert report.first_detection == {7: pytest.approx(0.2)}
-    assert stability(sequence([None, None])).first_detection == {7: None}
+    (first,) = report.first_detections
+    assert (first.instance, first.seconds) == (7, pytest.approx(0.2))
+    (never,) = stability(sequence([None, None])).first_detections
+    assert never.seconds is None
+
+
+def test_sequences_are_pooled_and_kept_apart():
+    # A new clip may number its tracks as it likes; the step from clip to clip is no jitter.
+    report = stability(sequence([1, 1, 2]), sequence([5, 5]), sequence([None, None]))
+    assert report.identity_switches == 1 and report.tracked == 5
+    assert report.jitter["all"].samples == 3
+    assert [d.sequence for d in report.first_detections] == [0, 1, 2]
+    summary = report.summary()
+    assert (summary["truths_in_sight"], summary["truths_found"]) == (3, 2)
+    assert summary["median_first_detection_s"] == 0 and summary["median_recovery_s"] is None
 
 
 def test_recovery_after_occlusion_tells_the_delay_and_the_identity():
@@ -111,6 +124,8 @@ def test_association_is_one_to_one_by_category_and_distance():
 def test_sequences_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="grow"):
         stability([])
+    with pytest.raises(ValueError, match="at least one"):
+        stability()
     with pytest.raises(ValueError, match="grow"):
         stability(sequence([1, 1], step=0.0))
     with pytest.raises(ValueError, match="track_id"):

@@ -48,10 +48,20 @@ class Jitter:
 
 
 @dataclass(frozen=True)
+class FirstDetection:
+    """``seconds`` from a truth's first sight to its first match; None for one that was never found."""
+
+    sequence: int
+    instance: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class Recovery:
     """A truth seen again after being hidden: ``seconds`` until it is found, None if it was not; ``same_id``:
     whether its track is the one from before, None if either has no number."""
 
+    sequence: int
     instance: int
     hidden_seconds: float
     seconds: float | None
@@ -63,22 +73,36 @@ class StabilityReport:
     """Outcome of :func:`stability`.
 
     :param jitter: by category name, and "all".
-    :param identity_switches: how often the track number on a truth changed; ``tracked``: frames × truths with
+    :param identity_switches: how often the track number on a truth changed; ``tracked``: matches that had
         one.
-    :param first_detection: seconds from first sight to first match, by instance; None for one never found.
+    :param first_detections: one entry for each truth that was ever in sight.
     :param recoveries: one entry for each time a truth came back into sight.
     """
 
     jitter: dict[str, Jitter]
     identity_switches: int
     tracked: int
-    first_detection: dict[int, float | None]
+    first_detections: tuple[FirstDetection, ...]
     recoveries: tuple[Recovery, ...]
     coverage: Coverage
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, lists and strings for JSON or YAML."""
-        return asdict(self)
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers for JSON or YAML: counts, and medians in seconds, None where there are none."""
+        first = [d.seconds for d in self.first_detections if d.seconds is not None]
+        back = [r.seconds for r in self.recoveries if r.seconds is not None]
+        return {
+            "jitter": {name: asdict(value) for name, value in self.jitter.items()},
+            "identity_switches": self.identity_switches,
+            "tracked": self.tracked,
+            "truths_in_sight": len(self.first_detections),
+            "truths_found": len(first),
+            "median_first_detection_s": float(np.median(first)) if first else None,
+            "occlusions": len(self.recoveries),
+            "recovered": len(back),
+            "recovered_with_same_id": sum(r.same_id is True for r in self.recoveries),
+            "median_recovery_s": float(np.median(back)) if back else None,
+            "coverage": asdict(self.coverage),
+        }
 
 
 def associate(moment: Moment, radius: float = 0.2) -> dict[int, ObjectPose]:
@@ -121,43 +145,46 @@ def _rms(step: np.ndarray, turn: np.ndarray) -> Jitter:
     return Jitter(shift, angle, len(step))
 
 
-def stability(moments: Sequence[Moment], radius: float = 0.2) -> StabilityReport:
-    """How steady the estimates of one sequence are.
+def stability(*sequences: Sequence[Moment], radius: float = 0.2) -> StabilityReport:
+    """How steady the estimates of one or more sequences are.
 
     Jitter is taken of the poses relative to the truth, so that neither a moving camera nor a moving object
     counts; only successive frames in both of which the object was seen and matched.
 
-    :param moments: frames in order of their stamps. :param radius: see :func:`associate`.
+    :param sequences: each the frames of one clip in order of their stamps. :param radius: see
+        :func:`associate`.
     :raises ValueError: no frames, stamps that do not grow, or a truth without instance number.
     """
-    stamps = np.array([moment.stamp for moment in moments])
-    if len(stamps) == 0 or (np.diff(stamps) <= 0).any():
-        raise ValueError("stability needs frames whose stamps grow from one to the next")
-    found = [associate(moment, radius) for moment in moments]
-    truths = [{int(t.track_id or 0): t for t in moment.truths} for moment in moments]
-    instances = sorted({i for frame in truths for i in frame})
     changes: dict[str, list[tuple[float, float]]] = {"all": []}
     switches = tracked = 0
-    first: dict[int, float | None] = {}
+    first: list[FirstDetection] = []
     recoveries: list[Recovery] = []
-    for i in instances:
-        seen = np.array([i in t and i not in m.hidden for t, m in zip(truths, moments, strict=True)])
-        hit = np.array([i in f for f in found]) & seen
-        _collect_changes(changes, i, hit, truths, found)
-        ids = [f[i].track_id for f, h in zip(found, hit, strict=True) if h and f[i].track_id is not None]
-        tracked += len(ids)
-        switches += sum(a != b for a, b in pairwise(ids))
-        if seen.any():
-            first[i] = float(stamps[hit.argmax()] - stamps[seen.argmax()]) if hit.any() else None
-            recoveries += _recoveries(i, stamps, seen, hit, found)
-    matched = [
-        (f[i], t[i]) for f, t, m in zip(found, truths, moments, strict=True) for i in f if i not in m.hidden
-    ]
+    matched: list[tuple[ObjectPose, ObjectPose]] = []
+    if not sequences:
+        raise ValueError("stability needs at least one sequence of frames")
+    for number, moments in enumerate(sequences):
+        stamps = np.array([moment.stamp for moment in moments])
+        if len(stamps) == 0 or not (np.diff(stamps) > 0).all():
+            raise ValueError(f"sequence {number} needs frames whose stamps grow from one to the next")
+        found = [associate(moment, radius) for moment in moments]
+        truths = [{int(t.track_id or 0): t for t in moment.truths} for moment in moments]
+        for i in sorted({i for frame in truths for i in frame}):
+            seen = np.array([i in t and i not in m.hidden for t, m in zip(truths, moments, strict=True)])
+            hit = np.array([i in f for f in found]) & seen
+            _collect_changes(changes, i, hit, truths, found)
+            matched += [(found[k][i], truths[k][i]) for k in np.flatnonzero(hit)]
+            ids = [found[k][i].track_id for k in np.flatnonzero(hit) if found[k][i].track_id is not None]
+            tracked += len(ids)
+            switches += sum(a != b for a, b in pairwise(ids))
+            if seen.any():
+                wait = float(stamps[hit.argmax()] - stamps[seen.argmax()]) if hit.any() else None
+                first.append(FirstDetection(number, i, wait))
+                recoveries += _recoveries(number, i, stamps, seen, hit, found)
     return StabilityReport(
         jitter={name: _rms(*np.array(v).reshape(-1, 2).T) for name, v in changes.items()},
         identity_switches=switches,
         tracked=tracked,
-        first_detection=first,
+        first_detections=tuple(first),
         recoveries=tuple(recoveries),
         coverage=coverage(matched),
     )
@@ -185,7 +212,12 @@ def _collect_changes(
 
 
 def _recoveries(
-    instance: int, stamps: np.ndarray, seen: np.ndarray, hit: np.ndarray, found: list[dict[int, ObjectPose]]
+    sequence: int,
+    instance: int,
+    stamps: np.ndarray,
+    seen: np.ndarray,
+    hit: np.ndarray,
+    found: list[dict[int, ObjectPose]],
 ) -> list[Recovery]:
     out = []
     back = np.flatnonzero(seen[1:] & ~seen[:-1]) + 1
@@ -200,6 +232,7 @@ def _recoveries(
         new = found[start + again[0]][instance].track_id if len(again) else None
         out.append(
             Recovery(
+                sequence=sequence,
                 instance=instance,
                 hidden_seconds=float(stamps[start] - stamps[since]),
                 seconds=float(stamps[start + again[0]] - stamps[start]) if len(again) else None,

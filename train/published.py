@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Published figures on REAL275 from RGB alone, as printed in the papers, with the kind of IoU behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REAL275, CAMERA25 = "REAL275", "CAMERA25"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method. ``values`` in percent in the order of IoU25 IoU50 IoU75 10cm 10° 10°10cm 10°5cm 5°5cm, None
+    where not given; ``iou_kind`` as its code computes it, "?" where no code tells."""
+
+    method: str
+    values: tuple[float | None, ...]
+    iou_kind: str
+
+
+_N = None
+ROWS: dict[str, tuple[PublishedRow, ...]] = {
+    REAL275: (
+        PublishedRow("Synthesis (ECCV'20)", (_N, _N, _N, 34.0, 14.2, 4.8, _N, _N), "?"),
+        PublishedRow("CPS++ (2020)", (54.3, 17.7, _N, _N, _N, 22.3, _N, _N), "?"),
+        PublishedRow("MSOS (RA-L'21)", (62.0, 23.4, 3.0, 39.5, 29.2, 9.6, _N, _N), "?"),
+        PublishedRow("OLD-Net (ECCV'22)", (68.7, 25.4, 1.9, 38.9, 37.0, 9.8, _N, _N), "original?"),
+        PublishedRow("FAP-Net (ICRA'24)", (74.2, 36.8, 5.2, 49.7, 49.6, 24.5, _N, _N), "?"),
+        PublishedRow("LaPose (ECCV'24)", (65.3, 31.5, 8.4, 42.4, 72.3, 29.0, 11.5, 5.6), "fixed"),
+        PublishedRow("DMSR (ICRA'24)", (52.0, 28.3, 6.1, 37.3, 59.5, 23.6, 9.9, 5.8), "original"),
+        PublishedRow("MonoDiff9D (ICRA'25)", (_N, 31.5, 6.3, 41.0, 56.3, 25.7, _N, _N), "original"),
+        PublishedRow("SeqPose, single frame", (63.0, 34.1, 6.1, 60.7, 60.3, 39.2, 16.2, 8.1), "original?"),
+        PublishedRow("SeqPose, multi frame", (68.1, 41.1, 8.5, 63.3, 64.9, 41.8, 17.2, 10.4), "original?"),
+        PublishedRow("YOPO R50 (ICRA'26)", (_N, 67.1, 16.6, 75.6, 54.0, 40.7, _N, _N), "original"),
+        PublishedRow("YOPO* Swin-L (ICRA'26)", (_N, 79.6, 19.6, 84.4, 66.0, 54.1, _N, _N), "original"),
+    ),
+}
