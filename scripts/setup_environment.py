@@ -188,8 +188,10 @@ def install_packages() -> bool:
         with Step("environment    ") as step:
             step.run(sys.executable, "-m", "venv", VENV)
     with Step("Python packages") as step:
-        pip = [VENV / "bin" / "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-        step.run(*pip, "--constraint", "constraints.txt", "--editable", f"{ROOT}[dev,ros,train]")
+        step.run(
+            VENV / "bin" / "pip", "install", "--disable-pip-version-check", "--progress-bar", "off",
+            "--constraint", "constraints.txt", "--editable", f"{ROOT}[dev,ros,train]",
+        )  # fmt: skip
     stamp.write_text(state)
     return True
 

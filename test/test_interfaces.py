@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
+from rosbags.interfaces.typing import Typesdict
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from seqpose_core import CATEGORIES
@@ -61,7 +62,7 @@ def test_every_overlay_message_is_compared_and_imports() -> None:
 
 def test_the_hash_of_our_messages_is_what_another_implementation_computes_from_their_text() -> None:
     store = get_typestore(Stores.ROS2_JAZZY)
-    types = {}
+    types: Typesdict = {}
     for name in ("ObjectPose", "ObjectPoseArray"):
         types |= get_types_from_msg((ROOT / "msg" / f"{name}.msg").read_text(), f"seqpose_ros/msg/{name}")
     store.register(types)

@@ -39,7 +39,7 @@ def sources(*folders: str) -> list[Path]:
 
 def imported_modules(*folders: str) -> dict[str, Path]:
     """Top-level modules that files import, with a file that does."""
-    found = {}
+    found: dict[str, Path] = {}
     for file in sources(*folders):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
