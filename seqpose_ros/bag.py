@@ -85,9 +85,14 @@ class Bag:
         return self.image.msgtype == IMAGE_TYPES[1]
 
     @property
+    def duration(self) -> int:
+        """Nanoseconds from the first message to the last."""
+        return self._reader.end_time - self._reader.start_time
+
+    @property
     def rate(self) -> float:
         """Mean frames a second, by the images' recorded times."""
-        duration = (self._reader.end_time - self._reader.start_time) * 1e-9
+        duration = self.duration * 1e-9
         return (self.image.msgcount - 1) / duration if self.image.msgcount > 1 and duration > 0 else 1.0
 
     def __len__(self) -> int:
@@ -110,6 +115,13 @@ class Bag:
                 camera,
                 self._truth.get(stamp),
             )
+
+    def transforms(self) -> Iterator[tuple[bytes, bool]]:
+        """Every serialized tf2_msgs/TFMessage, and whether it is of /tf_static."""
+        connections = [c for c in self._reader.connections if c.msgtype == "tf2_msgs/msg/TFMessage"]
+        if connections:
+            for connection, _, raw in self._reader.messages(connections):
+                yield bytes(raw), connection.topic.endswith("tf_static")
 
     def _one(self, what: str, types: tuple[str, ...], topic: str | None) -> Connection:
         found = [c for c in self._reader.connections if c.msgtype in types]
