@@ -16,7 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from seqpose_core import Camera, ObjectPose
 from seqpose_ros.images import decode_compressed, decode_image
-from seqpose_ros.inputs import camera_from_info, objects_from_detections, stamp_nanoseconds
+from seqpose_ros.inputs import camera_from_info, objects_from_detections
+from seqpose_ros.stamps import stamp_nanoseconds
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 TRUTH_TOPIC = "/truth/detections"

@@ -51,16 +51,6 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
     return camera
 
 
-def stamp_seconds(stamp: Any) -> float:
-    """A builtin_interfaces/Time in seconds."""
-    return stamp.sec + stamp.nanosec * 1e-9
-
-
-def stamp_nanoseconds(stamp: Any) -> int:
-    """A builtin_interfaces/Time in nanoseconds, exactly."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def transform_from_message(message: Any) -> np.ndarray:
     """(4, 4) of a geometry_msgs/Transform: child frame to parent frame."""
     t, q = message.translation, message.rotation

@@ -18,9 +18,10 @@ from seqpose_ros.diagnostics import Health
 from seqpose_ros.errors import InputError
 from seqpose_ros.frames import Frames
 from seqpose_ros.images import decode_compressed, decode_image
-from seqpose_ros.inputs import camera_from_info, stamp_seconds
+from seqpose_ros.inputs import camera_from_info
 from seqpose_ros.outputs import Outputs
 from seqpose_ros.parameters import Settings, estimator_options
+from seqpose_ros.stamps import stamp_seconds
 
 
 class Estimator(Protocol):

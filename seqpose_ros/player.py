@@ -28,7 +28,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
-from seqpose_ros.inputs import stamp_nanoseconds
+from seqpose_ros.stamps import stamp_nanoseconds
 
 MATCH_TIMEOUT = 30.0  # seconds to wait for the subscriptions of --wait-for
 

@@ -26,10 +26,12 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import ObjectPose
-from seqpose_ros.inputs import objects_from_detections, stamp_nanoseconds
+from seqpose_ros.inputs import objects_from_detections
+from seqpose_ros.stamps import stamp_nanoseconds
 
 START_TIMEOUT = 120.0  # seconds for the node to load its model and be found
-DRAIN_TIMEOUT = 30.0  # seconds for the node to finish after the last message
+DRAIN_TIMEOUT = 60.0  # seconds for the node to finish after the last message
+STOP_TIMEOUT = 30.0  # seconds for a process to end after an interrupt
 
 
 class ReplayError(RuntimeError):
@@ -186,7 +188,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(10.0)
+            process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""builtin_interfaces/Time as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def stamp_seconds(stamp: Any) -> float:
+    """A builtin_interfaces/Time in seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def stamp_nanoseconds(stamp: Any) -> int:
+    """A builtin_interfaces/Time in nanoseconds, exactly."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
