@@ -130,7 +130,7 @@ def fit(config: TrainConfig, out: Path, hours: float | None = None, progress: bo
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         callbacks=callbacks,
-        logger=[CSVLogger(out, name="", version="csv"), TensorBoardLogger(out, name="", version="tensorboard")],
+        logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="", version="tensorboard")],
         enable_progress_bar=progress,
         enable_model_summary=progress,
         use_distributed_sampler=False,

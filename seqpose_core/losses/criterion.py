@@ -34,7 +34,7 @@ class LossWeights:
     position: float = 0.0
     rotation: float = 3.0
     log_size: float = 2.0
-    uncertainty: float = 0.1
+    uncertainty: float = 0.02
     segmentation: float = 1.0
     depth: float = 2.0
     normals: float = 1.0

@@ -197,11 +197,11 @@ class SeqPose(nn.Module):
             references.append(self.anchor_reference.expand(batch, -1, -1))
         centre = features.centre
         if centre is not None:
-            classes, rows, columns = centre.heat.shape[1:]
-            heat = centre.heat.detach()
+            rows, columns = centre.heat.shape[2:]
+            # Maxima over all classes at once: six proposals in one cell would crowd out other objects.
+            heat, classes = centre.heat.detach().max(1)
             peaks = heat.masked_fill(F.max_pool2d(heat, 3, stride=1, padding=1) > heat, -1e4)
-            flat = peaks.flatten(1).topk(self.config.queries.proposals, dim=1).indices
-            cell = flat % (rows * columns)
+            cell = peaks.flatten(1).topk(self.config.queries.proposals, dim=1).indices
             offset = _take(centre.offset.detach().flatten(2).transpose(1, 2), cell)
             cells = torch.stack([cell % columns, cell.div(columns, rounding_mode="floor")], dim=-1)
             stride = self.image_size / self.image_size.new_tensor([columns, rows])
@@ -209,7 +209,7 @@ class SeqPose(nn.Module):
             log_depth = centre.log_depth.detach().flatten(1).gather(1, cell)
             references.append(reference_from_centre(pixels, log_depth, intrinsics, self.config.canonical_focal))
             content = self.proposal_norm(_take(finest.flatten(2).transpose(1, 2), cell))
-            embeddings.append(content + self.proposal_class(flat.div(rows * columns, rounding_mode="floor")))
+            embeddings.append(content + self.proposal_class(classes.flatten(1).gather(1, cell)))
         return torch.cat(embeddings, dim=1), torch.cat(references, dim=1)
 
     def _remember(

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pinhole camera against OpenCV and hand calculation."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqpose_core import Camera
+
+PLAIN = Camera(500.0, 510.0, 321.0, 238.0, 640, 480)
+WIDE = Camera(400.0, 405.0, 318.0, 243.0, 640, 480, (-0.12, 0.03, 0.001, -0.0007, 0.0))
+pixels = st.tuples(st.floats(0, 639), st.floats(0, 479))
+depths = st.floats(0.1, 10.0)
+
+
+@given(pixels, depths)
+@pytest.mark.parametrize("camera", [PLAIN, WIDE], ids=["plain", "distorted"])
+def test_projecting_what_was_unprojected_is_the_identity(camera: Camera, pixel: tuple[float, float], z: float) -> None:
+    assert camera.project(camera.unproject(pixel, z)) == pytest.approx(pixel, abs=1e-6)
+
+
+def test_projection_is_opencvs() -> None:
+    points = np.random.default_rng(0).uniform([-0.4, -0.3, 0.8], [0.4, 0.3, 2.0], (50, 3))
+    for camera in (PLAIN, WIDE):
+        d = np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion)
+        expected = cv2.projectPoints(points, np.zeros(3), np.zeros(3), camera.matrix, d)[0][:, 0]
+        np.testing.assert_allclose(camera.project(points), expected, atol=1e-9)
+
+
+def test_a_point_on_the_optical_axis_falls_on_the_principal_point() -> None:
+    assert PLAIN.project([0, 0, 3.0]) == pytest.approx((321.0, 238.0))
+
+
+def test_points_behind_the_camera_have_no_image() -> None:
+    for camera in (PLAIN, WIDE):
+        assert np.isnan(camera.project([[0.1, 0.1, -1.0], [0.1, 0.1, 0.0]])).all()
+
+
+def test_resizing_keeps_the_image_edges() -> None:
+    """The left edge of the image lies at pixel -0.5 and the right one at width - 0.5, at every size."""
+    half = PLAIN.resized(320, 240)
+    for edge, smaller in ((-0.5, -0.5), (639.5, 319.5)):
+        ray = PLAIN.unproject((edge, 100.0), 1.0)
+        assert half.project(ray)[0] == pytest.approx(smaller)
+
+
+def test_cropping_moves_the_origin() -> None:
+    point = PLAIN.unproject((200.0, 150.0), 1.3)
+    assert PLAIN.cropped(50, 20, 300, 200).project(point) == pytest.approx((150.0, 130.0))
+
+
+def test_rectifying_straightens_what_the_lens_bent() -> None:
+    """A dot drawn where the distorting lens shows a point lies, rectified, where a lens without distortion would."""
+    point = np.array([0.35, -0.25, 1.0])
+    image = np.zeros((480, 640), np.uint8)
+    u, v = WIDE.project(point)
+    yy, xx = np.mgrid[:480, :640]
+    image[:] = (255 * np.exp(-((xx - u) ** 2 + (yy - v) ** 2) / 8)).astype(np.uint8)
+    straight = WIDE.rectify(image).astype(float)
+    found = (straight * xx).sum() / straight.sum(), (straight * yy).sum() / straight.sum()
+    assert found == pytest.approx(tuple(WIDE.rectified().project(point)), abs=0.15)
+
+
+def test_without_distortion_rectifying_is_a_view() -> None:
+    image = np.zeros((480, 640, 3), np.uint8)
+    assert PLAIN.rectify(image) is image
+    assert Camera(500, 500, 320, 240, 640, 480, (0.0,) * 5).distortion is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fx": 0.0}, "fx=0.0"),
+        ({"fy": float("nan")}, "fy=nan"),
+        ({"width": 0}, "0x480"),
+        ({"distortion": (0.1, 0.2, 0.3)}, "3 coefficients"),
+        ({"distortion": (float("inf"), 0.0, 0.0, 0.0)}, "finite"),
+    ],
+)
+def test_impossible_cameras_are_refused(values: dict[str, float], message: str) -> None:
+    good = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}
+    with pytest.raises(ValueError, match=message):
+        Camera(**{**good, **values})  # type: ignore[arg-type]
+
+
+def test_an_image_of_another_size_is_named() -> None:
+    with pytest.raises(ValueError, match="camera is 640x480 but the image is 1280x720"):
+        PLAIN.rectify(np.zeros((720, 1280, 3), np.uint8))
