@@ -123,7 +123,8 @@ def test_every_source_file_states_its_licence() -> None:
     files = [*sources(*PACKAGES, "test", "launch", "scripts", "overlay"), ROOT / "setup.py"]
     files += [*ROOT.glob("msg/*.msg"), *ROOT.glob("overlay/*/msg/*.msg"), ROOT / "CMakeLists.txt"]
     licence = "SPDX-License-Identifier: Apache-2.0"
-    assert [str(file) for file in files if licence not in file.read_text()[:200]] == []
+    texts = {str(file): file.read_text(encoding="utf-8") for file in files}
+    assert [name for name, text in texts.items() if text and licence not in text[:200]] == []
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +149,11 @@ def copy_sources(destination: Path) -> None:
         copytree(ROOT / package, destination / package, ignore=ignore_patterns("__pycache__"))
 
 
-def test_the_wheel_holds_every_module_and_every_checkpoint(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_every_module_every_checkpoint_and_the_bag(wheel: zipfile.ZipFile) -> None:
     wanted = {str(file.relative_to(ROOT)) for file in sources(*PACKAGES)}
-    checkpoints = [file for file in (ROOT / "seqpose_core" / "checkpoints").rglob("*") if file.is_file()]
-    wanted |= {str(file.relative_to(ROOT)) for file in checkpoints if file.suffix != ".pyc"}
-    assert any(name.endswith(".safetensors") for name in wanted)
+    for folder in ("seqpose_core/checkpoints", "seqpose_ros/data"):
+        wanted |= {str(file.relative_to(ROOT)) for file in (ROOT / folder).rglob("*") if file.is_file()}
+    assert {".safetensors", ".mcap"} <= {Path(name).suffix for name in wanted}
     assert wanted <= set(wheel.namelist())
 
 
