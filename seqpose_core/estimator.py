@@ -190,7 +190,8 @@ class PoseEstimator:
         """The finds worth reporting: wanted categories above the threshold, each object once."""
         score, found = (prediction.logits[0].sigmoid() * self._categories).max(-1)
         order = score.argsort(descending=True, stable=True)[: self.options.max_objects]
-        order = order[score[order] >= self.options.score_threshold]
+        # A query that does not exist scores exactly 0, which no threshold lets through.
+        order = order[(score[order] >= self.options.score_threshold) & (score[order] > 0)]
         place, size = prediction.translation[0, order], prediction.size[0, order]
         near = torch.cdist(place, place) < _DUPLICATE * size.norm(dim=-1)
         same = near & (found[order][:, None] == found[order])

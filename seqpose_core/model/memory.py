@@ -105,5 +105,8 @@ def view_from(memory: QueryMemory, camera_pose: Tensor, stamp: Tensor) -> Memory
     motion = torch.cat(
         [(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1
     )
-    embedding = torch.where(memory.valid[..., None], memory.embedding, torch.zeros_like(memory.embedding))
+    # Not only masked but blank: what a forgotten slot still holds can reach no result at all.
+    valid = memory.valid[..., None]
+    embedding = torch.where(valid, memory.embedding, torch.zeros_like(memory.embedding))
+    reference = torch.where(valid, reference, torch.zeros_like(reference))
     return MemoryView(embedding, reference, motion, memory.valid)

@@ -102,7 +102,7 @@ def covariance(prediction: ObjectPrediction) -> Tensor:
     out = t.new_zeros(*t.shape[:-1], 6, 6)
     out[..., :3, :3] = (jacobian * variance[..., None, :3]) @ jacobian.transpose(-1, -2)
     out[..., 3:, 3:] = (prediction.rotation * variance[..., None, 3:]) @ prediction.rotation.transpose(-1, -2)
-    return out
+    return (out + out.transpose(-1, -2)) / 2  # symmetric to the last bit, as consumers check
 
 
 def reference_from_centre(pixels: Tensor, log_depth: Tensor, intrinsics: Tensor, canonical_focal: float) -> Tensor:

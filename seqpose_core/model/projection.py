@@ -33,7 +33,9 @@ def ray_rotation(points: Tensor) -> Tensor:
 
     It carries an allocentric rotation (as seen along the ray) into the camera's axes.
     """
-    ray = torch.nn.functional.normalize(points, dim=-1)
+    # A point behind the camera has no ray; the nearest one in front stands in, which keeps this a rotation.
+    front = torch.cat([points[..., :2], points[..., 2:].clamp_min(NEAR)], dim=-1)
+    ray = torch.nn.functional.normalize(front, dim=-1)
     x, y, z = ray.unbind(-1)
     k = 1.0 / (1.0 + z)
     rows = [1 - x * x * k, -x * y * k, x, -x * y * k, 1 - y * y * k, y, -x, -y, z]
