@@ -9,6 +9,8 @@ SHELL := /bin/bash
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH ROS_DISTRO
 unexport ROS_VERSION RMW_IMPLEMENTATION ROS_LOCALHOST_ONLY _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # Images between processes need a larger shared-memory segment; nothing leaves this machine or meets another domain.
+# (The variable is FASTRTPS_... up to Jazzy and FASTDDS_... from Kilted on.)
+export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))

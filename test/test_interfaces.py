@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +109,21 @@ def test_an_array_of_objects_survives_serialisation() -> None:
     array = ObjectPoseArray(objects=[mug, ObjectPose(category="can", symmetric=True)])
     array.header.frame_id = "camera_optical_frame"
     assert deserialize_message(serialize_message(array), ObjectPoseArray) == array
+
+
+def test_the_shared_memory_profile_is_taken_and_holds_a_raw_image() -> None:
+    program = """
+import pathlib, rclpy
+folder = pathlib.Path("/dev/shm")
+before = set(folder.glob("fastrtps_*"))
+rclpy.init()
+node = rclpy.create_node("profile_test")
+print(max(path.stat().st_size for path in set(folder.glob("fastrtps_*")) - before))
+"""
+    profile = str(ROOT / "config" / "fastdds.xml")
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    private = {"ROS_DOMAIN_ID": str(random.randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {**os.environ, **private, **dict.fromkeys(names, profile)}
+    run = [sys.executable, "-c", program]
+    size = subprocess.run(run, check=True, capture_output=True, text=True, env=environment).stdout
+    assert int(size) >= 16 * 2**20
