@@ -30,7 +30,7 @@ from seqpose_core import Camera, ObjectPose
 from seqpose_ros.images import image_fields
 from seqpose_ros.node import SeqPoseNode
 
-PATIENCE = 120.0  # seconds until something that should come counts as missing; only a failure waits that long
+PATIENCE = 240.0  # seconds until something that should come counts as missing; only a failure waits that long
 DEEP = QoSProfile(depth=2000)
 CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
 
