@@ -64,11 +64,14 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = F
     return model.to(device).eval()
 
 
-def save(model: SeqPose, folder: str | Path) -> Path:
-    """Write weights and configuration into ``folder`` (made if absent); returns it."""
+def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
+    """Write weights and configuration into ``folder`` (made if absent); returns it.
+
+    :param dtype: of the stored weights; ``torch.float16`` halves the file, and loading gives float32 again.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
     (folder / CONFIG).write_text(
         "# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8"

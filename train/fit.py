@@ -135,8 +135,13 @@ def fit(config: TrainConfig, out: Path, hours: float | None = None, progress: bo
         enable_model_summary=progress,
         use_distributed_sampler=False,
     )
-    module = SeqPoseModule(config)
-    trainer.fit(module, datamodule=Clips(config), ckpt_path=last if last.is_file() else None)
+    module, clips = SeqPoseModule(config), Clips(config)
+    if config.init_from and not last.is_file():
+        module.model.load_state_dict(checkpoint.load(config.init_from).state_dict())
+    trainer.fit(module, datamodule=clips, ckpt_path=last if last.is_file() else None)
+    if trainer.global_step >= config.max_steps:
+        # The end of training is a candidate for the best as well, wherever the last interval ended.
+        trainer.validate(module, datamodule=clips, verbose=False)
     return module
 
 

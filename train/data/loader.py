@@ -77,7 +77,9 @@ class StepSampler(Sampler[list[ClipSample]]):
         return self.stages[-1].until_step
 
     def __len__(self) -> int:
-        return max(0, self.max_steps - self.start_step)
+        # The whole run's, wherever it starts: a resumed trainer goes on counting from the step it stands at, and
+        # would take the end of a shorter loader for the end of an epoch and begin it again.
+        return self.max_steps
 
     def __iter__(self) -> Iterator[list[ClipSample]]:
         for step in range(self.start_step, self.max_steps):

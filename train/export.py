@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.export``: make a checkpoint folder of a training run's last state (its averaged weights).
+
+    python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-nano --half
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from seqpose_core import checkpoint, config_io
+from train.config import TrainConfig
+from train.module import SeqPoseModule
+
+
+def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
+    """Write the model of ``run``/last.ckpt to ``out``; returns the step it stands at.
+
+    :raises FileNotFoundError: if the run has no last.ckpt.
+    """
+    state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True)
+    module = SeqPoseModule(config_io.load_yaml(TrainConfig, run / "train.yaml"))
+    module.load_state_dict(state["state_dict"])
+    checkpoint.save(module.model, out, dtype)
+    return int(state["global_step"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make a checkpoint folder of a training run's last state.")
+    parser.add_argument("run", type=Path, help="what train.fit was given as --out")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    parser.add_argument("--half", action="store_true", help="store 16-bit weights: half the size")
+    arguments = parser.parse_args()
+    step = export(arguments.run, arguments.out, torch.float16 if arguments.half else torch.float32)
+    print(f"{arguments.out}: weights of step {step}")
+
+
+if __name__ == "__main__":
+    main()
