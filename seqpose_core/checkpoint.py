@@ -102,6 +102,6 @@ def _from_hub(name: str, allow_download: bool) -> Path:
         )
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"checkpoint {name!r} is neither a bundled name nor a folder, and no downloaded copy of a hub model of that "
-            f"name is here; pass allow_download=True to fetch it. {nearest(name, bundled())}"
+            f"checkpoint {name!r} is neither a bundled name nor a folder, and no downloaded copy of a hub model of "
+            f"that name is here; pass allow_download=True to fetch it. {nearest(name, bundled())}"
         ) from error

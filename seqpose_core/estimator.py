@@ -209,7 +209,7 @@ class PoseEstimator:
         arrays = [c.double().cpu().numpy() for c in columns]
         return [
             ObjectPose(CATEGORY_NAMES[int(name)], float(value), rotation, translation, extent, spread)
-            for value, name, rotation, translation, extent, spread in zip(*arrays)
+            for value, name, rotation, translation, extent, spread in zip(*arrays, strict=True)
         ]
 
     def _allowed(self) -> Tensor:

@@ -124,7 +124,7 @@ def run_demo(
 
 def table(report: Mapping[str, Any]) -> str:
     """The numbers as aligned lines."""
-    rows = {key: value for key, value in report.items() if isinstance(value, (int, float)) or value is None}
+    rows: dict[str, Any] = {k: v for k, v in report.items() if isinstance(v, (int, float)) or v is None}
     rows["latency_ms"] = "  ".join(f"{name} {value}" for name, value in report["latency_ms"].items())
     rows["tf_frames"] = f"{len(report['tf_frames'])}: {', '.join(report['tf_frames'])}"
     width = max(map(len, rows))

@@ -227,7 +227,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     :return: exit status: 1 if a parameter is bad or the autostart fails.
     """
-    rclpy.init(args=args)
+    rclpy.init(args=None if args is None else list(args))
     try:
         node = SeqPoseNode()
     except (ParameterException, ValueError) as error:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -96,5 +97,5 @@ class Outputs:
         }
 
 
-def _heard(publisher) -> bool:
+def _heard(publisher: Any) -> bool:
     return publisher.get_subscription_count() > 0

@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no bag {options.bag}")
     if options.rate <= 0:
         parser.error(f"--rate is {options.rate}; it must be more than 0")
-    rclpy.init(args=arguments)
+    rclpy.init(args=None if arguments is None else list(arguments))
     node = Node("seqpose_player")
     try:
         report = play(

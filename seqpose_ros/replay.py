@@ -58,7 +58,8 @@ class Recorder(Node):
         self._frame_id: str | None = None
         # Deep: whatever the node publishes during a slow moment of this process is kept.
         deep = QoSProfile(depth=1000)
-        self.create_subscription(Detection3DArray, f"{node_name}/detections", self._on_detections, deep)
+        on_detections: Any = self._on_detections  # rclpy hands over the message info too where asked for
+        self.create_subscription(Detection3DArray, f"{node_name}/detections", on_detections, deep)
         self.create_subscription(TFMessage, "/tf", self._on_transforms, deep)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
 

@@ -52,7 +52,7 @@ def write_video(
         return path
     with imageio.get_writer(path, fps=rate, codec="libx264", quality=7, macro_block_size=1) as writer:
         for picture in pictures:
-            writer.append_data(_even(picture))
+            writer.append_data(_even(picture))  # type: ignore[attr-defined]
     return path
 
 

@@ -54,9 +54,7 @@ class FakeEstimator:
         stamp: float | None = None,
         camera_pose: np.ndarray | None = None,
     ) -> list[ObjectPose]:
-        self.steps.append(
-            {"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose}
-        )
+        self.steps.append({"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose})
         self.free.wait(PATIENCE)
         if self.fault is not None:
             raise self.fault
@@ -80,7 +78,6 @@ class Client:
         self.executor.add_node(self.node)
         self.image = self.node.create_publisher(Image, "image", 10)
         self.info = self.node.create_publisher(CameraInfo, "camera_info", 10)
-        self.sent = 0
         self.detections = self.listen(Detection3DArray, "/seqpose_node/detections")
         self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
 
@@ -102,9 +99,7 @@ class Client:
 
     def connect(self) -> None:
         """Wait until the node hears this client's camera, and this client the node's detections."""
-        self.until(
-            lambda: self.image.get_subscription_count() and self.info.get_subscription_count(), "the node"
-        )
+        self.until(lambda: self.image.get_subscription_count() and self.info.get_subscription_count(), "the node")
         self.until(lambda: self.values().get("listeners_detections", "0") != "0", "the node's detections")
 
     def values(self) -> dict[str, str]:
@@ -125,7 +120,6 @@ class Client:
 
     def send_image(self, picture: np.ndarray, stamp: float) -> None:
         self.image.publish(Image(header=header(stamp), **image_fields(picture)))
-        self.sent += 1
 
     def send(self, picture: np.ndarray, stamp: float) -> Any:
         """Publish one image and wait for the detections of its stamp."""
@@ -144,9 +138,15 @@ class Client:
         return self.detections[-1]
 
     def counts(self) -> dict[str, int]:
-        """What the node says of the images, once it has seen all that were sent."""
-        self.until(lambda: self.values().get("images_received") == str(self.sent), "all images to arrive")
-        return {name: int(value) for name, value in self.values().items() if name.startswith("images_")}
+        """What the node counted of the images, once two of its reports agree: nothing is under way any more."""
+
+        def report(index: int) -> dict[str, int]:
+            values = self.diagnostics[index].status[0].values
+            return {v.key: int(v.value) for v in values if v.key.startswith("images_")}
+
+        self.diagnostics.clear()
+        self.until(lambda: len(self.diagnostics) >= 2 and report(-1) == report(-2), "two reports that agree")
+        return report(-1)
 
     def close(self) -> None:
         self.executor.shutdown()

@@ -45,7 +45,7 @@ def clip(estimator: PoseEstimator, start: float = 0.0) -> list[list[ObjectPose]]
 
 def assert_same(first: list[ObjectPose], second: list[ObjectPose], tolerance: float) -> None:
     assert [o.category for o in first] == [o.category for o in second]
-    for a, b in zip(first, second):
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_allclose(a.transform, b.transform, atol=tolerance)
         np.testing.assert_allclose(a.size, b.size, atol=tolerance)
         assert a.score == pytest.approx(b.score, abs=tolerance)
@@ -54,14 +54,14 @@ def assert_same(first: list[ObjectPose], second: list[ObjectPose], tolerance: fl
 def test_streaming_equals_replay(estimator: PoseEstimator) -> None:
     first = clip(estimator)
     estimator.reset()
-    for a, b in zip(first, clip(estimator)):
+    for a, b in zip(first, clip(estimator), strict=True):
         assert_same(a, b, 0.0)
 
 
 def test_a_jump_in_time_starts_anew(estimator: PoseEstimator) -> None:
     first = clip(estimator)
     for start in (100.0, 50.0):  # later by more than max_frame_gap, and earlier
-        for a, b in zip(first, clip(estimator, start)):
+        for a, b in zip(first, clip(estimator, start), strict=True):
             assert_same(a, b, 1e-6)
 
 
@@ -166,7 +166,7 @@ def test_bad_options_are_refused(options: dict[str, object], message: str) -> No
         PoseEstimator(tiny_model(), **options)
 
 
-def test_a_read_only_image_is_taken_without_a_warning(estimator: PoseEstimator, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_read_only_image_gives_no_warning(estimator: PoseEstimator, recwarn: pytest.WarningsRecorder) -> None:
     image = np.zeros((84, 112, 3), np.uint8)
     image.flags.writeable = False
     estimator.step(image, Camera(100, 100, 56, 42, 112, 84))

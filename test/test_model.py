@@ -210,7 +210,7 @@ def test_the_papers_configuration_runs_on_transformers_encoder() -> None:
         encoder=EncoderConfig(
             kind="dinov2", width=32, depth=4, heads=2, neck_width=16, out_layers=(1, 2, 3, 4),
             reassemble_widths=(8, 16, 24, 32),
-        ),  # fmt: skip
+        ),
         queries=QueryConfig(anchors=20, proposals=0),
     )
     torch.manual_seed(0)

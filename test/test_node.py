@@ -35,9 +35,7 @@ STAMP = 1234.567890123
 def mug(track_id: int | None = 7) -> ObjectPose:
     turn = Rotation.from_euler("xyz", [0.3, -0.2, 1.0]).as_matrix()
     spread = np.diag([1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4])
-    return ObjectPose(
-        "mug", 0.75, turn, np.array([0.1, -0.2, 0.9]), np.array([0.12, 0.1, 0.08]), spread, track_id, 4
-    )
+    return ObjectPose("mug", 0.75, turn, np.array([0.1, -0.2, 0.9]), np.array([0.12, 0.1, 0.08]), spread, track_id, 4)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,9 +72,7 @@ def start() -> Iterator[Start]:
         rig.close()
 
 
-def test_every_output_carries_the_object_with_the_images_stamp_and_frame(
-    client: Client, start: Start
-) -> None:
+def test_every_output_carries_the_object_with_the_images_stamp_and_frame(client: Client, start: Start) -> None:
     start(FakeEstimator([mug(), mug(None)]))
     objects = client.listen(ObjectPoseArray, "/seqpose_node/objects")
     markers = client.listen(MarkerArray, "/seqpose_node/markers")
@@ -117,9 +113,7 @@ def test_compressed_images_are_taken_from_the_transports_topic(client: Client, s
 
     def done() -> bool:
         client.send_info()
-        compressed.publish(
-            CompressedImage(header=header(STAMP), format="rgb8; png compressed bgr8", data=data)
-        )
+        compressed.publish(CompressedImage(header=header(STAMP), format="rgb8; png compressed bgr8", data=data))
         return bool(estimator.steps)
 
     client.until(done, "a step")
@@ -155,9 +149,7 @@ def test_the_debug_image_is_drawn_only_while_someone_listens(
     client.send(picture(), STAMP + 0.1)
     assert not drawn
     images = client.listen(Image, "/seqpose_node/debug_image")
-    client.until(
-        lambda: client.values().get("listeners_debug_image", "0") != "0", "the node to find the listener"
-    )
+    client.until(lambda: client.values().get("listeners_debug_image", "0") != "0", "the node to find the listener")
     client.send(picture(), STAMP + 0.2)
     client.until(lambda: images, "a debug image")
     assert len(drawn) == 1
@@ -195,9 +187,7 @@ def test_frames_are_looked_up_at_the_images_time(client: Client, start: Start) -
     assert found.header.frame_id == "world"
 
 
-def test_without_the_fixed_frame_it_goes_on_without_ego_motion_and_says_so(
-    client: Client, start: Start
-) -> None:
+def test_without_the_fixed_frame_it_goes_on_without_ego_motion_and_says_so(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, fixed_frame="world")
     client.connect()
@@ -218,7 +208,7 @@ def test_while_the_estimator_is_busy_only_the_newest_image_waits(client: Client,
     client.until(lambda: len(estimator.steps) == before + 1, "the step that waits")
     for index in range(2, 6):
         client.send_image(picture(), STAMP + index)
-        client.counts()  # each arrives before the next is sent
+        client.counts()  # each has arrived before the next is sent
     estimator.free.set()
     client.until(lambda: client.detections[-1].header == header(STAMP + 5), "the newest")
     assert [round(step["stamp"] - STAMP) for step in estimator.steps[before:]] == [1, 5]
@@ -322,9 +312,7 @@ def test_reset_forgets(client: Client, start: Start) -> None:
     assert estimator.resets == 1
 
 
-def test_a_distorted_camera_reaches_the_estimator_unless_the_images_are_rectified(
-    client: Client, start: Start
-) -> None:
+def test_a_distorted_camera_reaches_the_estimator_unless_the_images_are_rectified(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, rectified=True)
     message = info_message(CAMERA)

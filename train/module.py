@@ -96,7 +96,7 @@ class SeqPoseModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Recalls over all true objects, percent: matched by category and nearest centre, score above 0.1."""
-        degrees, centimetres = (np.concatenate(column) for column in zip(*self._errors))
+        degrees, centimetres = (np.concatenate(column) for column in zip(*self._errors, strict=True))
         self._errors.clear()
         found = np.isfinite(degrees)
         recalls = {

@@ -76,7 +76,8 @@ def _gaussians(
     cells: Tensor, targets: Targets, inside: Tensor, intrinsics: Tensor, stride: Tensor, rows: int, columns: int
 ) -> Tensor:
     """Heat targets (B, 6, rows, columns): a bump a object, exactly 1 in the cell of its centre."""
-    radius = targets.size.norm(dim=-1) / 2 * mean_focal(intrinsics)[:, None] / targets.translation[..., 2].clamp_min(NEAR)
+    depth = targets.translation[..., 2].clamp_min(NEAR)
+    radius = targets.size.norm(dim=-1) / 2 * mean_focal(intrinsics)[:, None] / depth
     sigma = (radius / stride.mean() / 3).clamp(0.4, 3.0)[..., None, None]
     nearest = cells.round()
     y = torch.arange(rows, device=cells.device)[:, None] - nearest[..., 1, None, None]

@@ -50,7 +50,7 @@ def match(
     :raises ValueError: if a sample has more targets than queries.
     """
     cost = matching_cost(prediction, targets, intrinsics, image_size, weights)
-    cost = cost.masked_fill(~valid[:, :, None], 1e6).nan_to_num(1e6, 1e6, 1e6).cpu().numpy()
+    costs = cost.masked_fill(~valid[:, :, None], 1e6).nan_to_num(1e6, 1e6, 1e6).cpu().numpy()
     pairs: list[tuple[int, int, int]] = []
     for sample, present in enumerate(targets.present.cpu().numpy()):
         columns = present.nonzero()[0]
@@ -59,8 +59,8 @@ def match(
                 f"sample {sample} has {len(columns)} objects but the model only {int(valid[sample].sum())} queries; "
                 "raise queries.anchors or queries.proposals"
             )
-        rows, chosen = linear_sum_assignment(cost[sample][:, columns])
-        pairs.extend((sample, int(q), int(columns[c])) for q, c in zip(rows, chosen))
+        rows, chosen = linear_sum_assignment(costs[sample][:, columns])
+        pairs.extend((sample, int(q), int(columns[c])) for q, c in zip(rows, chosen, strict=True))
     index = torch.tensor(pairs, dtype=torch.long, device=valid.device).reshape(-1, 3)
     return Matches(*index.unbind(1))
 

@@ -48,7 +48,7 @@ class DenseHeads(nn.Module):
     def forward(self, fused: Tensor, geometry: Tensor) -> DensePrediction:
         """z_0 (B, C, H_0, W_0) and g_0 (B, G, H_0, W_0)."""
         maps = self.shuffle(self.out(F.gelu(self.trunk(torch.cat([fused, geometry], dim=1)))))
-        named = dict(zip(self.channels, maps.split(list(self.channels.values()), dim=1)))
+        named = dict(zip(self.channels, maps.split(list(self.channels.values()), dim=1), strict=True))
         return DensePrediction(
             segmentation=named.get("segmentation"),
             log_depth=named["log_depth"][:, 0] if "log_depth" in named else None,

@@ -74,7 +74,7 @@ class ConvVitEncoder(nn.Module):
             if number in self.taps:
                 tapped.append(self.norm(tokens) if number == len(self.blocks) else tokens)
         maps = [stem] + [t.transpose(1, 2).unflatten(2, (self.rows, self.columns)) for t in tapped]
-        semantic = [lateral(m) for lateral, m in zip(self.lateral, maps)]
+        semantic = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         geometry: list[Tensor] = [self.fuse[3](semantic[3])]
         for i in (2, 1, 0):
             coarse = geometry[0]
@@ -114,12 +114,12 @@ class Dinov2Encoder(nn.Module):
                 hidden_size=config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
                 image_size=518, patch_size=14, reshape_hidden_states=False, apply_layernorm=True,
                 out_indices=list(config.out_layers),
-            )  # fmt: skip
+            )
             whole = DepthAnythingForDepthEstimation(
                 DepthAnythingConfig(
                     backbone_config=backbone, reassemble_hidden_size=config.width, patch_size=14,
                     neck_hidden_sizes=list(config.reassemble_widths), fusion_hidden_size=config.neck_width,
-                )  # fmt: skip
+                )
             )
         self.backbone, self.neck = whole.backbone, whole.neck
         if config.frozen:
@@ -131,11 +131,11 @@ class Dinov2Encoder(nn.Module):
         """images (B, 3, H, W) normalised; DINOv2 takes no intrinsics, they enter where queries are projected."""
         hidden = list(self.backbone(images).feature_maps)
         semantic = self.neck.reassemble_stage(hidden, self.rows, self.columns)
-        projected = [conv(s) for conv, s in zip(self.neck.convs, semantic)]
+        projected = [conv(s) for conv, s in zip(self.neck.convs, semantic, strict=True)]
         geometry = self.neck.fusion_stage(projected)[::-1]
         semantic = [
             F.interpolate(s, g.shape[-2:], mode="bilinear", align_corners=False)
-            for s, g in zip(semantic, geometry)
+            for s, g in zip(semantic, geometry, strict=True)
         ]
         return semantic, geometry
 

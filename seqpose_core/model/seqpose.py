@@ -159,7 +159,7 @@ class SeqPose(nn.Module):
         if stamp is None:
             stamp = torch.full((batch,), torch.nan, device=device, dtype=torch.float64)
 
-        fused = [reduce(z) for reduce, z in zip(self.reduce, features.fused)]
+        fused = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
         query, reference = self._current_queries(features, fused[0], intrinsics)
         past = view_from(memory, camera_pose, stamp)
         # Eq. 6: the newest frame's queries also ask, from where they are seen now.
@@ -176,7 +176,7 @@ class SeqPose(nn.Module):
         slots = (past.embedding, self.reference_encoding(past.reference), past_condition, past.valid)
 
         layers: list[ObjectPrediction] = []
-        for layer, head in zip(self.layers, self.heads):
+        for layer, head in zip(self.layers, self.heads, strict=True):
             position = self.reference_encoding(reference)
             query = layer(query, position, condition, valid, slots, reference, fused, intrinsics, self.image_size)
             layers.append(_silence(head(query, reference, intrinsics, self.image_size), valid))

@@ -69,7 +69,9 @@ class DeformableAttention(nn.Module):
         nn.init.normal_(self.offsets.weight, std=0.1 * config.offset_scale)
         nn.init.uniform_(self.offsets.bias, -config.offset_scale, config.offset_scale)
 
-    def forward(self, query: Tensor, reference: Tensor, fused: list[Tensor], intrinsics: Tensor, size: Tensor) -> Tensor:
+    def forward(
+        self, query: Tensor, reference: Tensor, fused: list[Tensor], intrinsics: Tensor, size: Tensor
+    ) -> Tensor:
         """query (B, Q, C); reference (B, Q, 3) metres; fused: z_i (B, C, H_i, W_i); intrinsics (B, 3, 3);
         size (2,): image width and height in pixels. Returns (B, Q, C)."""
         batch, queries, width = query.shape
@@ -86,7 +88,7 @@ class DeformableAttention(nn.Module):
         grid = grid.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, 2)
         weights = weights.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, levels)
         mixed = query.new_zeros(batch * heads, width // heads, queries)
-        for level, (values, feature) in enumerate(zip(self.values, fused)):
+        for level, (values, feature) in enumerate(zip(self.values, fused, strict=True)):
             value = values(feature).unflatten(1, (heads, -1)).flatten(0, 1)
             sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             mixed = mixed + (sampled * weights[:, None, ..., level]).sum(-1)
