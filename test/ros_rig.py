@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -178,6 +179,9 @@ class InProcess:
         self.thread.join()
         self.node.destroy_node()
         self.context.try_shutdown()
+        # rclpy frees a lifecycle node's services with the object only: a later client must not find them.
+        del self.node, self.executor
+        gc.collect()
 
 
 class Process:
