@@ -31,6 +31,7 @@ import sys, seqpose_core, seqpose_ros.node, seqpose_ros.msg
 prefix = sys.argv[1]
 for module in (seqpose_core, seqpose_ros.node, seqpose_ros.msg):
     assert module.__file__.startswith(prefix), f"{module.__name__} is {module.__file__}, not in {prefix}"
+seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
 """
 
 
@@ -64,19 +65,23 @@ def build(workspace: Path) -> None:
 
 
 def check(workspace: Path) -> None:
-    """Look for the files, and import the packages with nothing but the workspace's own set-up.
+    """Look for the files, then use packages and executables with nothing but the workspace's own set-up.
 
     :raise FileNotFoundError: a file is not installed.
-    :raise CalledProcessError: a package does not import, or from elsewhere.
+    :raise CalledProcessError: a package is imported from elsewhere, a checkpoint or an executable fails.
     """
     prefix = workspace / "install" / PACKAGE
     for name in INSTALLED:
         file = prefix / name
         if not file.is_file():
             raise FileNotFoundError(f"colcon installed no {file}")
-        if name.startswith("lib/") and not os.access(file, os.X_OK):
-            raise PermissionError(f"{file} is not executable")
-    command = f"source '{workspace}/install/setup.bash' && exec '{sys.executable}' -c \"$0\" '{prefix}'"
+    command = f"""
+        set -e
+        source '{workspace}/install/setup.bash'
+        PATH='{sys.prefix}/bin':$PATH
+        python -c "$0" '{prefix}'
+        '{prefix}/lib/{PACKAGE}/evaluate_bag' --help > /dev/null
+    """
     # From elsewhere, so that nothing is imported from the checkout by accident.
     subprocess.run(["bash", "-c", command, IMPORTS], cwd=workspace.anchor, check=True)
 

@@ -202,3 +202,8 @@ def test_the_checkout_and_the_generated_messages_are_one_package(tmp_path: Path)
     for folder in (ROOT, tmp_path):
         paths = subprocess.run(run, check=True, capture_output=True, text=True, cwd=folder).stdout.split()
         assert {str(ROOT / "seqpose_ros"), sysconfig.get_path("purelib") + "/seqpose_ros"} <= set(paths)
+
+
+@pytest.mark.slow
+def test_a_plain_colcon_build_installs_the_whole_package(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "colcon_workspace.py"), str(tmp_path)], check=True)
