@@ -31,6 +31,8 @@ INTERFACE_SOURCES = (
     "CMakeLists.txt", "constraints.txt", "msg", "overlay", "package.xml",
     "scripts/ros_wheels.cmake", "seqpose_ros/__init__.py",
 )  # fmt: skip
+# How lines begin that tell where pip, CMake and make are; the rest is detail for the log.
+NEWS = ("Collecting ", "Downloading ", "Building ", "Installing ", "-- ", "[")
 VERIFY = """
 import cv2, scipy, torch, transformers, rclpy, rosbags, tf2_ros
 import sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg, seqpose_ros.msg, seqpose_core
@@ -116,7 +118,7 @@ class Step:
     def __init__(self, title: str) -> None:
         self.title = title
         self.started = time.monotonic()
-        self.note = ""
+        self.note = "working"
         self.done = threading.Event()
 
     def __enter__(self) -> Step:
@@ -130,7 +132,7 @@ class Step:
         self._show("done" if kind is None else "failed", last=True)
 
     def run(self, *command: str | Path, env: dict[str, str] | None = None) -> None:
-        """Run a command; its latest line of output is shown beside the step's title.
+        """Run a command; its latest news are shown beside the step's title.
 
         :raise SetupError: the command failed; holds the end of its output.
         """
@@ -151,7 +153,8 @@ class Step:
                 log.write(line)
                 log.flush()
                 tail = [*tail[-14:], line.rstrip()]
-                self.note = line.strip() or self.note
+                if line.lstrip().startswith(NEWS):
+                    self.note = line.strip()
         if process.wait() != 0:
             raise SetupError(
                 f"{self.title}: `{command[0]}` exited with {process.returncode} (all output: {LOG})\n\n    "
