@@ -50,7 +50,7 @@ def imported_modules(*folders: str) -> dict[str, Path]:
 
 
 def third_party(*folders: str) -> dict[str, Path]:
-    own = {*PACKAGES, *(file.stem for file in (ROOT / "test").glob("*.py"))}
+    own = {*PACKAGES, "scripts", *(file.stem for file in (ROOT / "test").glob("*.py"))}
     imported = imported_modules(*folders)
     return {name: file for name, file in imported.items() if name not in sys.stdlib_module_names | own}
 
