@@ -132,10 +132,12 @@ def run(
 def private_ros_environment() -> dict[str, str]:
     """Variables that keep a replay to this machine, in a domain that nobody uses, with room for images."""
     profile = _profile()
+    # Fast DDS read FASTRTPS_... up to Jazzy and reads FASTDDS_... from Kilted on; each ignores the other.
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     return {
         "ROS_DOMAIN_ID": str(_free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        **({"FASTDDS_DEFAULT_PROFILES_FILE": str(profile)} if profile is not None else {}),
+        **({name: str(profile) for name in names} if profile is not None else {}),
     }
 
 
