@@ -8,6 +8,7 @@ and REP 103's optical frame: x right, y down, z forward.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -99,7 +100,7 @@ class Camera:
         self.check_image(image)
         if self.distortion is None:
             return image
-        return cv2.undistort(image, self.matrix, np.asarray(self.distortion))
+        return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
 
     def check_image(self, image: np.ndarray) -> None:
         """:raises ValueError: if ``image`` (H, W, ...) is not of this camera's size."""
@@ -144,3 +145,12 @@ class Camera:
                 if np.nanmax(np.abs(error), initial=0.0) < 1e-12:
                     break
         return np.concatenate([xy * z, z], axis=-1)
+
+
+@lru_cache(maxsize=8)
+def _rectification(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Where each rectified pixel comes from, in OpenCV's fixed-point form: the same for every frame of a camera."""
+    size = (camera.width, camera.height)
+    return cv2.initUndistortRectifyMap(
+        camera.matrix, np.asarray(camera.distortion), np.eye(3), camera.matrix, size, cv2.CV_16SC2
+    )

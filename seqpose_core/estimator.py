@@ -157,8 +157,8 @@ class PoseEstimator:
             canvas[top : top + height, left : left + width] = image
             image = canvas
         seen = camera.rectified().resized(width, height).cropped(-left, -top, config.image_width, config.image_height)
-        # from_numpy warns of read-only views, which a message's buffer is; nothing here writes to it.
-        pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+        # torch takes no reversed (BGR seen as RGB) and no read-only arrays; only those are copied here.
+        pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
         intrinsics = torch.from_numpy(seen.matrix.astype(np.float32))[None].to(self.device)
         return pixels.to(self.device).permute(2, 0, 1)[None].float() / 255.0, intrinsics
 

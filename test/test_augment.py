@@ -32,6 +32,7 @@ GEOMETRY = Augmentation(
     noise=0,
     blur=0,
     jpeg_probability=0,
+    hide_pose=0,
 )
 
 
@@ -149,10 +150,18 @@ def test_camera_motion_and_object_poses_stay_consistent_in_a_flipped_clip(layout
 def test_geometry_is_shared_by_a_clip_and_drawn_by_seed(layout: NocsLayout) -> None:
     clips = NocsClips([layout], augmentation=Augmentation())
     first, again, other = (clips[ClipSample(0, (0, 1, 2), seed)] for seed in (7, 7, 8))
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert all(np.array_equal(first[key], again[key], equal_nan=True) for key in first)
     assert not torch.equal(first["image"], other["image"])
     assert torch.equal(first["intrinsics"], first["intrinsics"][:1].expand(3, 3, 3))
     assert not torch.equal(first["intrinsics"], other["intrinsics"])
+
+
+@pytest.mark.parametrize(("probability", "least", "most"), [(0.0, 0, 0), (0.5, 12, 28), (1.0, 40, 40)])
+def test_camera_poses_are_hidden_of_whole_clips(layout: NocsLayout, probability: float, least: int, most: int) -> None:
+    clips = NocsClips([layout], augmentation=replace(GEOMETRY, hide_pose=probability))
+    known = [torch.isfinite(clips[ClipSample(0, (0, 1, 2), seed)]["camera_pose"]).flatten(1) for seed in range(40)]
+    assert all(bool(k.all()) or not bool(k.any()) for k in known)
+    assert least <= sum(not bool(k.any()) for k in known) <= most
 
 
 def test_mirroring_twice_is_nothing() -> None:

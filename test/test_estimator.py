@@ -134,6 +134,16 @@ def test_single_frame_operation_is_the_memory_of_zero_frames() -> None:
     assert_same(results[0], results[2], 1e-6)
 
 
+@pytest.mark.parametrize("size", [(112, 84), (640, 480)], ids=["network's size", "another"])
+def test_a_reversed_view_is_an_image_too(estimator: PoseEstimator, size: tuple[int, int]) -> None:
+    """OpenCV's BGR frames are commonly handed over as ``frame[..., ::-1]``."""
+    camera = CAMERA.resized(*size)
+    rgb = picture(0, *size)
+    expected = estimator.step(rgb, camera)
+    estimator.reset()
+    assert_same(expected, estimator.step(np.ascontiguousarray(rgb[..., ::-1])[..., ::-1], camera), 0.0)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

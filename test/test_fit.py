@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from nocs_tree import write_tree
-from tiny import tiny_config
+from tiny import targets, tiny_config
 
 from seqpose_core import PoseEstimator
+from seqpose_core.metrics.errors import detect
+from seqpose_core.model.pose_head import ObjectPrediction
 from train.config import DataConfig, OptimizerConfig, TrainConfig
 from train.data.loader import Stage
 from train.fit import fit
-from train.module import SeqPoseModule
+from train.module import SeqPoseModule, nocs_results
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +41,10 @@ def weights(module: SeqPoseModule) -> dict[str, torch.Tensor]:
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config: TrainConfig, tmp_path: Path) -> None:
     whole = weights(fit(config, tmp_path / "whole", progress=False))
-    # The same schedule, cut off after three steps by the wall clock, and after three more.
-    for _ in range(4):
-        resumed = weights(fit(config, tmp_path / "cut", hours=0.0, progress=False))
+    # The same schedule, cut off by the wall clock after each of four steps: within the first stage and at its end.
+    for step in range(1, 5):
+        fit(config, tmp_path / "cut", hours=0.0, progress=False)
+        assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["global_step"] == step
     resumed = weights(fit(config, tmp_path / "cut", progress=False))
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
@@ -52,3 +55,16 @@ def test_the_best_model_is_a_checkpoint(config: TrainConfig, tmp_path: Path) -> 
     fit(short, tmp_path, progress=False)
     estimator = PoseEstimator.from_pretrained(tmp_path / "best")
     assert estimator.model.config == config.model
+
+
+def test_validation_sees_a_true_prediction_as_true_and_a_shifted_one_as_shifted() -> None:
+    truth = targets(2, [3, 0])
+    logits = torch.full((2, 5, 6), -20.0)
+    logits[0, torch.arange(3), truth.classes[0, :3]] = 20.0
+    shifted = truth.translation + torch.tensor([0.03, 0.0, 0.0])
+    prediction = ObjectPrediction(logits, shifted, truth.rotation, truth.size, torch.zeros(2, 5, 6))
+    found = detect(nocs_results(prediction, truth), min_score=0.1, radius=0.3)
+    assert found.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
+    assert found.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
+    assert found.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
+    assert sum(found.false.values()) == 0

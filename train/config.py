@@ -52,7 +52,6 @@ class TrainConfig:
     :param stages: what the batches hold until which step; the last one's end is the end of training.
     :param init_from: checkpoint whose weights the run starts from (name, folder or file); None = random ones.
     :param gradient_through_window: whether gradients pass through the memory from frame to frame.
-    :param hide_ego_motion: part of the clips (0..1) that are trained without camera poses.
     :param val_every, save_every: steps between validations and between checkpoints.
     """
 
@@ -63,7 +62,6 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (Stage(1000, 1, 16),)
     init_from: str | None = None
     gradient_through_window: bool = False
-    hide_ego_motion: float = 0.3
     precision: str = "32-true"
     seed: int = 0
     val_every: int = 500

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqpose_core.geometry import rotation_error
+from seqpose_core.geometry import make_transform
 from seqpose_core.losses.criterion import Criterion
 from seqpose_core.losses.targets import Targets
+from seqpose_core.metrics.errors import detect
 from seqpose_core.model.memory import QueryMemory
+from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction, SeqPose
 from train.config import TrainConfig
 
@@ -27,7 +29,7 @@ class SeqPoseModule(lightning.LightningModule):
         self.config = config
         self.model = SeqPose(config.model)
         self.criterion = Criterion(config.criterion, config.model.canonical_focal)
-        self._errors: list[tuple[np.ndarray, ...]] = []
+        self._results: list[dict[str, np.ndarray]] = []
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Mean loss over the frames of the clips."""
@@ -61,52 +63,31 @@ class SeqPoseModule(lightning.LightningModule):
             at_frame = torch.arange(clips, device=images.device) * frames + frame
             prediction, memory = self.model.decode(
                 features.sample(at_frame), intrinsics[:, frame], memory,
-                self._poses(batch, frame), batch["stamp"][:, frame],
+                batch["camera_pose"][:, frame], batch["stamp"][:, frame],
             )  # fmt: skip
             if not self.config.gradient_through_window:
                 memory = memory.detach()
             predictions.append(prediction)
         return predictions
 
-    def _poses(self, batch: dict[str, Tensor], frame: int) -> Tensor:
-        """Camera poses, hidden from part of the clips in training, so that the network works without as well."""
-        poses = batch["camera_pose"][:, frame]
-        if not self.training or self.config.hide_ego_motion == 0:
-            return poses
-        # Decided by the clip's first pose: a clip is hidden in all of its frames or in none.
-        key = batch["camera_pose"][:, 0, 0, 3].double()
-        draw = (key * 1e4).frac().abs()
-        return torch.where((draw < self.config.hide_ego_motion)[:, None, None], torch.nan, poses)
-
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
-        """Collects, for every true object of every clip's last frame, the errors of its best-scored find."""
+        """Collects what was found in the last frame of every clip."""
         prediction = self.run_clips(batch)[-1].objects
-        targets = Targets.at_frame(batch, batch["image"].shape[1] - 1)
-        score, found = prediction.logits.sigmoid().max(-1)
-        for sample in range(len(score)):
-            self._errors.append(
-                _object_errors(
-                    *(x[sample].cpu().numpy() for x in (score, found, prediction.translation, prediction.rotation)),
-                    *(
-                        x[sample].cpu().numpy()
-                        for x in (targets.classes, targets.translation, targets.rotation, targets.symmetric)
-                    ),
-                )
-            )
+        self._results += nocs_results(prediction, Targets.at_frame(batch, batch["image"].shape[1] - 1))
 
     def on_validation_epoch_end(self) -> None:
         """Recalls over all true objects, percent: matched by category and nearest centre, score above 0.1."""
-        degrees, centimetres = (np.concatenate(column) for column in zip(*self._errors, strict=True))
-        self._errors.clear()
-        found = np.isfinite(degrees)
+        found = detect(self._results, min_score=0.1, radius=0.3)
+        self._results.clear()
+        degrees, centimetres = found.degrees, found.centimetres  # NaN, which no threshold admits, for a miss
         recalls = {
             "val/recall_10deg10cm": np.mean((degrees <= 10) & (centimetres <= 10)),
             "val/recall_5deg5cm": np.mean((degrees <= 5) & (centimetres <= 5)),
             "val/recall_10cm": np.mean(centimetres <= 10),
         }
         self.log_dict({name: 100.0 * float(value) for name, value in recalls.items()}, prog_bar=True)
-        self.log("val/median_deg", float(np.median(degrees[found])) if found.any() else 180.0)
-        self.log("val/median_cm", float(np.median(centimetres[found])) if found.any() else 1000.0)
+        if np.isfinite(degrees).any():
+            self.log_dict({"val/median_deg": np.nanmedian(degrees), "val/median_cm": np.nanmedian(centimetres)})
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine; no decay on biases, norms and embeddings; its own rate for the encoder."""
@@ -139,34 +120,30 @@ class SeqPoseModule(lightning.LightningModule):
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _object_errors(
-    score: np.ndarray,
-    found: np.ndarray,
-    translation: np.ndarray,
-    rotation: np.ndarray,
-    classes: np.ndarray,
-    true_translation: np.ndarray,
-    true_rotation: np.ndarray,
-    symmetric: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (degrees) and translation (cm) errors of the true objects of one frame; infinite for a miss.
-
-    Queries (Q, ...) are taken greedily, best score first, each by the nearest free object of its category.
-    """
-    present = classes >= 0
-    degrees, centimetres = np.full(len(classes), np.inf), np.full(len(classes), np.inf)
-    free = present.copy()
-    for query in np.argsort(-score):
-        candidates = np.flatnonzero(free & (classes == found[query]))
-        if score[query] < 0.1 or not len(candidates):
-            continue
-        distance = np.linalg.norm(true_translation[candidates] - translation[query], axis=1)
-        nearest = candidates[distance.argmin()]
-        if distance.min() > 0.3:
-            continue
-        free[nearest] = False
-        centimetres[nearest] = 100 * distance.min()
-        degrees[nearest] = np.degrees(
-            rotation_error(rotation[query], true_rotation[nearest], symmetric[nearest])
+def nocs_results(prediction: ObjectPrediction, targets: Targets) -> list[dict[str, np.ndarray]]:
+    """One NOCS result (see seqpose_core.metrics.nocs) a sample; a query counts for its best category."""
+    score, found = prediction.logits.sigmoid().max(-1)
+    predicted = _boxes(prediction.rotation, prediction.translation, prediction.size)
+    true = _boxes(targets.rotation, targets.translation, targets.size)
+    results = []
+    for sample, present in enumerate(targets.present.cpu().numpy()):
+        results.append(
+            {
+                "gt_class_ids": targets.classes[sample].cpu().numpy()[present] + 1,
+                "gt_RTs": true[0][sample][present],
+                "gt_scales": true[1][sample][present],
+                "gt_handle_visibility": (~targets.symmetric[sample]).cpu().numpy()[present].astype(int),
+                "pred_class_ids": found[sample].cpu().numpy() + 1,
+                "pred_RTs": predicted[0][sample],
+                "pred_scales": predicted[1][sample],
+                "pred_scores": score[sample].double().cpu().numpy(),
+            }
         )
-    return degrees[present], centimetres[present]
+    return results
+
+
+def _boxes(rotation: Tensor, translation: Tensor, size: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """NOCS transforms (B, Q, 4, 4), the box diagonal as their scale, and extents (B, Q, 3) of unit diagonal."""
+    diagonal = size.norm(dim=-1, keepdim=True)
+    transforms = make_transform((rotation * diagonal[..., None]).cpu().numpy(), translation.cpu().numpy())
+    return transforms, (size / diagonal).double().cpu().numpy()

@@ -27,7 +27,8 @@ class Augmentation:
     flip: probability of mirroring. crop: largest part of each side that a crop removes, 0..1.
     gain, colour, gamma, contrast, saturation: largest relative change, one factor per clip (colour: one per
     channel). noise: largest standard deviation, grey levels. blur: largest Gaussian sigma, pixels, with
-    blur_probability. jpeg_probability and jpeg_quality (lowest, highest, 0..100).
+    blur_probability. jpeg_probability and jpeg_quality (lowest, highest, 0..100). hide_pose: probability that a
+    clip's camera poses are unknown, so that the network learns to do without as well.
     """
 
     flip: float = 0.5
@@ -42,13 +43,14 @@ class Augmentation:
     blur_probability: float = 0.25
     jpeg_probability: float = 0.2
     jpeg_quality: tuple[int, int] = (40, 95)
+    hide_pose: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("flip", "crop", "gain", "colour", "gamma", "contrast", "saturation"):
             value = getattr(self, name)
             if not 0 <= value < (1.0 + 1e-9 if name == "flip" else 1.0):
                 raise ValueError(f"augmentation {name} is {value}; it must lie in 0..1")
-        for name in ("blur_probability", "jpeg_probability"):
+        for name in ("blur_probability", "jpeg_probability", "hide_pose"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"augmentation {name} is {getattr(self, name)}; it must lie in 0..1")
         if self.noise < 0 or self.blur < 0:
@@ -115,6 +117,7 @@ class ClipAugmentation:
     offset: tuple[float, float]
     mix: NDArray[np.float32] | None
     curve: NDArray[np.uint8]
+    hide_pose: bool
     settings: Augmentation
     random: np.random.Generator = field(repr=False)
 
@@ -137,6 +140,7 @@ class ClipAugmentation:
             offset=(float(offset_x), float(offset_y)),
             mix=None if plain else mix.astype(np.float32),
             curve=np.round(level * 255).astype(np.uint8),
+            hide_pose=bool(random.random() < settings.hide_pose),
             settings=settings,
             random=random,
         )

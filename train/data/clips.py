@@ -159,7 +159,9 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         turned = canonical(frame.objects, self.hidden_handles)
         dense = dense_labels(frame, window, turned, *self.label_size)
         objects = mirrored(turned) if window.flip else turned
-        pose = np.full((4, 4), np.nan) if frame.camera_pose is None else frame.camera_pose
+        pose = frame.camera_pose
+        if pose is None or (draw is not None and draw.hide_pose):
+            pose = np.full((4, 4), np.nan)
         return {
             "image": np.ascontiguousarray(image.transpose(2, 0, 1)),
             "intrinsics": window.camera(frame.camera, height, width).matrix.astype(np.float32),
