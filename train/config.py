@@ -17,12 +17,14 @@ class DataConfig:
 
     :param root: folder in the NOCS layout. :param train_split, val_split: folders in it.
     :param label_size: height and width of the dense labels.
+    :param hidden_handles: teach mugs whose handle is hidden as symmetric: their turn cannot be seen.
     """
 
     root: str = "out/data"
     train_split: str = "train"
     val_split: str = "val"
     label_size: tuple[int, int] = (48, 64)
+    hidden_handles: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
     workers: int = 1
 

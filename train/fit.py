@@ -63,6 +63,7 @@ class Clips(lightning.LightningDataModule):
             image_size=(model.image_height, model.image_width),
             label_size=data.label_size,
             augmentation=data.augmentation if augment else None,
+            hidden_handles=data.hidden_handles,
         )
 
 
