@@ -28,8 +28,9 @@ _LOG = logging.getLogger(__name__)
 _SYMMETRIC = torch.tensor([c.symmetric for c in CATEGORIES])
 #: Log Laplace scale whose variance 2b² is π²/3, that of an angle about which nothing is known.
 _UNKNOWN_TURN = math.log(math.pi / math.sqrt(6.0))
-#: Two finds of one category nearer than this, in box diagonals, are one object.
-_DUPLICATE = 0.3
+#: Two finds of one category are one object if they are nearer than this in box diagonals, across the line of sight and
+#: along it: distance is what one image tells worst, so the same object is easily found twice at two depths.
+_DUPLICATE_ACROSS, _DUPLICATE_ALONG = 0.3, 2.0
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,7 @@ class PoseEstimator:
         # A query that does not exist scores exactly 0, which no threshold lets through.
         order = order[(score[order] >= self.options.score_threshold) & (score[order] > 0)]
         place, size = prediction.translation[0, order], prediction.size[0, order]
-        near = torch.cdist(place, place) < _DUPLICATE * size.norm(dim=-1)
-        same = near & (found[order][:, None] == found[order])
+        same = _one_object(place, size) & (found[order][:, None] == found[order])
         order = order[~same.tril(-1).any(-1)]  # a better one of its kind stands in the same place
 
         # The turn of a round object is a convention, not a measurement; its variance says so.
@@ -219,6 +219,16 @@ class PoseEstimator:
     def _new_tracker(self) -> Tracker:
         options = self.options
         return Tracker(options.min_hits, options.max_age, smoothing=options.smoothing)
+
+
+def _one_object(place: Tensor, size: Tensor) -> Tensor:
+    """(N, N) bool: whether find i may be find j again; places (N, 3) and sizes (N, 3) in metres, camera frame."""
+    sight = place / place.norm(dim=-1, keepdim=True)
+    apart = place[:, None] - place
+    along = (apart * sight).sum(-1)
+    across = (apart - along[..., None] * sight).norm(dim=-1)
+    diagonal = size.norm(dim=-1)
+    return (across < _DUPLICATE_ACROSS * diagonal) & (along.abs() < _DUPLICATE_ALONG * diagonal)
 
 
 def _options(base: EstimatorOptions, changes: dict[str, Any]) -> EstimatorOptions:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
+import torch
 from tiny import tiny_model
 
 from seqpose_core import Camera, ObjectPose, PoseEstimator
+from seqpose_core import estimator as estimator_module
 
 CAMERA = Camera(600.0, 600.0, 322.0, 241.0, 640, 480)
 
@@ -117,6 +119,23 @@ def test_no_two_reports_of_one_kind_stand_in_the_same_place(estimator: PoseEstim
         for b in objects[:i]:
             if a.category == b.category:
                 assert np.linalg.norm(a.translation - b.translation) >= 0.3 * np.linalg.norm(b.size) * 0.999
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ((0.0, 0.0, 1.2), True),  # the same line of sight, a hand farther
+        ((0.03, 0.0, 1.0), True),
+        ((0.08, 0.0, 1.0), False),  # its neighbour on the shelf
+        ((0.0, 0.0, 1.6), False),  # another one at the far end of the table
+        ((0.0, -0.12, 1.2), False),  # behind it, seen over it
+    ],
+)
+def test_the_same_object_at_another_depth_is_reported_once(other: tuple[float, ...], same: bool) -> None:
+    places = torch.tensor([(0.0, 0.0, 1.0), other])
+    can = torch.tensor([0.066, 0.122, 0.066]).expand(2, 3)  # diagonal 15 cm
+    one = estimator_module._one_object(places, can)
+    assert bool(one[1, 0]) == bool(one[0, 1]) == same
 
 
 def test_covariances_are_proper_and_say_that_a_round_turn_is_unknown(estimator: PoseEstimator) -> None:
