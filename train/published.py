@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published figures on REAL275 from RGB alone, as printed in the papers, with the kind of IoU behind them."""
+"""Published figures on REAL275 and CAMERA25 from RGB alone, as printed in the papers, with their kind of IoU."""
 
 from __future__ import annotations
 
@@ -33,5 +33,14 @@ ROWS: dict[str, tuple[PublishedRow, ...]] = {
         PublishedRow("SeqPose, multi frame", (68.1, 41.1, 8.5, 63.3, 64.9, 41.8, 17.2, 10.4), "original?"),
         PublishedRow("YOPO R50 (ICRA'26)", (_N, 67.1, 16.6, 75.6, 54.0, 40.7, _N, _N), "original"),
         PublishedRow("YOPO* Swin-L (ICRA'26)", (_N, 79.6, 19.6, 84.4, 66.0, 54.1, _N, _N), "original"),
+    ),
+    CAMERA25: (
+        PublishedRow("CPS++ (2020)", (26.7, 8.1, _N, _N, _N, 27.4, _N, _N), "?"),
+        PublishedRow("MSOS (RA-L'21)", (75.5, 32.4, 5.1, 29.7, 60.8, 19.2, _N, _N), "?"),
+        PublishedRow("OLD-Net (ECCV'22)", (74.3, 32.1, 5.4, 30.1, 74.0, 23.4, _N, _N), "original?"),
+        PublishedRow("FAP-Net (ICRA'24)", (81.4, 39.2, 6.7, 36.0, 80.4, 29.8, _N, _N), "?"),
+        PublishedRow("LaPose (ECCV'24)", (32.3, 12.8, 2.3, 12.3, 72.1, 11.2, 3.1, 2.4), "fixed"),
+        PublishedRow("DMSR (ICRA'24)", (75.2, 34.6, 6.5, 32.3, 81.4, 27.4, 8.1, 5.7), "original"),
+        PublishedRow("SeqPose, single frame", (68.4, 54.4, 12.6, 68.2, 82.3, 54.5, 11.4, 10.6), "original?"),
     ),
 }
