@@ -123,6 +123,31 @@ def enlarge(image: np.ndarray, camera: Camera, factor: int = 2) -> tuple[np.ndar
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), camera.resized(width, height)
 
 
+def crop(
+    image: np.ndarray, camera: Camera, objects: Sequence[ObjectPose], side: int, margin: float = 0.35
+) -> tuple[np.ndarray, Camera]:
+    """A square window about objects, resampled to (side, side, 3), and its camera, to draw on.
+
+    :param margin: on each side, as a share of the objects' extent. What lies outside of the image is grey. Objects
+        that are nowhere near the image give a window about the middle of all of it.
+    """
+    near, far = np.zeros(2), np.array([camera.width, camera.height], dtype=float)
+    corners = np.concatenate([np.zeros((0, 3)), *(item.corners for item in objects)])
+    pixels = camera.project(corners[corners[:, 2] > _NEAR])
+    low, high = (near, far) if not len(pixels) else (pixels.min(axis=0), pixels.max(axis=0))
+    if (high < near).any() or (low > far).any() or not np.isfinite([low, high]).all():
+        low, high = near, far
+    low, high = np.maximum(low, -0.25 * far), np.minimum(high, 1.25 * far)
+    length = int(np.ceil(max((high - low).max() * (1 + 2 * margin), 0.12 * far.max())))
+    x, y = np.round((low + high - length) / 2)
+    scale = length / side
+    to_image = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
+    window = cv2.warpAffine(
+        image, to_image, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=(205, 205, 205)
+    )
+    return window, camera.cropped(x, y, length, length).resized(side, side)
+
+
 def _line(
     canvas: np.ndarray, camera: Camera, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: int
 ) -> None:

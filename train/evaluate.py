@@ -6,7 +6,7 @@
 
 Predictions lie in OUT/single and OUT/multi, one pickle per frame; run it again with the same ``--out`` to go
 on where it stopped. With ``--shard I/N`` a process does every N-th clip only; run it once more without, to
-score all.
+score all. With ``--report`` it also writes OUT/report/report.html, which holds tables, curves, frames and faults.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,23 +22,30 @@ from typing import Any
 import torch
 
 from seqpose_core.categories import CATEGORY_NAMES
-from seqpose_core.metrics.errors import Detections, detect
-from seqpose_core.metrics.iou import IOU_KINDS
 from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.metrics.report import Report
 from seqpose_core.metrics.results import ResultError
-from seqpose_core.metrics.stability import StabilityReport, stability
+from seqpose_core.metrics.stability import stability
+from seqpose_core.report import Run, no_images, write_report
+from seqpose_core.report.tables import stability_line
+from train.evaluation_options import parse
 from train.evaluation_sets import open_set
-from train.predict import PredictionJob, predict
+from train.predict import PredictionJob, predict, weights_digest
 from train.published import ROWS
+from train.report_views import views_of_set
 from train.result_files import read_results, stored_results
 from train.sequences import sequences
-from train.tables import ap_table, error_table, stability_line
+from train.tables import ap_table, error_table, published_cells
+
+_MODES = {
+    "single": "single: everything is forgotten before each frame",
+    "multi": "multi: everything is forgotten before each clip",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a refused input ends it with its message."""
-    options = _parse(arguments)
+    options = parse(arguments, (__doc__ or "").split("\n\n")[0])
     metrics: dict[str, Any] | None
     try:
         if options.results is not None:
@@ -58,69 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             json.dumps(_without_nan(metrics), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         print(f"\nwritten to {path}")
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate", description=(__doc__ or "").split("\n\n")[0]
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", help="bundled name, folder, file or hub id")
-    source.add_argument("--results", type=Path, help="score the results_*.pkl of a folder, no model needed")
-    parser.add_argument("--data", type=Path, help="root of a set in the NOCS layout")
-    parser.add_argument(
-        "--split", default="test", help='split; "real_test" and "camera_val" in NOCS\'s own folders'
-    )
-    parser.add_argument(
-        "--frames", nargs="+", choices=("single", "multi"), default=["multi"],
-        help="forget everything before each frame, or only before each clip (default: multi)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--iou", nargs="+", choices=IOU_KINDS, default=list(IOU_KINDS), help="default: all three"
-    )
-    parser.add_argument("--limit", type=int, help="only the first so many clips")
-    parser.add_argument("--out", type=Path, help="default: out/evaluate/<checkpoint>-<split>")
-    parser.add_argument(
-        "--ego-motion", action="store_true", help="give recorded camera poses to the estimator"
-    )
-    parser.add_argument(
-        "--min-score", type=float, default=0.01, help="least score ranked (default: %(default)s)"
-    )
-    parser.add_argument("--max-objects", type=int, default=20, help="most per frame (default: %(default)s)")
-    parser.add_argument(
-        "--recall-score", type=float, default=0.3,
-        help="least score for recalls, medians and stability (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, help="processes (default: one for each core, 1 off the CPU)")
-    parser.add_argument(
-        "--shard", default="0/1", metavar="I/N", help="predict every N-th clip from the I-th on"
-    )
-    parser.add_argument(
-        "--dataset", choices=sorted(ROWS), help="say that --results were measured on this set"
-    )
-    options = parser.parse_args(arguments)
-    if options.checkpoint is not None and options.data is None:
-        parser.error("--checkpoint needs --data, the root of a set in the NOCS layout")
-    if options.limit is not None and options.limit < 1:
-        parser.error(f"--limit is {options.limit}; it must be at least 1")
-    options.shard = _shard(parser, options.shard)
-    if options.workers is None:
-        options.workers = len(os.sched_getaffinity(0)) if options.device == "cpu" else 1
-    if options.out is None:
-        options.out = (
-            options.results
-            if options.results is not None
-            else Path("out/evaluate") / f"{Path(options.checkpoint).name}-{options.split}"
-        )
-    return options
-
-
-def _shard(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
-    part, _, whole = text.partition("/")
-    if not (part.isdigit() and whole.isdigit() and int(part) < int(whole)):
-        parser.error(f"--shard is {text!r}, expected I/N with I from 0 to N-1, such as 0/4")
-    return int(part), int(whole)
 
 
 def _predict_and_score(options: argparse.Namespace) -> dict[str, Any] | None:
@@ -147,53 +90,82 @@ def _predict_and_score(options: argparse.Namespace) -> dict[str, Any] | None:
 def _score(
     paths: dict[str, list[Path]], options: argparse.Namespace, data: str, broken: dict[str, str]
 ) -> dict[str, Any]:
-    """Score, print and return everything of the runs given by name."""
-    metrics: dict[str, Any] = {
+    """Score, print and return everything of the runs given by name; write the report if it is asked for."""
+    runs: dict[str, Run] = {}
+    for name, files in paths.items():
+        results, faults = read_results(files)
+        broken = {**broken, **faults}
+        if not results:
+            raise ResultError(
+                f"none of the {len(files)} result files of {name!r} can be used: {_some(broken)}"
+            )
+        clips = sequences(results, options.recall_score)
+        runs[name] = Run(
+            results=results,
+            reports={kind: evaluate(results, kind) for kind in options.iou},
+            steadiness=stability(*clips) if clips else None,
+            min_score=options.recall_score,
+        )
+    reports = {f"{name} {kind}": report for name, run in runs.items() for kind, report in run.reports.items()}
+    _print(runs, reports, options, data, broken)
+    if options.report:
+        print(f"\nreport written to {_write_report(runs, options, data, broken)}")
+    return {
         "data": data,
         "checkpoint": options.checkpoint,
         "ego_motion": options.ego_motion if options.checkpoint else None,
         "min_score": options.min_score if options.checkpoint else None,
         "recall_score": options.recall_score,
+        "ap": {name: {**report.to_dict(), "curves": _curves(report)} for name, report in reports.items()},
+        "detections": {
+            name: {c or "all": run.detections.summary(c) for c in (None, *CATEGORY_NAMES)}
+            for name, run in runs.items()
+        },
+        "stability": {name: run.steadiness.summary() for name, run in runs.items() if run.steadiness},
+        "skipped": broken,
     }
-    reports: dict[str, Report] = {}
-    found: dict[str, Detections] = {}
-    steady: dict[str, StabilityReport] = {}
-    for run, files in paths.items():
-        results, faults = read_results(files)
-        broken = {**broken, **faults}
-        if not results:
-            raise ResultError(
-                f"none of the {len(files)} result files of {run!r} can be used: {_some(broken)}"
-            )
-        for kind in options.iou:
-            reports[f"{run} {kind}"] = evaluate(results, kind)
-        found[run] = detect(results, options.recall_score)
-        clips = sequences(results, options.recall_score)
-        if clips:
-            steady[run] = stability(*clips)
-    published = ROWS.get(data, ())  # never beside figures on other data
+
+
+def _print(
+    runs: dict[str, Run],
+    reports: dict[str, Report],
+    options: argparse.Namespace,
+    data: str,
+    broken: dict[str, str],
+) -> None:
     frames = next(iter(reports.values())).frames
     print(f"\n{options.checkpoint or options.results}, measured on {data}, {frames} frames")
-    print(ap_table(reports, published))
-    for run, detections in found.items():
-        print(f"\n{run}: predictions of score {options.recall_score} and more; measured on {data}")
-        print(error_table(detections))
-        if run in steady:
-            print(stability_line(steady[run]))
+    print(ap_table(reports, ROWS.get(data, ())))  # papers never beside figures on other data
+    for name, run in runs.items():
+        print(f"\n{name}: predictions of score {options.recall_score} and more; measured on {data}")
+        print(error_table(run.detections))
+        if run.steadiness:
+            print(stability_line(run.steadiness))
     for name, report in reports.items():
         for reason, count in report.dropped.items():
             print(f"{name}: {count} × {reason}")
     if broken:
         print(f"{len(broken)} frames or files skipped: {_some(broken)}")
-    metrics["ap"] = {
-        name: {**report.to_dict(), "curves": _curves(report)} for name, report in reports.items()
-    }
-    metrics["detections"] = {
-        run: {name or "all": d.summary(name) for name in (None, *CATEGORY_NAMES)} for run, d in found.items()
-    }
-    metrics["stability"] = {run: report.summary() for run, report in steady.items()}
-    metrics["skipped"] = broken
-    return metrics
+
+
+def _write_report(
+    runs: dict[str, Run], options: argparse.Namespace, data: str, broken: dict[str, str]
+) -> Path:
+    """Write OUT/report/report.html, with pictures where ``--data`` tells where they are."""
+    subject = options.results.name if options.checkpoint is None else Path(options.checkpoint).name
+    facts = {"results" if options.checkpoint is None else "checkpoint": subject}
+    if options.checkpoint is not None:
+        facts["weights"] = f"SHA-256 {weights_digest(options.checkpoint)}"
+        facts["runs"] = "; ".join(_MODES[name] for name in runs)
+        facts["ego-motion"] = "recorded camera poses given" if options.ego_motion else "not given"
+        facts["ranked"] = f"up to {options.max_objects} predictions a frame of score {options.min_score:g} and more"
+    if broken:
+        facts["skipped"] = f"{len(broken)} frames or files that cannot be read"
+    views = no_images if options.data is None else views_of_set(options.data, options.split)
+    published = published_cells(ROWS.get(data, ()))
+    return write_report(
+        options.out / "report", f"SeqPose evaluation: {subject}", data, runs, views, facts=facts, published=published
+    )
 
 
 def _curves(report: Report) -> dict[str, dict[str, list[float]]]:

@@ -46,13 +46,18 @@ class PredictionJob:
 
     def settings(self) -> dict[str, object]:
         """What the predictions depend on; where they lie and how many clips are done is not part of it."""
-        weights = checkpoint.resolve(self.checkpoint) / checkpoint.WEIGHTS
         values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
         return {
             **values,
             "data": str(self.data.resolve()),
-            "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "weights_sha256": weights_digest(self.checkpoint),
         }
+
+
+def weights_digest(name: str) -> str:
+    """SHA-256 of a checkpoint's weights in hexadecimal: what tells them from others of the same name."""
+    weights = checkpoint.resolve(name) / checkpoint.WEIGHTS
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def claim(job: PredictionJob) -> None:

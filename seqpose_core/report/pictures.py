@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and crops with predictions in red and truths in green, as Figure 4 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from seqpose_core.objects import ObjectPose
+from seqpose_core.report.cases import Case
+from seqpose_core.report.pairing import pose, sound
+from seqpose_core.report.plots import Picture
+from seqpose_core.report.runs import Run, View, short_name
+from seqpose_core.visualize import PREDICTION, TRUTH, Style, crop, draw_objects
+
+FRAMES_SHOWN = 12
+FRAMES_RULE = (
+    "{shown} of {all} frames at equal distances through the set, whatever their results. Predictions of score "
+    "{score:g} and more in red, truths in green, axes of the object frames: x red, y green, z blue."
+)
+_FRAME_WIDTH, _CROP_SIDE = 400, 240
+_PREDICTION = Style(colour=PREDICTION.colour, thickness=2.0, labels=False)
+_TRUTH = Style(colour=TRUTH.colour, thickness=2.0, axes=False, labels=False)
+# Thicker, for a thickness is meant for 640 pixels and crops are narrower.
+_TRUTH_IN_CROP = Style(colour=TRUTH.colour, thickness=3.0, labels=False)
+_PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=4.0, labels=False)
+
+
+def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:
+    """Up to ``wanted`` of ``count`` frames at equal distances, each in the middle of its part of the set."""
+    wanted = min(wanted, count)
+    return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
+
+
+def frame_picture(name: str, run: Run, frame: int, view: View) -> Picture:
+    """One frame with all truths and the predictions that count."""
+    truths, predictions = _objects(run, frame)
+    width = max(view.camera.width, _FRAME_WIDTH)
+    if width > view.camera.width:
+        height = round(view.camera.height * width / view.camera.width)
+        image = cv2.resize(view.image, (width, height), interpolation=cv2.INTER_CUBIC)
+        camera = view.camera.resized(width, height)
+    else:
+        image, camera = view.image, view.camera
+    canvas = draw_objects(draw_objects(image, camera, truths, _TRUTH), camera, predictions, _PREDICTION, in_place=True)
+    where = short_name(run.keys[frame])
+    caption = f"{where}: {len(truths)} truths, {len(predictions)} predictions"
+    alt = f"Frame {where}, truths in green: {_names(truths)}; predictions of {name} in red: {_names(predictions)}"
+    return Picture(f"frame {name} {where}", encode(canvas), caption, alt)
+
+
+def case_picture(name: str, number: int, case: Case, where: str, view: View) -> Picture:
+    """The window about one case, with what is wrong as its caption. where: the frame's name for readers."""
+    sides = [side for side in (case.truth, case.prediction) if side is not None]
+    window, camera = crop(view.image, view.camera, sides, _CROP_SIDE)
+    if case.truth is not None:
+        window = draw_objects(window, camera, [case.truth], _TRUTH_IN_CROP)
+    if case.prediction is not None:
+        window = draw_objects(window, camera, [case.prediction], _PREDICTION_IN_CROP)
+    alt = f"Crop of frame {where}: {case.words}"
+    return Picture(f"case {name} {number:02d}", encode(window), f"{case.words} ({where})", alt)
+
+
+def encode(image: np.ndarray) -> bytes:
+    """An image (H, W, 3) uint8 RGB as PNG."""
+    ok, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not ok:
+        raise ValueError(f"OpenCV cannot write an image of shape {image.shape} as PNG")
+    return data.tobytes()
+
+
+def _objects(run: Run, frame: int) -> tuple[list[ObjectPose], list[ObjectPose]]:
+    sides = (run.pairing.truths, run.pairing.predictions)
+    truths, predictions = (
+        [pose(side, k) for k in np.flatnonzero((side.frame == frame) & sound(side))] for side in sides
+    )
+    return truths, predictions
+
+
+def _names(objects: Sequence[ObjectPose]) -> str:
+    return ", ".join(sorted(item.category for item in objects)) or "none"

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plots as PNG bytes: matplotlib's Figure alone, no pyplot, no window, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seqpose_core.categories import CATEGORIES
+
+#: Colours of runs and of what belongs to no category (Okabe and Ito's set, told apart by the colour-blind).
+RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+INK, FAINT = "#222222", "#9a9a9a"
+#: A marker for each category, so that curves can be told apart in print too.
+MARKERS = dict(zip((c.name for c in CATEGORIES), "osD^vP", strict=True))
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e4e4e4",
+    "lines.linewidth": 1.7,
+    "lines.markersize": 4.0,
+    "legend.frameon": False,
+    "svg.hashsalt": "seqpose",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    :param name: words that its file is named by. :param png: its bytes. :param caption: what stands under it, plain
+        text, may be empty. :param alt: what it shows, for those who cannot see it.
+    """
+
+    name: str
+    png: bytes
+    caption: str
+    alt: str
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return "-".join(re.findall("[a-z0-9]+", self.name.lower())) + ".png"
+
+
+def colour_of(name: str) -> tuple[float, ...]:
+    """RGB 0..1 of a category."""
+    return tuple(v / 255 for v in next(c.colour for c in CATEGORIES if c.name == name))
+
+
+def plot(
+    draw: Callable[..., None],
+    panels: int = 1,
+    width: float = 4.6,
+    height: float = 3.7,
+    margins: tuple[float, float, float, float] = (0.65, 0.95, 0.15, 0.35),
+) -> bytes:
+    """PNG of a figure whose panels, one below the other with a common x axis, `draw(*axes)` fills.
+
+    :param width, height: inches. :param margins: inches at the left, below, at the right and above.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height), dpi=160)
+        FigureCanvasAgg(figure)
+        left, below, right, above = margins
+        axes: Any = figure.subplots(panels, 1, sharex=panels > 1, squeeze=False)[:, 0]
+        figure.subplots_adjust(left / width, below / height, 1 - right / width, 1 - above / height, hspace=0.12)
+        draw(*axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def legend_below(axes: Any, columns: int = 4) -> None:
+    """Put the legend of some axes at the lower edge of their figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.figure.legend(
+            handles, labels, loc="lower center", ncols=columns, fontsize=8.5, columnspacing=1.0,
+            handlelength=1.8, handletextpad=0.5, borderaxespad=0.3,
+        )  # fmt: skip
+
+
+def run_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each run."""
+    return {name: RUN_COLOURS[index % len(RUN_COLOURS)] for index, name in enumerate(names)}
