@@ -190,6 +190,7 @@ class PoseEstimator:
     def _select(self, prediction: ObjectPrediction) -> list[ObjectPose]:
         """The finds worth reporting: wanted categories above the threshold, each object once."""
         score, found = (prediction.logits[0].sigmoid() * self._categories).max(-1)
+        prediction = prediction.of_category(found[None])
         order = score.argsort(descending=True, stable=True)[: self.options.max_objects]
         # A query that does not exist scores exactly 0, which no threshold lets through.
         order = order[(score[order] >= self.options.score_threshold) & (score[order] > 0)]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning
@@ -15,10 +14,14 @@ from seqpose_core.geometry import make_transform
 from seqpose_core.losses.criterion import Criterion
 from seqpose_core.losses.targets import Targets
 from seqpose_core.metrics.errors import detect
+from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.memory import QueryMemory
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction, SeqPose
+from train.carried import CarriedMemory
 from train.config import TrainConfig
+from train.optimizer import make_optimizer
+from train.processes import gather, shared_count
 
 
 class SeqPoseModule(lightning.LightningModule):
@@ -28,12 +31,21 @@ class SeqPoseModule(lightning.LightningModule):
         super().__init__()
         self.config = config
         self.model = SeqPose(config.model)
-        self.criterion = Criterion(config.criterion, config.model.canonical_focal)
+        self.criterion = Criterion(config.criterion, config.model.canonical_focal, shared_count)
+        self.encode, self.decode = self.model.encode, self.model.decode
+        if config.compute.compile:
+            self.encode, self.decode = torch.compile(self.encode), torch.compile(self.decode)
+        self._streaming = any(stage.streaming for stage in config.stages)
+        self._carried = CarriedMemory()
         self._results: list[dict[str, np.ndarray]] = []
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Mean loss over the frames of the clips."""
-        predictions = self.run_clips(batch)
+        # Random numbers of the step alone: a resumed run draws what it would have drawn.
+        torch.manual_seed(_seed(self.config.seed, self.global_step, index, self.global_rank))
+        predictions, memory = self.run_clips(batch, self._carried.before(batch), denoise=True)
+        if self._streaming:
+            self._carried.after(batch, memory)
         total = self.model.image_size.new_zeros(())
         sums: dict[str, Tensor] = {}
         for frame, prediction in enumerate(predictions):
@@ -44,40 +56,51 @@ class SeqPoseModule(lightning.LightningModule):
             total = total + loss / len(predictions)
             for name, value in terms.items():
                 sums[name] = sums.get(name, value.new_zeros(())) + value.detach() / len(predictions)
-        self.log("train/loss", total.detach(), prog_bar=True)
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=True)
         self.log_dict({f"train/{name}": value for name, value in sums.items()})
         return total
 
-    def run_clips(self, batch: dict[str, Tensor]) -> list[Prediction]:
-        """The predictions of every frame of (B, T, ...) clips.
+    def run_clips(
+        self, batch: dict[str, Tensor], memory: QueryMemory | None = None, denoise: bool = False
+    ) -> tuple[list[Prediction], QueryMemory]:
+        """The predictions of every frame of (B, T, ...) clips, and the memory behind the last.
 
         All frames are encoded at once; the query network then walks through time. Unless the whole window is
         trained, no gradient passes from a frame into the one before it.
+
+        :param memory: of what came before the first frame; None = nothing.
+        :param denoise: whether noised truth asks as well, where the configuration has groups of denoising queries.
         """
+        groups = self.config.model.queries.denoising if denoise else 0
         images, intrinsics = batch["image"], batch["intrinsics"]
         clips, frames = images.shape[:2]
-        features = self.model.encode(images.flatten(0, 1).float() / 255, intrinsics.flatten(0, 1))
-        memory: QueryMemory | None = None
+        pixels = images.flatten(0, 1).to(self.model.pixel_mean.dtype) / 255
+        features = self.encode(pixels, intrinsics.flatten(0, 1))
+        memory = self.model.empty_memory(clips) if memory is None else memory
         predictions = []
         for frame in range(frames):
+            denoising = None
+            if groups:
+                truth = Targets.at_frame(batch, frame)
+                denoising = DenoisingQueries.draw(truth.classes, truth.translation, truth.size, groups)
             at_frame = torch.arange(clips, device=images.device) * frames + frame
-            prediction, memory = self.model.decode(
+            prediction, memory = self.decode(
                 features.sample(at_frame), intrinsics[:, frame], memory,
-                batch["camera_pose"][:, frame], batch["stamp"][:, frame],
+                batch["camera_pose"][:, frame], batch["stamp"][:, frame], denoising,
             )  # fmt: skip
             if not self.config.gradient_through_window:
                 memory = memory.detach()
             predictions.append(prediction)
-        return predictions
+        return predictions, memory
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
         """Collects what was found in the last frame of every clip."""
-        prediction = self.run_clips(batch)[-1].objects
+        prediction = self.run_clips(batch)[0][-1].objects
         self._results += nocs_results(prediction, Targets.at_frame(batch, batch["image"].shape[1] - 1))
 
     def on_validation_epoch_end(self) -> None:
         """Recalls over all true objects, percent: matched by category and nearest centre, score above 0.1."""
-        found = detect(self._results, min_score=0.1, radius=0.3)
+        found = detect(gather(self._results), min_score=0.1, radius=0.3)
         self._results.clear()
         degrees, centimetres = found.degrees, found.centimetres  # NaN, which no threshold admits, for a miss
         recalls = {
@@ -90,34 +113,19 @@ class SeqPoseModule(lightning.LightningModule):
             self.log_dict({"val/median_deg": np.nanmedian(degrees), "val/median_cm": np.nanmedian(centimetres)})
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine; no decay on biases, norms and embeddings; its own rate for the encoder."""
-        optimizer = self.config.optimizer
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                decays = parameter.dim() > 1 and "embedding" not in name and "position" not in name
-                groups.setdefault((name.startswith("encoder."), decays), []).append(parameter)
-        adamw = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": optimizer.learning_rate * (optimizer.encoder_rate if encoder else 1.0),
-                    "weight_decay": optimizer.weight_decay if decays else 0.0,
-                }
-                for (encoder, decays), parameters in groups.items()
-            ],
-            betas=(0.9, optimizer.beta2),
-        )
-        steps, warmup = self.config.max_steps, optimizer.warmup_steps
+        """AdamW with warm-up and cosine, step by step."""
+        optimizer, schedule = make_optimizer(self.model, self.config.optimizer, self.config.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-        def rate(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-            return optimizer.final_rate + (1 - optimizer.final_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["carried"] = self._carried.state_dict()
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(adamw, rate)
-        return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._carried.load_state_dict(checkpoint.get("carried", {}), self.global_rank, self.trainer.world_size)
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def nocs_results(prediction: ObjectPrediction, targets: Targets) -> list[dict[str, np.ndarray]]:

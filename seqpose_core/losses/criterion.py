@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-import roma
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqpose_core.losses.dense import centre_losses, dense_losses
-from seqpose_core.losses.matching import Matches, MatchingWeights, match
+from seqpose_core.losses.matching import Matches, MatchingWeights, match_layers
+from seqpose_core.losses.normalise import Normaliser, at_least_one
+from seqpose_core.losses.symmetry import extent_difference, rotation_difference, turn_error
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import NEAR, project
@@ -24,8 +26,11 @@ class LossWeights:
 
     :param centre_uv, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position: L1 in metres (the paper's λ2; the two above take its place by default).
-    :param rotation: L1 over the rotation matrix. :param log_size: L1 of the logarithm of the extents.
-    :param uncertainty: Laplace likelihood of the errors, which trains the uncertainty alone.
+    :param rotation: L1 over the rotation matrix, a third of the sum of its nine entries.
+    :param log_size: L1 of the logarithm of the extents.
+    :param size: L1 of the extents in metres (the paper's λ4; the one above takes its place by default).
+    :param uncertainty: likelihood of the errors, which trains the uncertainty alone.
+    :param denoising: of all that the denoising queries lose, by these same weights; not of Eq. 10.
     """
 
     classification: float = 2.0
@@ -34,7 +39,9 @@ class LossWeights:
     position: float = 0.0
     rotation: float = 3.0
     log_size: float = 2.0
+    size: float = 0.0
     uncertainty: float = 0.02
+    denoising: float = 1.0
     segmentation: float = 1.0
     depth: float = 2.0
     normals: float = 1.0
@@ -45,6 +52,16 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class CriterionConfig:
+    """What is minimised.
+
+    :param symmetry: ``canonical`` = rotation and size of symmetric objects are compared with the label as it stands,
+        which the data make unique by turning it towards the camera; ``invariant`` = up to turns about y.
+    :param likelihood: of the errors, given the predicted scales. A Laplace scale is a mean absolute error, which few
+        large errors move little; a Gaussian one is a root mean square.
+    """
+
+    symmetry: Literal["canonical", "invariant"] = "canonical"
+    likelihood: Literal["laplace", "gaussian"] = "laplace"
     weights: LossWeights = field(default_factory=LossWeights)
     matching: MatchingWeights = field(default_factory=MatchingWeights)
 
@@ -52,10 +69,13 @@ class CriterionConfig:
 class Criterion(nn.Module):
     """Every layer's queries are matched and penalised on their own (auxiliary losses), summed with equal weight."""
 
-    def __init__(self, config: CriterionConfig, canonical_focal: float) -> None:
+    def __init__(
+        self, config: CriterionConfig, canonical_focal: float, normalise: Normaliser = at_least_one
+    ) -> None:
         super().__init__()
         self.config = config
         self.canonical_focal = canonical_focal
+        self.normalise = normalise
 
     def forward(
         self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor
@@ -64,20 +84,53 @@ class Criterion(nn.Module):
 
         :param intrinsics: (B, 3, 3); :param image_size: (2,) width and height, pixels.
         """
-        weights = vars(self.config.weights)
         terms: dict[str, Tensor] = {}
         total = intrinsics.new_zeros(())
-        for layer in prediction.layers:
-            matches = match(layer, prediction.valid, targets, intrinsics, image_size, self.config.matching)
-            terms = object_losses(layer, prediction.valid, targets, matches, intrinsics, image_size)
-            total = total + sum((weights[name] * value for name, value in terms.items()), start=total.new_zeros(()))
+        invariant, likelihood = self.config.symmetry == "invariant", self.config.likelihood
+        matched = match_layers(
+            prediction.layers, prediction.valid, targets, intrinsics, image_size, self.config.matching, invariant
+        )
+        for layer, matches in zip(prediction.layers, matched, strict=True):
+            terms = object_losses(
+                layer, prediction.valid, targets, matches, intrinsics, image_size, invariant, likelihood,
+                self.normalise,
+            )  # fmt: skip
+            total = total + self._weighted(terms)
         extra: dict[str, Tensor] = {}
+        if prediction.denoising is not None:
+            extra["denoising"] = self._denoising(prediction, targets, intrinsics, image_size)
         if prediction.dense is not None:
-            extra |= dense_losses(prediction.dense, targets, intrinsics, self.canonical_focal)
+            extra |= dense_losses(prediction.dense, targets, intrinsics, self.canonical_focal, self.normalise)
         if prediction.centre is not None:
-            extra |= centre_losses(prediction.centre, targets, intrinsics, image_size, self.canonical_focal)
-        total = total + sum((weights[name] * value for name, value in extra.items()), start=total.new_zeros(()))
-        return total, terms | extra
+            extra |= centre_losses(
+                prediction.centre, targets, intrinsics, image_size, self.canonical_focal, self.normalise
+            )
+        return total + self._weighted(extra), terms | extra
+
+    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        weights = vars(self.config.weights)
+        return sum((weights[name] * value for name, value in terms.items()), start=torch.zeros(()))
+
+    def _denoising(
+        self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor
+    ) -> Tensor:
+        """The weighted terms of the denoising queries, all layers: each belongs to the place whose truth was noised.
+
+        Their errors are those of queries that were told the truth, so the uncertainty must not learn from them.
+        """
+        queries = prediction.denoising
+        assert queries is not None
+        sample, query = queries.present.nonzero(as_tuple=True)
+        matches = Matches(sample, query, query % queries.places)
+        total = intrinsics.new_zeros(())
+        for layer in prediction.denoised:
+            terms = object_losses(
+                layer, queries.present, targets, matches, intrinsics, image_size,
+                self.config.symmetry == "invariant", normalise=self.normalise,
+            )  # fmt: skip
+            del terms["uncertainty"]
+            total = total + self._weighted(terms)
+        return total
 
 
 def object_losses(
@@ -87,28 +140,40 @@ def object_losses(
     matches: Matches,
     intrinsics: Tensor,
     image_size: Tensor,
+    invariant: bool = False,
+    likelihood: Literal["laplace", "gaussian"] = "laplace",
+    normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
-    """Terms of one layer, each a mean over the matched objects (over one, where there are none)."""
-    s, q, m = matches.sample, matches.query, matches.target
-    count = max(len(s), 1)
-    labels = torch.zeros_like(prediction.logits)
-    labels[s, q, targets.classes[s, m]] = 1.0
+    """Terms of one layer, each a mean over the matched objects (over one, where there are none).
 
-    translation, rotation, size = prediction.translation[s, q], prediction.rotation[s, q], prediction.size[s, q]
+    :param invariant: whether rotation and size of symmetric objects are compared up to turns about y.
+    """
+    s, q, m = matches.sample, matches.query, matches.target
+    count = normalise(torch.tensor(float(len(s)), device=s.device))
+    labels = torch.zeros_like(prediction.logits)
+    classes = targets.classes[s, m]
+    labels[s, q, classes] = 1.0
+
+    translation = prediction.translation[s, q]
+    rotation, size = prediction.pose_of(s, q, classes)
     true_translation, true_rotation, true_size = (
         targets.translation[s, m], targets.rotation[s, m], targets.size[s, m]
     )  # fmt: skip
     pixels = project(translation[:, None], intrinsics[s])[:, 0] / image_size
     true_pixels = project(true_translation[:, None], intrinsics[s])[:, 0] / image_size
     log_z = translation[:, 2].clamp_min(NEAR).log() - true_translation[:, 2].clamp_min(NEAR).log()
+    symmetric = targets.symmetric[s, m]
+    free = symmetric if invariant else None
+    error = _pose_error(translation, rotation, true_translation, true_rotation, symmetric).detach()
     return {
         "classification": (focal_loss(prediction.logits, labels) * valid[..., None]).sum() / count,
         "centre_uv": (pixels - true_pixels).abs().sum() / count,
         "log_depth": log_z.abs().sum() / count,
         "position": (translation - true_translation).abs().sum() / count,
-        "rotation": (rotation - true_rotation).abs().sum() / (3 * count),
-        "log_size": (size.log() - true_size.log()).abs().sum() / count,
-        "uncertainty": _laplace(prediction, targets, matches).sum() / count,
+        "rotation": rotation_difference(rotation, true_rotation, free).sum() / count,
+        "log_size": extent_difference(size.log(), true_size.log(), free).sum() / count,
+        "size": extent_difference(size, true_size, free).sum() / count,
+        "uncertainty": _unlikelihood(error, prediction.log_scale[s, q], symmetric, likelihood).sum() / count,
     }
 
 
@@ -120,19 +185,30 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float
     return weight * wrong**gamma * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
 
-def _laplace(prediction: ObjectPrediction, targets: Targets, matches: Matches) -> Tensor:
-    """Negative log likelihood (P,) of the errors; errors are detached, so only the scales learn from it.
+def negative_log_likelihood(
+    error: Tensor, log_scale: Tensor, likelihood: Literal["laplace", "gaussian"]
+) -> Tensor:
+    """Of errors of scale b (variance 2b² for both, see ObjectPrediction), elementwise, less a constant.
 
-    The turn of a symmetric object is no error and is left out.
+    Laplace: log b + |e|/b, least at b = mean |e|. Gaussian: log b + e²/4b², least at 2b² = mean e².
     """
-    s, q, m = matches.sample, matches.query, matches.target
-    t, true_t = prediction.translation[s, q].detach(), targets.translation[s, m]
-    slopes = t[:, :2] / t[:, 2:].clamp_min(NEAR) - true_t[:, :2] / true_t[:, 2:].clamp_min(NEAR)
-    log_z = (t[:, 2:].clamp_min(NEAR) / true_t[:, 2:].clamp_min(NEAR)).log()
-    turn = roma.rotmat_to_rotvec(prediction.rotation[s, q].detach().transpose(-1, -2) @ targets.rotation[s, m])
-    error = torch.cat([slopes, log_z, turn], dim=-1).abs()
-    log_scale = prediction.log_scale[s, q]
-    likelihood = log_scale + error * (-log_scale).exp()
-    counts = torch.ones_like(likelihood)
-    counts[:, 4] = (~targets.symmetric[s, m]).to(counts.dtype)
-    return (likelihood * counts).sum(-1)
+    if likelihood == "laplace":
+        return log_scale + error.abs() * (-log_scale).exp()
+    return log_scale + (error / 2 * (-log_scale).exp()).square()
+
+
+def _pose_error(
+    translation: Tensor, rotation: Tensor, true_translation: Tensor, true_rotation: Tensor, symmetric: Tensor
+) -> Tensor:
+    """Errors (P, 6) that ObjectPrediction.log_scale speaks of: of x/z, y/z, log z and the rotation vector."""
+    z, true_z = translation[:, 2:].clamp_min(NEAR), true_translation[:, 2:].clamp_min(NEAR)
+    slopes = translation[:, :2] / z - true_translation[:, :2] / true_z
+    return torch.cat([slopes, (z / true_z).log(), turn_error(rotation, true_rotation, symmetric)], dim=-1)
+
+
+def _unlikelihood(
+    error: Tensor, log_scale: Tensor, symmetric: Tensor, likelihood: Literal["laplace", "gaussian"]
+) -> Tensor:
+    """(P,): the turn of a symmetric object is no error and is left out."""
+    terms = negative_log_likelihood(error, log_scale, likelihood)
+    return terms.sum(-1) - terms[:, 4] * symmetric

@@ -7,13 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqpose_core.losses.normalise import Normaliser, at_least_one
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.dense_heads import CentrePrediction, DensePrediction
 from seqpose_core.model.projection import NEAR, mean_focal, project
 
 
 def dense_losses(
-    prediction: DensePrediction, targets: Targets, intrinsics: Tensor, canonical_focal: float
+    prediction: DensePrediction,
+    targets: Targets,
+    intrinsics: Tensor,
+    canonical_focal: float,
+    normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
     """Cross-entropy for segmentation, smooth L1 for canonical log depth, normals and NOCS.
 
@@ -27,20 +32,25 @@ def dense_losses(
         depth = _resample(targets.depth, prediction.log_depth)
         scale = (mean_focal(intrinsics) / canonical_focal)[:, None, None]
         error = prediction.log_depth - (depth.clamp_min(NEAR) / scale).log()
-        losses["depth"] = _masked_mean(_smooth_l1(error), depth > NEAR)
+        losses["depth"] = _masked_mean(_smooth_l1(error), depth > NEAR, normalise)
     if prediction.normals is not None:
         normals = _resample(targets.normals, prediction.normals)
         known = normals.square().sum(1) > 0.5
-        losses["normals"] = _masked_mean(_smooth_l1(prediction.normals - normals).sum(1), known)
+        losses["normals"] = _masked_mean(_smooth_l1(prediction.normals - normals).sum(1), known, normalise)
     if prediction.nocs is not None:
         nocs = _resample(targets.nocs, prediction.nocs)
         on_object = _resample(targets.segmentation, prediction.nocs) > 0
-        losses["nocs"] = _masked_mean(_smooth_l1(prediction.nocs - nocs).sum(1), on_object)
+        losses["nocs"] = _masked_mean(_smooth_l1(prediction.nocs - nocs).sum(1), on_object, normalise)
     return losses
 
 
 def centre_losses(
-    prediction: CentrePrediction, targets: Targets, intrinsics: Tensor, image_size: Tensor, canonical_focal: float
+    prediction: CentrePrediction,
+    targets: Targets,
+    intrinsics: Tensor,
+    image_size: Tensor,
+    canonical_focal: float,
+    normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
     """Penalty-reduced focal loss of the heat maps (CenterNet), L1 of depth and offset at the centres' cells."""
     rows, columns = prediction.heat.shape[2:]
@@ -59,17 +69,16 @@ def centre_losses(
         (1 - probability) ** 2 * F.softplus(-logits),
         (1 - heat) ** 4 * probability**2 * F.softplus(logits),
     )
-    count = inside.sum().clamp_min(1)
-    sample, target = inside.nonzero(as_tuple=True)
-    x, y = nearest[sample, target].long().unbind(-1)
-    z = targets.translation[sample, target, 2].clamp_min(NEAR)
-    scale = (mean_focal(intrinsics) / canonical_focal)[sample]
+    count = normalise(inside.sum())
+    # Read at every place and masked: to pick out those inside, an accelerator would have to wait for their number.
+    sample = torch.arange(len(cells), device=cells.device)[:, None]
+    x, y = torch.where(inside[..., None], nearest, torch.zeros_like(nearest)).long().unbind(-1)
+    z = targets.translation[..., 2].clamp_min(NEAR)
+    scale = (mean_focal(intrinsics) / canonical_focal)[:, None]
     depth_error = prediction.log_depth[sample, y, x] - (z / scale).log()
-    offset_error = prediction.offset[sample, :, y, x] - (cells - nearest)[sample, target]
-    return {
-        "heat": loss.sum() / count,
-        "centre": depth_error.abs().sum() / count + offset_error.abs().sum() / count,
-    }
+    offset_error = prediction.offset[sample, :, y, x] - (cells - nearest)
+    errors = depth_error.abs() + offset_error.abs().sum(-1)
+    return {"heat": loss.sum() / count, "centre": torch.where(inside, errors, 0.0).sum() / count}
 
 
 def _gaussians(
@@ -99,5 +108,5 @@ def _smooth_l1(error: Tensor, beta: float = 0.05) -> Tensor:
     return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=beta)
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp_min(1)
+def _masked_mean(values: Tensor, mask: Tensor, normalise: Normaliser) -> Tensor:
+    return (values * mask).sum() / normalise(mask.sum())

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from seqpose_core.losses.symmetry import extent_difference, rotation_difference
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import NEAR, project
@@ -16,13 +19,20 @@ from seqpose_core.model.projection import NEAR, project
 
 @dataclass(frozen=True)
 class MatchingWeights:
-    """Weights of the terms of the matching cost."""
+    """Weights of the terms of the matching cost; a weight of 0 leaves a term out.
+
+    :param centre, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
+    :param position, size: L1 in metres. :param log_size: L1 of the logarithm of the extents.
+    :param rotation: L1 over the rotation matrix, as the loss has it.
+    """
 
     classification: float = 2.0
     centre: float = 5.0
     log_depth: float = 2.0
     position: float = 0.0
+    rotation: float = 0.0
     log_size: float = 0.5
+    size: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,6 @@ class Matches:
     target: Tensor
 
 
-@torch.no_grad()
 def match(
     prediction: ObjectPrediction,
     valid: Tensor,
@@ -42,31 +51,61 @@ def match(
     intrinsics: Tensor,
     image_size: Tensor,
     weights: MatchingWeights,
+    invariant: bool = False,
 ) -> Matches:
     """Assign to every target the query that suits it best, one to one, sample by sample.
 
     :param valid: (B, Q) bool, queries that exist; the others are never matched.
     :param intrinsics: (B, 3, 3); :param image_size: (2,) width and height, pixels.
+    :param invariant: whether rotation and size of symmetric objects are compared up to turns about y.
     :raises ValueError: if a sample has more targets than queries.
     """
-    cost = matching_cost(prediction, targets, intrinsics, image_size, weights)
-    costs = cost.masked_fill(~valid[:, :, None], 1e6).nan_to_num(1e6, 1e6, 1e6).cpu().numpy()
-    pairs: list[tuple[int, int, int]] = []
-    for sample, present in enumerate(targets.present.cpu().numpy()):
-        columns = present.nonzero()[0]
-        if len(columns) > int(valid[sample].sum()):
-            raise ValueError(
-                f"sample {sample} has {len(columns)} objects but the model only {int(valid[sample].sum())} queries; "
-                "raise queries.anchors or queries.proposals"
-            )
-        rows, chosen = linear_sum_assignment(costs[sample][:, columns])
-        pairs.extend((sample, int(q), int(columns[c])) for q, c in zip(rows, chosen, strict=True))
-    index = torch.tensor(pairs, dtype=torch.long, device=valid.device).reshape(-1, 3)
-    return Matches(*index.unbind(1))
+    return match_layers((prediction,), valid, targets, intrinsics, image_size, weights, invariant)[0]
+
+
+@torch.no_grad()
+def match_layers(
+    layers: Sequence[ObjectPrediction],
+    valid: Tensor,
+    targets: Targets,
+    intrinsics: Tensor,
+    image_size: Tensor,
+    weights: MatchingWeights,
+    invariant: bool = False,
+) -> list[Matches]:
+    """:func:`match` of every layer on its own. All costs leave an accelerator in one transfer."""
+    costs = torch.stack(
+        [matching_cost(layer, targets, intrinsics, image_size, weights, invariant) for layer in layers]
+    )
+    costs = costs.nan_to_num(1e6, 1e6, 1e6).masked_fill(~valid[..., None], 1e6)
+    # What exists travels along: empty places as NaN, queries as a last column.
+    costs = costs.masked_fill(~targets.present[:, None], torch.nan)
+    exists = valid[..., None].to(costs.dtype).expand(len(layers), -1, -1, 1)
+    table = torch.cat([costs, exists], dim=-1).cpu().numpy()
+    present, room = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1].sum(1).astype(int)
+    counts = present.sum(1)
+    for sample in np.flatnonzero(counts > room)[:1]:
+        raise ValueError(
+            f"sample {sample} has {counts[sample]} objects but the model only {room[sample]} queries; "
+            "raise queries.anchors or queries.proposals"
+        )
+    places = [np.flatnonzero(row) for row in present]
+    sample = np.repeat(np.arange(len(places)), counts)
+    index = np.zeros((len(layers), 3, len(sample)), np.int64)
+    for layer, cost in enumerate(table):
+        pairs = [linear_sum_assignment(one[:, columns]) for one, columns in zip(cost, places, strict=True)]
+        target = [columns[chosen] for columns, (_, chosen) in zip(places, pairs, strict=True)]
+        index[layer] = sample, np.concatenate([rows for rows, _ in pairs]), np.concatenate(target)
+    return [Matches(*one.unbind(0)) for one in torch.from_numpy(index).to(valid.device)]
 
 
 def matching_cost(
-    prediction: ObjectPrediction, targets: Targets, intrinsics: Tensor, image_size: Tensor, weights: MatchingWeights
+    prediction: ObjectPrediction,
+    targets: Targets,
+    intrinsics: Tensor,
+    image_size: Tensor,
+    weights: MatchingWeights,
+    invariant: bool = False,
 ) -> Tensor:
     """Cost (B, Q, M) of giving query q to target m; entries of absent targets mean nothing."""
     classes = targets.classes.clamp_min(0)
@@ -77,13 +116,36 @@ def matching_cost(
     cost = weights.classification * (positive - negative).gather(
         2, classes[:, None].expand(-1, probability.shape[1], -1)
     )
-    centre = (project(prediction.translation, intrinsics) / image_size)[:, :, None]
-    target_centre = (project(targets.translation, intrinsics) / image_size)[:, None]
-    cost = cost + weights.centre * (centre - target_centre).abs().sum(-1)
-    log_z = prediction.translation[..., 2].clamp_min(NEAR).log()[:, :, None]
-    cost = cost + weights.log_depth * (log_z - targets.translation[..., 2].clamp_min(NEAR).log()[:, None]).abs()
+    if weights.centre:
+        centre = (project(prediction.translation, intrinsics) / image_size)[:, :, None]
+        target_centre = (project(targets.translation, intrinsics) / image_size)[:, None]
+        cost = cost + weights.centre * (centre - target_centre).abs().sum(-1)
+    if weights.log_depth:
+        log_z = prediction.translation[..., 2].clamp_min(NEAR).log()[:, :, None]
+        true_log_z = targets.translation[..., 2].clamp_min(NEAR).log()[:, None]
+        cost = cost + weights.log_depth * (log_z - true_log_z).abs()
     if weights.position:
         apart = (prediction.translation[:, :, None] - targets.translation[:, None]).abs().sum(-1)
         cost = cost + weights.position * apart
-    log_size = prediction.size.log()[:, :, None] - targets.size.clamp_min(1e-3).log()[:, None]
-    return cost + weights.log_size * log_size.abs().sum(-1)
+    free = targets.symmetric[:, None] if invariant else None
+    rotation, size = _as_targets(prediction, classes)
+    true_size = targets.size[:, None]
+    if weights.rotation:
+        cost = cost + weights.rotation * rotation_difference(rotation, targets.rotation[:, None], free)
+    if weights.log_size:
+        log_size = extent_difference(size.log(), true_size.clamp_min(1e-3).log(), free)
+        cost = cost + weights.log_size * log_size
+    if weights.size:
+        cost = cost + weights.size * extent_difference(size, true_size, free)
+    return cost
+
+
+def _as_targets(prediction: ObjectPrediction, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations (B, Q, M or 1, 3, 3) and sizes (B, Q, M or 1, 3) of query q taken as an object of target m's class."""
+    if prediction.rotations is None or prediction.sizes is None:
+        return prediction.rotation[:, :, None], prediction.size[:, :, None]
+    batch = torch.arange(len(classes), device=classes.device)[:, None]
+    return (
+        prediction.rotations[batch, :, classes].transpose(1, 2),
+        prediction.sizes[batch, :, classes].transpose(1, 2),
+    )

@@ -8,35 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from seqpose_core import config_io
+from seqpose_core.model.encoder_config import EncoderConfig
 
 #: Mean focal length of the REAL275 camera over its image width: the canonical camera that depths refer to.
 _CANONICAL_FOCAL_PER_WIDTH = 590.59 / 640.0
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Eq. 1 and 2: what turns an image into semantic features s_i and geometry features g_i.
-
-    :param kind: ``dinov2`` = transformers' Dinov2 backbone and Depth Anything neck; ``conv_vit`` = a small ViT with
-        a convolutional stem for training from scratch.
-    :param width, depth, heads: of the ViT.
-    :param neck_width: channels of every g_i.
-    :param out_layers: the four ViT layers (1-based) that feed the neck, for ``dinov2``.
-    :param reassemble_widths: channels of the four reassembled levels s_i, for ``dinov2``.
-    :param frozen: whether the backbone is left untrained (the neck always trains).
-    :param pretrained: folder in Depth Anything V2's transformers layout to initialise from; nothing is downloaded.
-    """
-
-    kind: Literal["dinov2", "conv_vit"] = "conv_vit"
-    width: int = 192
-    depth: int = 6
-    heads: int = 3
-    stem_width: int = 64
-    neck_width: int = 64
-    out_layers: tuple[int, int, int, int] = (3, 6, 9, 12)
-    reassemble_widths: tuple[int, int, int, int] = (48, 96, 192, 384)
-    frozen: bool = False
-    pretrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +32,16 @@ class QueryConfig:
 
     :param anchors: learned 3D anchors (the paper's way).
     :param proposals: maxima of a centre heat map, lifted to 3D by the centre's predicted depth.
+    :param denoising: groups of denoising queries in training (see seqpose_core.model.denoising); 0 = none.
     """
 
     anchors: int = 0
     proposals: int = 32
+    denoising: int = 0
 
     def __post_init__(self) -> None:
+        if self.denoising < 0:
+            raise ValueError(f"denoising={self.denoising}; it must be 0 or a number of groups")
         if self.anchors < 0 or self.proposals < 0 or self.anchors + self.proposals < 1:
             raise ValueError(
                 f"anchors={self.anchors} and proposals={self.proposals}; at least one query is needed"
@@ -104,17 +83,19 @@ class HeadConfig:
 
     :param translation: ``projected`` = centre in pixels and canonical log depth, joined by K⁻¹; ``direct`` = metres.
     :param rotation: ``allocentric`` = relative to the ray through the centre; ``egocentric`` = to the camera axes.
+    :param per_category: whether rotation and size are regressed for each category apart.
     """
 
     translation: Literal["projected", "direct"] = "projected"
     rotation: Literal["allocentric", "egocentric"] = "allocentric"
+    per_category: bool = False
 
 
 @dataclass(frozen=True)
 class SeqPoseConfig:
     """A whole network. See config/model/*.yaml for the named ones.
 
-    :param image_height, image_width: size of the images the network sees; a multiple of 14 each.
+    :param image_height, image_width: size of the images the network sees; a multiple of encoder.patch_size each.
     """
 
     image_height: int = 168
@@ -128,9 +109,10 @@ class SeqPoseConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
+        patch = self.encoder.patch_size
         for name, value in (("image_height", self.image_height), ("image_width", self.image_width)):
-            if value < 28 or value % 14:
-                raise ValueError(f"{name} is {value}; it must be a multiple of 14, at least 28")
+            if value < 2 * patch or value % patch:
+                raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
         if self.decoder.width % self.decoder.heads:
             raise ValueError(f"decoder.width {self.decoder.width} is not a multiple of heads {self.decoder.heads}")
         if self.encoder.width % self.encoder.heads:

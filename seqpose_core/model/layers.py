@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries over keys and values, with a mask of the keys that exist."""
+    """Multi-head attention of queries over keys and values, with a mask of the keys that are seen."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -18,9 +18,9 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None = None) -> Tensor:
-        """query (B, Q, C), key and value (B, L, C), valid (B, L) bool; returns (B, Q, C)."""
+        """query (B, Q, C), key and value (B, L, C), valid (B, L) or, a query, (B, Q, L) bool; returns (B, Q, C)."""
         q, k, v = (self._split(p(x)) for p, x in ((self.query, query), (self.key, key), (self.value, value)))
-        mask = None if valid is None else valid[:, None, None, :]
+        mask = None if valid is None else valid[:, None, None] if valid.dim() == 2 else valid[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from seqpose_core.model.projection import exact_product
+
 
 @dataclass(frozen=True)
 class QueryMemory:
@@ -97,9 +99,9 @@ def view_from(memory: QueryMemory, camera_pose: Tensor, stamp: Tensor) -> Memory
     now = torch.where(known[..., None, None], camera_pose[:, None], identity)
     # Inverse of a rigid transform, written out: exportable, and exact for a proper rotation.
     turned = now[..., :3, :3].transpose(-1, -2)
-    rotation = turned @ past[..., :3, :3]
-    translation = (turned @ (past[..., :3, 3:] - now[..., :3, 3:]))[..., 0]
-    reference = (rotation @ memory.reference[..., None])[..., 0] + translation
+    rotation = exact_product(turned, past[..., :3, :3])
+    translation = exact_product(turned, past[..., :3, 3:] - now[..., :3, 3:])[..., 0]
+    reference = exact_product(rotation, memory.reference[..., None])[..., 0] + translation
     elapsed = (stamp[:, None] - memory.stamp).nan_to_num(0.0).clamp(0.0, 60.0).to(reference.dtype)
     elapsed = torch.where(memory.valid, elapsed, torch.zeros_like(elapsed))
     motion = torch.cat(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import roma
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqpose_core.categories import CATEGORIES, TYPICAL_SIZES
 from seqpose_core.model.config import HeadConfig
 from seqpose_core.model.layers import mlp
-from seqpose_core.model.projection import NEAR, mean_focal, project, ray_rotation, unproject
+from seqpose_core.model.projection import NEAR, exact_product, mean_focal, project, ray_rotation, unproject
 
 _FARTHEST = 20.0
 
@@ -26,8 +26,11 @@ class ObjectPrediction:
     :param translation: (B, Q, 3) box centre in the camera frame, metres.
     :param rotation: (B, Q, 3, 3) object to camera.
     :param size: (B, Q, 3) full extents along the object's axes, metres.
-    :param log_scale: (B, Q, 6) logarithm of the Laplace scale of the errors in x/z, y/z, log z, and of the rotation
-        vector (radians) in the object frame.
+    :param log_scale: (B, Q, 6) logarithm of a scale b of the errors in x/z, y/z, log z, and of the rotation vector
+        (radians) in the object frame: their variance is 2b², so b is the scale of a Laplace error, or 1/√2 of a
+        Gaussian error's standard deviation.
+    :param rotations, sizes: (B, Q, 6, 3, 3) and (B, Q, 6, 3), one a category, where the head keeps them apart;
+        ``rotation`` and ``size`` are those of the best-scoring category.
     """
 
     logits: Tensor
@@ -35,6 +38,27 @@ class ObjectPrediction:
     rotation: Tensor
     size: Tensor
     log_scale: Tensor
+    rotations: Tensor | None = None
+    sizes: Tensor | None = None
+
+    def of_category(self, classes: Tensor) -> ObjectPrediction:
+        """The same queries taken as objects of ``classes`` (B, Q) int64, 0..5."""
+        if self.rotations is None or self.sizes is None:
+            return self
+        index = classes[..., None, None]
+        size = self.sizes.gather(2, index.expand(-1, -1, -1, 3))[:, :, 0]
+        rotation = self.rotations.gather(2, index[..., None].expand(-1, -1, -1, 3, 3))[:, :, 0]
+        return replace(self, rotation=rotation, size=size)
+
+    def pose_of(self, sample: Tensor, query: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotations (P, 3, 3) and sizes (P, 3) of P queries taken as objects of ``classes`` (P,)."""
+        if self.rotations is None or self.sizes is None:
+            return self.rotation[sample, query], self.size[sample, query]
+        return self.rotations[sample, query, classes], self.sizes[sample, query, classes]
+
+    def queries(self, part: slice | Tensor) -> ObjectPrediction:
+        """Some of the queries, or all in another order."""
+        return replace(self, **{name: None if v is None else v[:, part] for name, v in vars(self).items()})
 
 
 class PoseHead(nn.Module):
@@ -49,7 +73,8 @@ class PoseHead(nn.Module):
         self.canonical_focal = canonical_focal
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, len(CATEGORIES))
-        self.regress = mlp(width, width, 3 + 6 + 3)
+        self.kinds = len(CATEGORIES) if config.per_category else 1
+        self.regress = mlp(width, width, 3 + self.kinds * (6 + 3))
         self.uncertain = mlp(width, width // 2, 6)
         nn.init.constant_(self.classify.bias, -4.0)  # prior of 2 %: most queries are no object
         last, scale = self.regress[2], self.uncertain[2]
@@ -58,27 +83,28 @@ class PoseHead(nn.Module):
             last.weight.mul_(0.1)
             last.weight[:3].zero_()
             last.bias.zero_()
-            last.bias[3:9] = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+            last.bias[3 : 3 + 6 * self.kinds] = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).repeat(self.kinds)
             scale.bias.fill_(-2.0)
-        mean = torch.tensor(np.exp(np.log(TYPICAL_SIZES).mean(0)), dtype=torch.float32)
-        self.register_buffer("typical_size", mean, persistent=False)
+        typical = TYPICAL_SIZES if config.per_category else np.exp(np.log(TYPICAL_SIZES).mean(0))
+        self.register_buffer("typical_size", torch.tensor(typical, dtype=torch.float32), persistent=False)
 
     def forward(self, query: Tensor, reference: Tensor, intrinsics: Tensor, size: Tensor) -> ObjectPrediction:
         """query (B, Q, C); reference (B, Q, 3) metres; intrinsics (B, 3, 3); size (2,): image width, height."""
         x = self.norm(query)
-        shift, turn, extent = self.regress(x).float().split([3, 6, 3], dim=-1)
+        shift, turn, extent = self.regress(x).float().split([3, 6 * self.kinds, 3 * self.kinds], dim=-1)
         translation = self._translate(reference, shift, intrinsics, size)
+        turn, extent = turn.unflatten(-1, (self.kinds, 2, 3)), extent.unflatten(-1, (self.kinds, 3))
         # Zhou et al. 2019: two 3-vectors, made orthonormal, are the first two columns.
-        rotation = roma.special_gramschmidt(turn.unflatten(-1, (2, 3)).transpose(-1, -2))
+        rotations = roma.special_gramschmidt(turn.transpose(-1, -2))
         if self.allocentric:
-            rotation = ray_rotation(translation.detach()) @ rotation
-        return ObjectPrediction(
-            logits=self.classify(x).float(),
-            translation=translation,
-            rotation=rotation,
-            size=self.typical_size * extent.clamp(-3.0, 3.0).exp(),
-            log_scale=self.uncertain(x.detach()).float().clamp(-7.0, 2.0),
-        )
+            rotations = exact_product(ray_rotation(translation.detach())[:, :, None], rotations)
+        sizes = self.typical_size * extent.clamp(-3.0, 3.0).exp()
+        logits = self.classify(x).float()
+        log_scale = self.uncertain(x.detach()).float().clamp(-7.0, 2.0)
+        objects = ObjectPrediction(logits, translation, rotations[:, :, 0], sizes[:, :, 0], log_scale)
+        if self.kinds == 1:
+            return objects
+        return replace(objects, rotations=rotations, sizes=sizes).of_category(logits.argmax(-1))
 
     def _translate(self, reference: Tensor, shift: Tensor, intrinsics: Tensor, size: Tensor) -> Tensor:
         if not self.projected:
@@ -92,8 +118,9 @@ class PoseHead(nn.Module):
 def covariance(prediction: ObjectPrediction) -> Tensor:
     """(B, Q, 6, 6) covariance of x, y, z (m²) and of rotations about the camera's fixed axes (rad²).
 
-    A Laplace error of scale b has variance 2b². Slopes and log depth are carried to metres by the Jacobian of
-    (x, y, z) = z·(x/z, y/z, 1); rotation errors are turned from the object's axes to the camera's.
+    An error's variance is 2b², whichever likelihood its scale b was trained by. Slopes and log depth are carried to
+    metres by the Jacobian of (x, y, z) = z·(x/z, y/z, 1); rotation errors are turned from the object's axes to the
+    camera's.
     """
     variance = 2 * (2 * prediction.log_scale).exp()
     t = prediction.translation

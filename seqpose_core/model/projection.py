@@ -42,6 +42,14 @@ def ray_rotation(points: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def exact_product(first: Tensor, second: Tensor) -> Tensor:
+    """Product of small matrices (..., I, J) and (..., J, K) that keeps float32 under autocast.
+
+    There ``@`` would round poses to bfloat16: half a degree, and millimetres at one metre.
+    """
+    return (first[..., :, :, None] * second[..., None, :, :]).sum(-2)
+
+
 def _focal_and_centre(intrinsics: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
     shape = (len(intrinsics),) + (1,) * (dimensions - 2) + (2,)
     focal = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], dim=-1)

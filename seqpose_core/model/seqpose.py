@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
 from seqpose_core.model.encoder import build_encoder
 from seqpose_core.model.fusion import Fusion
@@ -48,6 +49,8 @@ class Prediction:
     :param objects: of the last layer.
     :param layers: of every layer, first to last; the last one is ``objects``.
     :param valid: (B, Q) bool: false for a propagated query whose memory slot was empty.
+    :param denoised: of every layer, what the D denoising queries became; empty without them.
+    :param denoising: those queries, or None.
     """
 
     objects: ObjectPrediction
@@ -55,6 +58,8 @@ class Prediction:
     valid: Tensor
     dense: DensePrediction | None
     centre: CentrePrediction | None
+    denoised: tuple[ObjectPrediction, ...] = ()
+    denoising: DenoisingQueries | None = None
 
 
 class SeqPose(nn.Module):
@@ -86,6 +91,8 @@ class SeqPose(nn.Module):
         if queries.anchors:
             self.anchor_reference = nn.Parameter(_frustum_points(config))
             self.anchor_embedding = nn.Parameter(0.02 * torch.randn(queries.anchors, width))
+        if queries.denoising:
+            self.denoising_class = nn.Embedding(len(CATEGORIES), width)
         self.reference_encoding = ReferenceEncoding(width)
         self.layers = nn.ModuleList(StsqLayer(config.decoder, levels) for _ in range(config.decoder.layers))
         self.heads = nn.ModuleList(
@@ -149,8 +156,16 @@ class SeqPose(nn.Module):
         memory: QueryMemory | None = None,
         camera_pose: Tensor | None = None,
         stamp: Tensor | None = None,
+        denoising: DenoisingQueries | None = None,
     ) -> tuple[Prediction, QueryMemory]:
-        """The query network (Eq. 5 to 9) on encoded frames; arguments as in :meth:`forward`."""
+        """The query network (Eq. 5 to 9) on encoded frames; arguments as in :meth:`forward`.
+
+        :param denoising: noised truth that asks as well, in training; neither the rest of the prediction nor the
+            memory depends on it.
+        :raises ValueError: for denoising queries where the configuration has none.
+        """
+        if denoising is not None and not self.config.queries.denoising:
+            raise ValueError("denoising queries are given but queries.denoising is 0; set it to a number of groups")
         batch, device = len(intrinsics), intrinsics.device
         if memory is None:
             memory = self.empty_memory(batch)
@@ -168,22 +183,34 @@ class SeqPose(nn.Module):
         valid = torch.cat([valid, past.valid[:, :top_k]], dim=1)
         query = torch.cat([query, past.embedding[:, :top_k].to(query.dtype)], dim=1)
         reference = torch.cat([reference, past.reference[:, :top_k]], dim=1)
+        own = query.shape[1]
+        exists, seen = valid, torch.cat([valid, past.valid], dim=1)
+        if denoising is not None:
+            query = torch.cat([query, self.denoising_class(denoising.classes).to(query.dtype)], dim=1)
+            reference = torch.cat([reference, denoising.reference], dim=1)
+            exists, seen = torch.cat([valid, denoising.present], dim=1), denoising.sight(valid, past.valid)
 
         focal = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], dim=-1)
         focal = (focal / self.config.canonical_focal).log()[:, None]
         condition = F.pad(focal, (CONDITION_WIDTH - 2, 0)).expand(-1, query.shape[1], -1)
         past_condition = torch.cat([past.motion, focal.expand(-1, past.motion.shape[1], -1)], dim=-1)
-        slots = (past.embedding, self.reference_encoding(past.reference), past_condition, past.valid)
+        slots = (past.embedding, self.reference_encoding(past.reference), past_condition)
 
         layers: list[ObjectPrediction] = []
         for layer, head in zip(self.layers, self.heads, strict=True):
             position = self.reference_encoding(reference)
-            query = layer(query, position, condition, valid, slots, reference, fused, intrinsics, self.image_size)
-            layers.append(_silence(head(query, reference, intrinsics, self.image_size), valid))
+            query = layer(query, position, condition, slots, seen, reference, fused, intrinsics, self.image_size)
+            layers.append(_silence(head(query, reference, intrinsics, self.image_size), exists))
             if self.config.decoder.refine:
                 reference = layers[-1].translation.detach()
 
-        prediction = Prediction(layers[-1], tuple(layers), valid, features.dense, features.centre)
+        denoised: tuple[ObjectPrediction, ...] = ()
+        if denoising is not None:
+            denoised = tuple(layer.queries(slice(own, None)) for layer in layers)
+            layers, query = [layer.queries(slice(own)) for layer in layers], query[:, :own]
+        prediction = Prediction(
+            layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising
+        )
         return prediction, self._remember(memory, query, prediction, camera_pose, stamp)
 
     def _current_queries(

@@ -112,20 +112,21 @@ class StsqLayer(nn.Module):
         query: Tensor,
         position: Tensor,
         condition: Tensor,
-        valid: Tensor,
-        memory: tuple[Tensor, Tensor, Tensor, Tensor],
+        memory: tuple[Tensor, Tensor, Tensor],
+        seen: Tensor,
         reference: Tensor,
         fused: list[Tensor],
         intrinsics: Tensor,
         size: Tensor,
     ) -> Tensor:
-        """Queries (B, Q, C) with their position embedding, condition (B, Q, 15) and validity (B, Q); ``memory``
-        is the same four things of the memory's S slots; reference (B, Q, 3), the rest as DeformableAttention."""
-        past, past_position, past_condition, past_valid = memory
+        """Queries (B, Q, C) with their position embedding and condition (B, Q, 15); ``memory`` is the same three
+        things of the memory's S slots; ``seen`` (B, Q + S), or (B, Q, Q + S) where it differs from query to query:
+        which of all these exist; reference (B, Q, 3), the rest as DeformableAttention."""
+        past, past_position, past_condition = memory
         current = self.query_norm(query, condition)
         value = torch.cat([current, self.memory_norm(past, past_condition)], dim=1)
         key = value + torch.cat([position, past_position], dim=1)
-        query = query + self.temporal(current + position, key, value, torch.cat([valid, past_valid], dim=1))
+        query = query + self.temporal(current + position, key, value, seen)
         normed = self.deformable_norm(query) + position
         query = query + self.deformable(normed, reference, fused, intrinsics, size)
         return query + self.ffn(self.ffn_norm(query))
