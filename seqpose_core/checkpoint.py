@@ -6,19 +6,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from seqpose_core import weights
 from seqpose_core.config_io import nearest
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.weights import CheckpointError
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 _BUNDLED = Path(__file__).parent / "checkpoints"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, incomplete or does not fit its configuration."""
 
 
 def bundled() -> tuple[str, ...]:
@@ -37,7 +34,7 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
         path = _BUNDLED / str(name_or_path)
     elif path.is_file() and path.suffix == ".safetensors":
         path = path.parent
-    elif not path.exists() and str(name_or_path).count("/") == 1 and not str(name_or_path).startswith("."):
+    elif weights.is_hub_id(name_or_path):
         path = _from_hub(str(name_or_path), allow_download)
     for part in (WEIGHTS, CONFIG):
         if not (path / part).is_file():
@@ -49,18 +46,14 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
 
 
 def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = False) -> SeqPose:
-    """The model of a checkpoint, in evaluation mode.
+    """The model of a checkpoint, in evaluation mode. A checkpoint is whole: what its encoder was once initialised from
+    is not needed.
 
     :raises CheckpointError: if it is not there, is damaged, or its tensors are not those of its configuration.
     """
     folder = resolve(name_or_path, allow_download)
     model = SeqPose(SeqPoseConfig.from_yaml(folder / CONFIG))
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged or no safetensors file: {error}") from error
-    _check(tensors, model.state_dict(), folder / WEIGHTS)
-    model.load_state_dict(tensors)
+    weights.load_into(model, weights.read(folder / WEIGHTS), f"{folder / WEIGHTS} does not fit {CONFIG}")
     return model.to(device).eval()
 
 
@@ -71,7 +64,10 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        weights.published_name(name): tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     save_file(tensors, folder / WEIGHTS)
     (folder / CONFIG).write_text(
         "# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8"
@@ -79,29 +75,11 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
     return folder
 
 
-def _check(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path) -> None:
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    shapes = [
-        f"{k} is {tuple(found[k].shape)}, needs {tuple(wanted[k].shape)}"
-        for k in sorted(wanted.keys() & found.keys())
-        if found[k].shape != wanted[k].shape
-    ]
-    problems = [("missing", missing), ("not known to this configuration", extra), ("of another shape", shapes)]
-    said = "; ".join(f"{len(keys)} tensors {what}: {', '.join(keys[:5])}" for what, keys in problems if keys)
-    if said:
-        raise CheckpointError(f"{path} does not fit {path.with_name(CONFIG).name}: {said}")
-
-
 def _from_hub(name: str, allow_download: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(name, local_files_only=not allow_download, allow_patterns=[WEIGHTS, CONFIG, "*.md"])
-        )
-    except LocalEntryNotFoundError as error:
+    folder = weights.from_hub(name, [WEIGHTS, CONFIG, "*.md"], allow_download)
+    if folder is None:
         raise CheckpointError(
             f"checkpoint {name!r} is neither a bundled name nor a folder, and no downloaded copy of a hub model of "
             f"that name is here; pass allow_download=True to fetch it. {nearest(name, bundled())}"
-        ) from error
+        )
+    return folder

@@ -67,7 +67,7 @@ def test_named_configurations_survive_a_round_trip(path: Path, tmp_path: Path) -
         ("memory: {frame: 3}", r"unknown key 'memory\.frame'; did you mean 'frames'"),
         ("image_width: wide", "image_width is 'wide' .*must be a int"),
         ("image_width: 100", "image_width is 100; it must be a multiple of 14"),
-        ("encoder: {kind: resnet}", r"encoder\.kind is 'resnet'; it must be one of 'dinov2', 'conv_vit'"),
+        ("encoder: {kind: resnet}", r"encoder\.kind is 'resnet'; it must be one of 'conv_vit', 'dinov2'"),
         ("queries: {anchors: 0, proposals: 0}", "at least one query"),
         ("memory: 3", "must be a mapping"),
         ("memory: [", "is not YAML"),

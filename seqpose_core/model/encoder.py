@@ -3,146 +3,21 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from seqpose_core.model.config import EncoderConfig, SeqPoseConfig
-from seqpose_core.model.layers import Attention, ResidualConv, mlp
-
-Features = tuple[list[Tensor], list[Tensor]]
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.conv_vit import ConvVitEncoder
+from seqpose_core.model.dinov2 import Dinov2Encoder
+from seqpose_core.model.vitdet import VitDetEncoder
 
 
-class _Block(nn.Module):
-    """A pre-norm transformer block."""
+def build_encoder(config: SeqPoseConfig) -> ConvVitEncoder | Dinov2Encoder | VitDetEncoder:
+    """The encoder that ``config.encoder.kind`` names, with random weights; nothing is read from disk.
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.mlp = mlp(width, 4 * width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(x)
-        x = x + self.attention(y, y, y)
-        return x + self.mlp(self.norm2(x))
-
-
-class ConvVitEncoder(nn.Module):
-    """A small ViT with a convolutional stem and a feature pyramid, to be trained from scratch.
-
-    The tokens know the camera: each carries a linear embedding of its ray and of the focal length, because metric
-    depth from one image is undecided without it. Levels lie at strides 7, 14, 14 and 28.
+    Each takes normalised images (B, 3, H, W) and intrinsics (B, 3, 3), and returns s_i (B, S_i, H_i, W_i) and g_i
+    (B, G_i, H_i, W_i) with the channels that its ``semantic_widths`` and ``geometry_widths`` name.
     """
-
-    def __init__(self, config: EncoderConfig, height: int, width: int, canonical_focal: float) -> None:
-        super().__init__()
-        stem, neck = config.stem_width, config.neck_width
-        self.canonical_focal = canonical_focal
-        self.rows, self.columns = height // 14, width // 14
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, stem, 9, stride=7, padding=1), nn.GroupNorm(8, stem), nn.GELU(),
-            nn.Conv2d(stem, 2 * stem, 3, padding=1), nn.GroupNorm(8, 2 * stem), nn.GELU(),
-        )  # fmt: skip
-        self.patchify = nn.Conv2d(2 * stem, config.width, 2, stride=2)
-        self.position = nn.Parameter(0.02 * torch.randn(1, self.rows * self.columns, config.width))
-        self.camera = nn.Linear(4, config.width)
-        self.blocks = nn.ModuleList(_Block(config.width, config.heads) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width)
-        self.taps = sorted({max(1, config.depth * i // 3) for i in (1, 2, 3)})
-        if len(self.taps) != 3:
-            raise ValueError(f"encoder.depth is {config.depth}; conv_vit needs at least 3")
-        self.lateral = nn.ModuleList(
-            [
-                nn.Conv2d(2 * stem, neck, 1),
-                nn.Conv2d(config.width, neck, 1),
-                nn.Conv2d(config.width, neck, 1),
-                nn.Conv2d(config.width, neck, 3, stride=2, padding=1),
-            ]
-        )
-        self.fuse = nn.ModuleList(ResidualConv(neck) for _ in range(4))
-        self.semantic_widths = self.geometry_widths = (neck,) * 4
-
-    def forward(self, images: Tensor, intrinsics: Tensor) -> Features:
-        """images (B, 3, H, W) normalised, intrinsics (B, 3, 3) in pixels of these images."""
-        stem = self.stem(images)
-        tokens = self.patchify(stem).flatten(2).transpose(1, 2)
-        tokens = tokens + self.position + self.camera(self._rays(intrinsics))
-        tapped = []
-        for number, block in enumerate(self.blocks, start=1):
-            tokens = block(tokens)
-            if number in self.taps:
-                tapped.append(self.norm(tokens) if number == len(self.blocks) else tokens)
-        maps = [stem] + [t.transpose(1, 2).unflatten(2, (self.rows, self.columns)) for t in tapped]
-        semantic = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
-        geometry: list[Tensor] = [self.fuse[3](semantic[3])]
-        for i in (2, 1, 0):
-            coarse = geometry[0]
-            if coarse.shape[-2:] != semantic[i].shape[-2:]:
-                coarse = F.interpolate(coarse, semantic[i].shape[-2:], mode="bilinear", align_corners=False)
-            geometry.insert(0, self.fuse[i](coarse + semantic[i]))
-        return semantic, geometry
-
-    def _rays(self, intrinsics: Tensor) -> Tensor:
-        """Ray slopes x/z, y/z through the centre of each token and log(f/f0): (B, rows·columns, 4)."""
-        v, u = torch.meshgrid(
-            14 * torch.arange(self.rows, device=intrinsics.device, dtype=intrinsics.dtype) + 6.5,
-            14 * torch.arange(self.columns, device=intrinsics.device, dtype=intrinsics.dtype) + 6.5,
-            indexing="ij",
-        )
-        fx, fy, cx, cy = (intrinsics[:, i, j, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        slopes = [(u.flatten() - cx) / fx, (v.flatten() - cy) / fy]
-        focal = [(f / self.canonical_focal).log().expand_as(slopes[0]) for f in (fx, fy)]
-        return torch.stack(slopes + focal, dim=-1)
-
-
-class Dinov2Encoder(nn.Module):
-    """transformers' Dinov2 backbone (s_i after reassembly) and Depth Anything V2 neck (g_i).
-
-    g_i is finer than s_i where the neck upsamples; s_i is resized to it, so that Eq. 3 can concatenate.
-    """
-
-    def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
-        super().__init__()
-        from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-        self.rows, self.columns = height // 14, width // 14
-        if config.pretrained is not None:
-            whole = DepthAnythingForDepthEstimation.from_pretrained(config.pretrained, local_files_only=True)
-        else:
-            backbone = Dinov2Config(
-                hidden_size=config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
-                image_size=518, patch_size=14, reshape_hidden_states=False, apply_layernorm=True,
-                out_indices=list(config.out_layers),
-            )
-            whole = DepthAnythingForDepthEstimation(
-                DepthAnythingConfig(
-                    backbone_config=backbone, reassemble_hidden_size=config.width, patch_size=14,
-                    neck_hidden_sizes=list(config.reassemble_widths), fusion_hidden_size=config.neck_width,
-                )
-            )
-        self.backbone, self.neck = whole.backbone, whole.neck
-        if config.frozen:
-            self.backbone.requires_grad_(False)
-        self.semantic_widths = tuple(whole.config.neck_hidden_sizes)
-        self.geometry_widths = (whole.config.fusion_hidden_size,) * 4
-
-    def forward(self, images: Tensor, intrinsics: Tensor) -> Features:
-        """images (B, 3, H, W) normalised; DINOv2 takes no intrinsics, they enter where queries are projected."""
-        hidden = list(self.backbone(images).feature_maps)
-        semantic = self.neck.reassemble_stage(hidden, self.rows, self.columns)
-        projected = [conv(s) for conv, s in zip(self.neck.convs, semantic, strict=True)]
-        geometry = self.neck.fusion_stage(projected)[::-1]
-        semantic = [
-            F.interpolate(s, g.shape[-2:], mode="bilinear", align_corners=False)
-            for s, g in zip(semantic, geometry, strict=True)
-        ]
-        return semantic, geometry
-
-
-def build_encoder(config: SeqPoseConfig) -> ConvVitEncoder | Dinov2Encoder:
-    """The encoder that ``config.encoder.kind`` names."""
-    height, width = config.image_height, config.image_width
-    if config.encoder.kind == "dinov2":
-        return Dinov2Encoder(config.encoder, height, width)
-    return ConvVitEncoder(config.encoder, height, width, config.canonical_focal)
+    encoder, height, width = config.encoder, config.image_height, config.image_width
+    if encoder.kind == "conv_vit":
+        return ConvVitEncoder(encoder, height, width, config.canonical_focal)
+    if encoder.kind == "vitdet":
+        return VitDetEncoder(encoder, height, width)
+    return Dinov2Encoder(encoder, height, width)

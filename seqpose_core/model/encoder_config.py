@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EncoderConfig: which encoder turns an image into features, and of which size (Eq. 1 and 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+#: The plain vision transformers whose weights are published: DINOv2's, MAE's and so ViTDet's.
+_VITS: dict[str, dict[str, Any]] = {
+    "small": {"width": 384, "depth": 12, "heads": 6},
+    "base": {"width": 768, "depth": 12, "heads": 12},
+    "large": {"width": 1024, "depth": 24, "heads": 16},
+}
+#: Depth Anything V2's neck on each of them.
+_NECKS: dict[str, dict[str, Any]] = {
+    "small": {"neck_width": 64, "out_layers": (3, 6, 9, 12), "reassemble_widths": (48, 96, 192, 384)},
+    "base": {"neck_width": 128, "out_layers": (3, 6, 9, 12), "reassemble_widths": (96, 192, 384, 768)},
+    "large": {"neck_width": 256, "out_layers": (5, 12, 18, 24), "reassemble_widths": (256, 512, 1024, 1024)},
+}
+_CONV_VIT = {"width": 192, "depth": 6, "heads": 3, "neck_width": 64}
+_NEEDED = {
+    "dinov2": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
+    "dinov2_registers": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
+    "vitdet": ("width", "depth", "heads", "neck_width"),
+}
+_PATCH_SIZES = {"conv_vit": (14,), "dinov2": (14,), "dinov2_registers": (14,), "vitdet": (14, 16)}
+_PRETRAIN_IMAGE_SIZES = {"dinov2": 518, "dinov2_registers": 518, "vitdet": 224}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Eq. 1 and 2: what turns an image into semantic features s_i and geometry features g_i.
+
+    A size is given by name, or by its numbers; numbers left at 0 (or empty) are filled in from the name, and numbers
+    that contradict the name are refused. After construction all numbers that the kind uses are set.
+
+    :param kind: ``dinov2`` = transformers' DINOv2 and Depth Anything V2's neck; ``dinov2_registers`` = the same with
+        DINOv2 with four register tokens; ``vitdet`` = transformers' ViTDet with its simple feature pyramid;
+        ``conv_vit`` = a small ViT with a convolutional stem for training from scratch.
+    :param size: ``small``, ``base`` or ``large``: the published ones; None for ``conv_vit`` and for other numbers.
+    :param width, depth, heads: of the ViT.
+    :param stem_width: of the convolutional stem, for ``conv_vit``.
+    :param neck_width: channels of every g_i (``vitdet``: of every s_i).
+    :param out_layers: the four ViT layers (1-based) that feed the neck, for DINOv2; the last one is the ViT's last.
+    :param reassemble_widths: channels of the four reassembled levels s_i, for DINOv2.
+    :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16.
+    :param pretrain_image_size: pixels; the square image whose patches the position embedding holds one row each for.
+        It is resampled to the images' own size at each step. 0 = 518 (DINOv2) or 224 (ViTDet).
+    :param depth_decoder: false = Eq. 2 is left out, there is no g_i, and Eq. 3 and 4 see s_i alone: the rows "EVAViT
+        encoder" and "DINOv2 encoder" of Table 2, "without introducing the Depth decoder". The paper does not say how
+        the levels are formed then; here s_i stay those of the whole model at their own strides (3.5, 7, 14 and 28
+        pixels), so that a row differs in the decoder alone. ``vitdet`` has no depth decoder and needs false.
+    :param frozen: whether the backbone is left as it is (what comes after it always trains).
+    :param pretrained: what a training run starts from: a folder in transformers' layout, or a hub id; see
+        :func:`seqpose_core.model.encoder_weights.load_pretrained`. Building a network does not read it.
+    :raises ValueError: naming what does not go together.
+    """
+
+    kind: Literal["conv_vit", "dinov2", "dinov2_registers", "vitdet"] = "conv_vit"
+    size: Literal["small", "base", "large"] | None = None
+    width: int = 0
+    depth: int = 0
+    heads: int = 0
+    stem_width: int = 64
+    neck_width: int = 0
+    out_layers: tuple[int, ...] = ()
+    reassemble_widths: tuple[int, ...] = ()
+    patch_size: int = 14
+    pretrain_image_size: int = 0
+    depth_decoder: bool = True
+    frozen: bool = False
+    pretrained: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self._numbers_of_size().items():
+            given = getattr(self, name)
+            if given and given != value and self.size is not None:
+                raise ValueError(
+                    f"{name} is {given}, but size {self.size!r} of {self.kind} has {value}; leave {name} out, or leave "
+                    f"size out and give {', '.join(_NEEDED[self.kind])}"
+                )
+            object.__setattr__(self, name, given or value)
+        if not self.pretrain_image_size:
+            object.__setattr__(self, "pretrain_image_size", _PRETRAIN_IMAGE_SIZES.get(self.kind, 0))
+        if self.kind == "conv_vit":
+            self._check_conv_vit()
+        else:
+            self._check_backbone()
+        if self.patch_size not in _PATCH_SIZES[self.kind]:
+            allowed = " or ".join(map(str, _PATCH_SIZES[self.kind]))
+            raise ValueError(f"patch_size is {self.patch_size}; {self.kind} has {allowed}")
+        if self.pretrain_image_size % self.patch_size:
+            raise ValueError(
+                f"pretrain_image_size {self.pretrain_image_size} is not a multiple of patch_size {self.patch_size}"
+            )
+
+    def _numbers_of_size(self) -> dict[str, Any]:
+        if self.kind == "conv_vit":
+            if self.size is not None:
+                raise ValueError(f"size is {self.size!r}, but conv_vit has no named sizes; give width, depth and heads")
+            return _CONV_VIT
+        if self.size is None:
+            return {}
+        return _VITS[self.size] | ({"neck_width": 256} if self.kind == "vitdet" else _NECKS[self.size])
+
+    def _check_conv_vit(self) -> None:
+        for name in ("frozen", "pretrained"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, but conv_vit is always trained from scratch")
+
+    def _check_backbone(self) -> None:
+        needed = _NEEDED[self.kind]
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing:
+            raise ValueError(
+                f"{self.kind} needs a size (small, base or large) or all of {', '.join(needed)}; not given: "
+                f"{', '.join(missing)}"
+            )
+        if self.kind == "vitdet":
+            if self.depth_decoder:
+                raise ValueError("depth_decoder is true, but vitdet has none; it needs depth_decoder: false")
+            return
+        layers = self.out_layers
+        if len(layers) != 4 or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] != self.depth:
+            raise ValueError(
+                f"out_layers is {list(layers)}; it must be four rising layers, the last of them depth {self.depth}"
+            )
+        if len(self.reassemble_widths) != 4 or min(self.reassemble_widths) < 1:
+            raise ValueError(f"reassemble_widths is {list(self.reassemble_widths)}; it must be four channel counts")

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pretrained weights for an encoder, from folders in transformers' layout: everything fits, or nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from seqpose_core import weights
+from seqpose_core.model.backbone import BackboneEncoder
+from seqpose_core.weights import CheckpointError
+
+_LOG = logging.getLogger(__name__)
+_CONFIG, _WEIGHTS = "config.json", ("model.safetensors", "model.safetensors.index.json")
+
+#: In published files, but nothing here depends on it: DINOv2's own training task, a branch without input, and the
+#: head, which gives relative depth where this network predicts metric depth from other inputs.
+_UNUSED = ("backbone.embeddings.mask_token", "neck.fusion_stage.layers.0.residual_layer1.", "head.")
+_DEPTH_DECODER = ("neck.convs.", "neck.fusion_stage.")
+
+#: What decides a backbone's results, besides its weights; another value of these would load and compute nonsense.
+_BACKBONE = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "mlp_ratio", "hidden_act", "layer_norm_eps", "qkv_bias",
+    "num_channels", "patch_size", "use_swiglu_ffn", "num_register_tokens", "window_block_indices",
+    "residual_block_indices", "use_absolute_position_embeddings", "use_relative_position_embeddings",
+)  # fmt: skip
+_TAPS = ("out_indices", "apply_layernorm")
+_NECK = ("reassemble_hidden_size", "reassemble_factors", "neck_hidden_sizes", "fusion_hidden_size")
+
+
+def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool = False) -> None:
+    """Initialise ``encoder`` from what ``source`` holds, as transformers' ``save_pretrained`` writes it.
+
+    A Depth Anything folder fills the backbone and the neck; a folder of the bare backbone (DINOv2, DINOv2 with
+    registers, ViTDet) fills the backbone, and what comes after it keeps its random weights, which is logged.
+
+    :param source: a folder, or a hub id (``owner/name``).
+    :param allow_download: whether a hub id may be fetched; without it only a copy that is already here is used.
+    :raises CheckpointError: naming settings, or missing, unknown and misshaped tensors, that do not fit the encoder;
+        the encoder is then as it was.
+    """
+    if not isinstance(encoder, BackboneEncoder):
+        raise CheckpointError(f"a {type(encoder).__name__} is trained from scratch; it takes no weights from {source}")
+    folder = _locate(source, allow_download)
+    found, whole = _read_config(folder), encoder.backbone.config
+    with_neck = found.model_type == "depth_anything"
+    backbone = found.backbone_config if with_neck else found
+    if backbone.model_type != whole.model_type or (with_neck and whole.model_type == "vitdet"):
+        held = f"{backbone.model_type} backbone{' with a Depth Anything neck' if with_neck else ''}"
+        raise CheckpointError(f"{folder} holds a {held}; this encoder is around a {whole.model_type}")
+    names = [name for name in _BACKBONE if hasattr(whole, name)]
+    # ViTDet holds the size of its position embedding apart from that of its images, DINOv2 does not.
+    names.append("pretrain_image_size" if whole.model_type == "vitdet" else "image_size")
+    differences = _differences(backbone, whole, names + list(_TAPS if with_neck else ()))
+    if with_neck:
+        differences += _differences(found, encoder.neck.config, _NECK)
+    if differences:
+        raise CheckpointError(f"{folder / _CONFIG} is not of this encoder: {'; '.join(differences)}")
+
+    file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise CheckpointError(f"{folder} has neither {' nor '.join(_WEIGHTS)}; no other format is read")
+    tensors = weights.read(file)
+    if not with_neck:
+        tensors = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    unused = _UNUSED if getattr(encoder, "depth_decoder", False) else _UNUSED + _DEPTH_DECODER
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(unused)}
+    if with_neck:
+        weights.load_into(encoder, tensors, f"{file} does not fit this encoder")
+    else:
+        tensors = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+        weights.load_into(encoder.backbone, tensors, f"{file} does not fit this encoder's backbone")
+        _LOG.warning("%s holds a backbone alone: what comes after it in the encoder starts from random weights", folder)
+
+
+def _locate(source: str | Path, allow_download: bool) -> Path:
+    folder: Path | None = Path(source).expanduser()
+    if weights.is_hub_id(source):
+        folder = weights.from_hub(str(source), [_CONFIG, "*.safetensors", _WEIGHTS[1]], allow_download)
+        if folder is None:
+            raise CheckpointError(
+                f"encoder weights {str(source)!r} are no folder, and no downloaded copy of a hub model of that name is "
+                f"here; give a local folder, or allow the download (train.fit --download, allow_download=True)"
+            )
+    assert folder is not None
+    if not (folder / _CONFIG).is_file():
+        raise CheckpointError(f"encoder weights {str(source)!r}: {folder / _CONFIG} does not exist")
+    return folder
+
+
+def _read_config(folder: Path) -> Any:
+    """transformers' configuration object of a folder."""
+    from transformers import DepthAnythingConfig, Dinov2Config, Dinov2WithRegistersConfig, VitDetConfig
+
+    known = {c.model_type: c for c in (DepthAnythingConfig, Dinov2Config, Dinov2WithRegistersConfig, VitDetConfig)}
+    try:
+        data = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        kind = data.get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / _CONFIG} is not transformers' JSON: {error}") from error
+    if kind not in known:
+        raise CheckpointError(f"{folder / _CONFIG} has model_type {kind!r}; it must be one of {', '.join(known)}")
+    return known[kind].from_dict(data)
+
+
+def _differences(found: Any, wanted: Any, names: list[str] | tuple[str, ...]) -> list[str]:
+    values = [(name, _plain(getattr(found, name, None)), _plain(getattr(wanted, name, None))) for name in names]
+    return [f"{name} is {have}, needs {need}" for name, have, need in values if have != need]
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, and one number for a square's two."""
+    if isinstance(value, (list, tuple)):
+        value = list(value)
+        return value[0] if len(value) == 2 and value[0] == value[1] else value
+    return value
