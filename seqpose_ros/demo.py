@@ -12,33 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from seqpose_core import ObjectPose, checkpoint
-from seqpose_ros import replay
+from seqpose_core import checkpoint
+from seqpose_ros import realtime, replay
 from seqpose_ros.bag import Bag
-from seqpose_ros.player import Timeline
-from seqpose_ros.replay import Recording, ReplayError
-from seqpose_ros.scoring import EXPLANATION, score
+from seqpose_ros.replay import ReplayError
+from seqpose_ros.scoring import EXPLANATION, FrameTruth, score
 from seqpose_ros.video import write_sheet, write_video
 
 BUNDLED_BAG = Path(__file__).parent / "data" / "demo_bag"
 RECALLS = ("recall_10deg10cm", "recall_10cm")
-
-
-def predictions_by_index(
-    recording: Recording, timeline: Timeline, stamps: Mapping[int, int]
-) -> tuple[dict[int, list[ObjectPose]], list[float]]:
-    """Sort what was recorded by frame.
-
-    :param stamps: recorded image stamp by frame index, nanoseconds.
-    :return: objects by index of the processed frames, and their latencies in seconds.
-    """
-    index_of = {timeline.replayed(stamp): index for index, stamp in stamps.items()}
-    known = [stamp for stamp in recording.objects if stamp in index_of]
-    predictions = {index_of[stamp]: recording.objects[stamp] for stamp in known}
-    return predictions, [recording.latency[stamp] for stamp in known]
 
 
 def stated_recalls(name: str) -> dict[str, float]:
@@ -58,32 +42,6 @@ def shortfalls(report: Mapping[str, Any], stated: Mapping[str, float]) -> list[s
     ]
 
 
-def measure(
-    bag: Bag, recording: Recording, played: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[int, Any]]:
-    """The numbers of report.json, and the predictions by frame index."""
-    truth, stamps = {}, {}
-    for frame in bag.frames():
-        truth[frame.index], stamps[frame.index] = frame.truth or [], frame.stamp
-    predictions, latencies = predictions_by_index(recording, Timeline(**played["timeline"]), stamps)
-    sent = int(played["sent"][bag.image.topic])
-    numbers = score((truth[index], predicted) for index, predicted in sorted(predictions.items()))
-    latency = {
-        f"p{q}": round(1e3 * float(np.percentile(latencies, q)), 2) if latencies else None for q in (50, 95)
-    }
-    report = {
-        "frames_sent": sent,
-        "frames_processed": len(predictions),
-        "frames_dropped": sent - len(predictions),
-        **numbers,
-        "latency_ms": latency,
-        "tf_frames": sorted(recording.tf_frames),
-        "truth_objects_in_bag": sum(map(len, truth.values())),
-        "player_late_ms": played["late_ms"],
-    }
-    return report, predictions
-
-
 def run_demo(
     bag_path: Path, name: str, out: Path, rate: float, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -93,31 +51,24 @@ def run_demo(
     """
     out.mkdir(parents=True, exist_ok=True)
     with Bag(bag_path) as bag:
-        recording = replay.run(
-            bag_path,
-            bag.image.topic,
-            bag.camera_info.topic,
-            bag.compressed,
-            {"checkpoint": name, **parameters},
-            rate,
-            out / "player.json",
-        )
-        report, predictions = measure(bag, recording, json.loads((out / "player.json").read_text()))
-        if not predictions:
-            raise ReplayError(f"seqpose_node published nothing; it says: {recording.diagnostics['message']}")
+        frames = [FrameTruth(f.index, f.stamp, f.truth or []) for f in bag.frames()]
+        run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
+        numbers = score((f.objects or [], run.predictions[f.index]) for f in frames if f.index in run.predictions)
         print("drawing")
-        video = write_video(out / "demo.mp4", bag.frames(), predictions, bag.rate)
-        shown = write_sheet(out / "demo.png", bag.frames(), predictions)
-    report.update(
-        bag=bag_path.name,
-        checkpoint=name,
-        rate=rate,
-        node={k: recording.diagnostics[k] for k in ("device", "runtime", "precision", "inference_p50_ms")},
-        measured_on=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
-        explanation=EXPLANATION,
-        video=video.name,
-        picture={"file": "demo.png", "frames": shown},
-    )
+        video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
+        shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)
+    report = {
+        **run.statistics,
+        **numbers,
+        "truth_objects_in_bag": sum(len(f.objects or []) for f in frames),
+        "bag": bag_path.name,
+        "checkpoint": name,
+        "rate": rate,
+        "measured_on": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        "explanation": EXPLANATION,
+        "video": video.name,
+        "picture": {"file": "demo.png", "frames": shown},
+    }
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
 

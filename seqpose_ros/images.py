@@ -50,6 +50,14 @@ ENCODINGS: dict[str, Encoding] = {
 _CV_BRIDGE_NAMES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
 
 
+def decode(message: Any) -> np.ndarray:
+    """RGB pixels (H, W, 3) uint8 of a sensor_msgs/Image or a sensor_msgs/CompressedImage.
+
+    :raises InputError: see :func:`decode_image` and :func:`decode_compressed`.
+    """
+    return decode_compressed(message) if hasattr(message, "format") else decode_image(message)
+
+
 def decode_image(message: Any) -> np.ndarray:
     """RGB pixels of a sensor_msgs/Image.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqpose_core import Camera, ObjectPose
+from seqpose_core import CATEGORY_NAMES, Camera, ObjectPose
 from seqpose_core.geometry import make_transform
 from seqpose_ros.errors import InputError
 
@@ -51,6 +51,25 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
     return camera
 
 
+def camera_of(image: np.ndarray, info: Any, rectified: bool) -> Camera:
+    """The camera of one image (H, W, 3).
+
+    :param info: sensor_msgs/CameraInfo, None if there was none yet.
+    :raises InputError: there is none, it cannot be used, or it is of another size than the image.
+    """
+    if info is None:
+        raise InputError(
+            "no_camera_info", "an image came before any camera_info; is the topic remapped and published?"
+        )
+    camera = camera_from_info(info, rectified)
+    height, width = image.shape[:2]
+    if (camera.width, camera.height) != (width, height):
+        raise InputError(
+            "size", f"camera_info is {camera.width}x{camera.height} but the image is {width}x{height}"
+        )
+    return camera
+
+
 def transform_from_message(message: Any) -> np.ndarray:
     """(4, 4) of a geometry_msgs/Transform: child frame to parent frame."""
     t, q = message.translation, message.rotation
@@ -58,24 +77,44 @@ def transform_from_message(message: Any) -> np.ndarray:
 
 
 def objects_from_detections(detections: Sequence[Any]) -> list[ObjectPose]:
-    """ObjectPose of each vision_msgs/Detection3D with one hypothesis, in the frame of their header.
+    """ObjectPose of each vision_msgs/Detection3D, by its first hypothesis, in the frame of their header.
 
     A detection whose id is a whole number is a confirmed track; the age is not in the message and stays 0.
+
+    :raises InputError: see :func:`object_from_detection`.
     """
-    objects = []
-    for detection in detections:
-        hypothesis = detection.results[0]
-        pose = hypothesis.pose.pose
-        p, q, size = pose.position, pose.orientation, detection.bbox.size
-        objects.append(
-            ObjectPose(
-                category=hypothesis.hypothesis.class_id,
-                score=hypothesis.hypothesis.score,
-                rotation=Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(),
-                translation=np.array([p.x, p.y, p.z]),
-                size=np.array([size.x, size.y, size.z]),
-                covariance=np.reshape(np.asarray(hypothesis.pose.covariance, dtype=np.float64), (6, 6)),
-                track_id=int(detection.id) if detection.id.isdigit() else None,
-            )
-        )
-    return objects
+    return [object_from_detection(detection) for detection in detections]
+
+
+def object_from_detection(detection: Any) -> ObjectPose:
+    """ObjectPose of one vision_msgs/Detection3D.
+
+    :raises InputError: it has no hypothesis, a category that is not known, numbers that are not finite, or an
+        extent that is not positive.
+    """
+    if not detection.results:
+        raise InputError("detection", "a detection has no hypothesis, so no category and no pose")
+    hypothesis = detection.results[0]
+    name = hypothesis.hypothesis.class_id
+    if name not in CATEGORY_NAMES:
+        raise InputError("detection", f"unknown category {name!r}; known are {', '.join(CATEGORY_NAMES)}")
+    p, q = hypothesis.pose.pose.position, hypothesis.pose.pose.orientation
+    place, turn = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])
+    covariance = np.reshape(np.asarray(hypothesis.pose.covariance, dtype=np.float64), (6, 6))
+    for what, values in (("position", place), ("orientation", turn), ("size", size), ("covariance", covariance)):
+        if not np.isfinite(values).all():
+            raise InputError("detection", f"{what} {values.tolist()} of a {name} is not finite")
+    if not (size > 0).all():
+        raise InputError("detection", f"size {size.tolist()} of a {name} is not positive")
+    if not turn.any():
+        raise InputError("detection", f"orientation {turn.tolist()} of a {name} is no quaternion")
+    return ObjectPose(
+        category=name,
+        score=hypothesis.hypothesis.score,
+        rotation=Rotation.from_quat(turn).as_matrix(),
+        translation=place,
+        size=size,
+        covariance=covariance,
+        track_id=int(detection.id) if detection.id.isdigit() else None,
+    )

@@ -17,8 +17,8 @@ from seqpose_core import Camera, ObjectPose
 from seqpose_ros.diagnostics import Health
 from seqpose_ros.errors import InputError
 from seqpose_ros.frames import Frames
-from seqpose_ros.images import decode_compressed, decode_image
-from seqpose_ros.inputs import camera_from_info
+from seqpose_ros.images import decode
+from seqpose_ros.inputs import camera_of
 from seqpose_ros.outputs import Outputs
 from seqpose_ros.parameters import Settings, estimator_options
 from seqpose_ros.stamps import stamp_seconds
@@ -94,8 +94,8 @@ class Pipeline:
 
     def _process(self, message: Any, info: Any) -> None:
         settings, header = self._settings, message.header
-        image = decode_compressed(message) if hasattr(message, "format") else decode_image(message)
-        camera = _camera_of(image, info, settings.rectified)
+        image = decode(message)
+        camera = camera_of(image, info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)
         begin = time.monotonic()
@@ -123,17 +123,3 @@ class Pipeline:
         if not target_frame or self._frames is None:
             return None
         return self._frames.lookup(target_frame, header.frame_id, header.stamp)
-
-
-def _camera_of(image: np.ndarray, info: Any, rectified: bool) -> Camera:
-    if info is None:
-        raise InputError(
-            "no_camera_info", "an image came before any camera_info; is the topic remapped and published?"
-        )
-    camera = camera_from_info(info, rectified)
-    height, width = image.shape[:2]
-    if (camera.width, camera.height) != (width, height):
-        raise InputError(
-            "size", f"camera_info is {camera.width}x{camera.height} but the image is {width}x{height}"
-        )
-    return camera

@@ -23,11 +23,10 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
+from seqpose_ros.bag_reader import BagReader
 from seqpose_ros.stamps import stamp_nanoseconds
 
 MATCH_TIMEOUT = 30.0  # seconds to wait for the subscriptions of --wait-for
@@ -77,8 +76,9 @@ def play(
     :param wait_for: topics that must have a subscription before the first message.
     :return: ``sent`` messages by topic, the ``timeline``, and the worst lateness in ``late_ms``.
     :raises TimeoutError: nobody subscribed to a topic of ``wait_for``.
+    :raises BagError: the bag cannot be read. One that is damaged is played up to there.
     """
-    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+    with BagReader(bag) as reader:
         publishers: dict[str, Publisher] = {}
         kinds: dict[str, type] = {}
         for connection in reader.connections:
@@ -103,7 +103,11 @@ def play(
         for connection, recorded, raw in reader.messages(connections):
             data: Any = bytes(raw)
             if move_stamps:
-                data = restamp(deserialize_message(data, kinds[connection.topic]), timeline)
+                try:
+                    data = restamp(deserialize_message(data, kinds[connection.topic]), timeline)
+                except Exception as error:  # rclpy raises what the middleware's type support does
+                    node.get_logger().warning(f"{connection.topic}: a message is not played: {error}")
+                    continue
             due = timeline.replayed(recorded)
             ahead = (due - time.time_ns()) * 1e-9
             if ahead > 0:
@@ -116,6 +120,8 @@ def play(
                 clock_publisher.publish(message)
             publishers[connection.topic].publish(data)
             sent[connection.topic] += 1
+        for sentence in reader.damage:
+            node.get_logger().warning(sentence)
     return {"sent": sent, "timeline": vars(timeline), "late_ms": round(1e3 * late, 3)}
 
 

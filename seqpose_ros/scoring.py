@@ -1,87 +1,123 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many objects of a bag were found, and how well: the numbers of report.json."""
+"""How many objects of a bag were found, and how well: the numbers of report.json, by `seqpose_core.metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from seqpose_core import ObjectPose, category
-from seqpose_core.geometry import rotation_error
+from seqpose_core import ObjectPose
+from seqpose_core.metrics.errors import Detections, detect
+from seqpose_core.metrics.poses import result_of
+from seqpose_core.metrics.stability import Moment
+from seqpose_core.report.measured import measure as measure_results
+from seqpose_core.report.runs import Run
+from seqpose_ros.stamps import seconds
 
 #: What the numbers are taken over; goes into every report.
 EXPLANATION = (
-    "recalls: percent of the truth objects in processed frames for which a prediction of the same category, "
-    "matched one to one by distance, lies within 10 cm (and 10 degrees); medians: over all matched "
-    "pairs; symmetric objects (and mugs whose handle is hidden) are compared by their y axis; size error: "
-    "mean relative error of the three extents"
+    "recalls: percent of the truth objects in processed frames for which a prediction of the same category lies "
+    "within 10 cm (and 10 degrees), matched one to one: by falling score, each to the nearest free truth within "
+    "20 cm; medians: over all matched pairs; symmetric objects (and mugs whose handle is hidden) are compared by "
+    "their y axis; size error: mean relative error of the three extents"
 )
+#: rad²: a turn of which the truth says less than this much is unknown, as a hidden handle leaves it.
+_UNKNOWN_TURN = 1.0
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A truth object and the prediction matched to it. Metres and radians; the size error is relative."""
+class FrameTruth:
+    """What a bag says of one image, without its pixels: index, stamp in nanoseconds, objects, None if nothing."""
 
-    translation: float
-    rotation: float
-    size: float
-
-
-def is_symmetric(truth: ObjectPose) -> bool:
-    """Whether turns about the object's y axis show nothing: by category, or as the truth calls it unknown."""
-    return category(truth.category).symmetric or bool(np.trace(truth.covariance[3:, 3:]) > 0)
+    index: int
+    stamp: int
+    objects: list[ObjectPose] | None
 
 
-def match(truth: Sequence[ObjectPose], predicted: Sequence[ObjectPose]) -> list[Pair]:
-    """Match one to one within a frame: same category, nearest centres first."""
-    candidates = sorted(
-        (float(np.linalg.norm(t.translation - p.translation)), i, j)
-        for i, t in enumerate(truth)
-        for j, p in enumerate(predicted)
-        if t.category == p.category
-    )
-    pairs, used_truth, used_predicted = [], set(), set()
-    for distance, i, j in candidates:
-        if i in used_truth or j in used_predicted:
-            continue
-        used_truth.add(i)
-        used_predicted.add(j)
-        t, p = truth[i], predicted[j]
-        rotation = float(rotation_error(t.rotation, p.rotation, is_symmetric(t)))
-        size = float(np.mean(np.abs(np.asarray(p.size) / np.asarray(t.size) - 1.0)))
-        pairs.append(Pair(distance, rotation, size))
-    return pairs
+def handle_visible(truth: ObjectPose) -> bool:
+    """Whether a truth knows its turn about its own y axis, by its covariance."""
+    axis = truth.rotation[:, 1]
+    return float(axis @ truth.covariance[3:, 3:] @ axis) < _UNKNOWN_TURN
 
 
-def score(
-    frames: Iterable[tuple[Sequence[ObjectPose], Sequence[ObjectPose]]],
-) -> dict[str, float | int | None]:
-    """Score (truth, predicted) of each processed frame; recalls in percent, medians None without any pair."""
-    objects_true = objects_predicted = 0
-    pairs: list[Pair] = []
-    for truth, predicted in frames:
-        objects_true += len(truth)
-        objects_predicted += len(predicted)
-        pairs += match(truth, predicted)
-    near = [p for p in pairs if p.translation <= 0.10]
-    good = [p for p in near if p.rotation <= np.radians(10.0)]
+def frame_result(truth: Sequence[ObjectPose], predicted: Sequence[ObjectPose], **more: Any) -> dict[str, Any]:
+    """One frame for the NOCS metrics."""
+    return result_of(truth, predicted, [handle_visible(t) for t in truth], **more)
+
+
+def numbers(found: Detections) -> dict[str, float | int | None]:
+    """Recalls in percent, and medians, None where nothing was found; see :data:`EXPLANATION`."""
+    with np.errstate(invalid="ignore"):  # NaN, a missed truth, is not within anything
+        near = found.centimetres <= 10.0
+        good = near & (found.degrees <= 10.0)
+    predicted = int(found.found.sum()) + sum(found.false.values())
     return {
-        "objects_true": objects_true,
-        "objects_predicted": objects_predicted,
-        "recall_10deg10cm": _percent(len(good), objects_true),
-        "recall_10cm": _percent(len(near), objects_true),
-        "precision_10cm": _percent(len(near), objects_predicted),
-        "median_rotation_deg": _median([np.degrees(p.rotation) for p in pairs]),
-        "median_translation_cm": _median([100.0 * p.translation for p in pairs]),
-        "median_size_error": _median([p.size for p in pairs]),
+        "objects_true": len(found.frame),
+        "objects_predicted": predicted,
+        "recall_10deg10cm": _percent(good, len(found.frame)),
+        "recall_10cm": _percent(near, len(found.frame)),
+        "precision_10cm": _percent(near, predicted),
+        "median_rotation_deg": _median(found.degrees[found.found]),
+        "median_translation_cm": _median(found.centimetres[found.found]),
+        "median_size_error": _median(found.size_error[found.found]),
     }
 
 
-def _percent(part: int, whole: int) -> float:
-    return round(100.0 * part / whole, 2) if whole else 0.0
+def score(
+    frames: Iterable[tuple[Sequence[ObjectPose], Sequence[ObjectPose]]], min_score: float = 0.0
+) -> dict[str, float | int | None]:
+    """The :func:`numbers` of (truth, predicted) of each processed frame.
+
+    :raises seqpose_core.metrics.results.ResultError: there are no frames.
+    """
+    return numbers(detect([frame_result(t, p) for t, p in frames], min_score))
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return round(float(np.median(values)), 4) if values else None
+def measure(
+    frames: Iterable[FrameTruth],
+    predictions: Mapping[int, Sequence[ObjectPose]],
+    clip: str,
+    min_score: float,
+) -> tuple[Run, str | None]:
+    """Everything that train.evaluate measures, of the frames of a bag that have truth and were processed.
+
+    :param predictions: by frame index.
+    :param clip: name of the bag; a result's image_path is ``<clip>/<frame index>``.
+    :return: what was measured, and why there is nothing over time, if so.
+    :raises seqpose_core.metrics.results.ResultError: no frame has truth.
+    """
+    judged = [(f, f.objects) for f in frames if f.objects is not None and f.index in predictions]
+    results = [
+        frame_result(
+            truth, predictions[f.index],
+            image_id=f.index, image_path=f"{clip}/{f.index:06d}", stamp=seconds(f.stamp),
+        )
+        for f, truth in judged
+    ]  # fmt: skip
+    moments = [
+        Moment(seconds(f.stamp), [p for p in predictions[f.index] if p.score >= min_score], truth)
+        for f, truth in judged
+    ]
+    reason = _no_sequence(moments)
+    return measure_results(results, [] if reason else [moments], min_score), reason
+
+
+def _no_sequence(moments: Sequence[Moment]) -> str | None:
+    """Why these frames tell nothing over time, None if they do."""
+    if any(truth.track_id is None for moment in moments for truth in moment.truths):
+        return "a truth has no whole number as its id, so it cannot be followed from frame to frame"
+    if not all(a.stamp < b.stamp for a, b in pairwise(moments)):
+        return "the stamps of the images do not grow from one to the next"
+    return None
+
+
+def _percent(hit: np.ndarray, whole: int) -> float:
+    return round(100.0 * int(hit.sum()) / whole, 2) if whole else 0.0
+
+
+def _median(values: np.ndarray) -> float | None:
+    return round(float(np.median(values)), 4) if len(values) else None

@@ -11,6 +11,12 @@ def stamp_seconds(stamp: Any) -> float:
     return stamp.sec + stamp.nanosec * 1e-9
 
 
+def seconds(nanoseconds: int) -> float:
+    """Nanoseconds in seconds, rounded exactly as :func:`stamp_seconds` rounds."""
+    whole, rest = divmod(nanoseconds, 10**9)
+    return whole + rest * 1e-9
+
+
 def stamp_nanoseconds(stamp: Any) -> int:
     """A builtin_interfaces/Time in nanoseconds, exactly."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

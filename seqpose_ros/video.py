@@ -11,9 +11,10 @@ import imageio.v2 as imageio
 import numpy as np
 
 from seqpose_core import ObjectPose
+from seqpose_core.metrics.errors import detect
 from seqpose_core.visualize import TRUTH, Style, beside, draw_objects
 from seqpose_ros.bag import BagFrame
-from seqpose_ros.scoring import match
+from seqpose_ros.scoring import frame_result
 
 _TRUTH = Style(colour=TRUTH.colour)
 _SHEET_ROWS = 3
@@ -66,8 +67,8 @@ def write_sheet(
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in _processed(frames, predictions):
         third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
-        pairs = match(frame.truth or [], predictions[frame.index])
-        value = sum(max(0.0, 1.0 - p.translation / 0.10) for p in pairs)
+        found = detect([frame_result(frame.truth or [], predictions[frame.index])], min_score=0.0)
+        value = float(np.clip(1.0 - found.centimetres[found.found] / 10.0, 0.0, None).sum())
         if third not in best or value > best[third][0]:
             best[third] = (value, frame)
     chosen = [best[third][1] for third in sorted(best)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -30,6 +31,7 @@ from vision_msgs.msg import Detection3DArray
 from seqpose_core import Camera, ObjectPose
 from seqpose_ros.images import image_fields
 from seqpose_ros.node import SeqPoseNode
+from seqpose_ros.replay import private_ros_environment
 
 PATIENCE = 240.0  # seconds until something that should come counts as missing; only a failure waits that long
 DEEP = QoSProfile(depth=2000)
@@ -212,6 +214,13 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def restore_ros_environment(patch: pytest.MonkeyPatch) -> None:
+    """After the test, the variables that a replay sets are as they were."""
+    patch.setenv("OMP_NUM_THREADS", "1")
+    for name in private_ros_environment():
+        patch.setenv(name, "1")
 
 
 def header(stamp: float, frame_id: str = "camera") -> Header:

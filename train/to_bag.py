@@ -2,6 +2,7 @@
 """``python -m train.to_bag``: turn one clip in the NOCS layout into a ROS 2 bag (MCAP).
 
     python -m train.to_bag out/data/val/00000 --out out/bag
+    python -m train.to_bag NOCS/real/test/scene_1 --out out/scene_1
 
 Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the
 truth as vision_msgs on /truth/detections.
@@ -10,7 +11,9 @@ truth as vision_msgs on /truth/detections.
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
 from seqpose_core import Camera, category
-from train.data import Frame, NocsLayout, SceneObject
+from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
+from train.evaluation_sets import open_set
 
 CAMERA_FRAME = "camera_optical_frame"
 WORLD_FRAME = "world"
@@ -177,40 +181,80 @@ class MessageMaker:
         return self._make("geometry_msgs", "Quaternion", x=x, y=y, z=z, w=w)
 
 
-def write_bag(scene: Path, out: Path, jpeg_quality: int = 82, labels: Path | None = None) -> int:
-    """Write the clip in folder ``scene`` to a new bag folder ``out``.
+@dataclass(frozen=True)
+class Written:
+    """How many frames a bag got, and the frames it did not get, each with file and reason."""
 
-    :param labels: folder of the label pickles; by default ``gts/<split>`` beside the split's folder.
-    :return: number of frames.
+    frames: int
+    skipped: dict[str, str]
+
+
+def write_bag(
+    scene: Path, out: Path, jpeg_quality: int = 82, labels: Path | None = None, rate: float = 30.0
+) -> Written:
+    """Write the clip in folder ``scene`` to a new bag folder ``out``; a frame that cannot be read is a gap in it.
+
+    :param labels: folder of the label pickles; by default ``gts/<split>`` beside the split's folder, and
+        NOCS's own for scenes of ``real/test`` and ``camera/val``.
+    :param rate: frames a second of a scene without camera_poses.txt, which holds the stamps.
     :raises FileNotFoundError: the scene, or its labels, are missing.
-    :raises BrokenFrameError: a frame cannot be read: a bag has no gaps.
-    :raises ValueError: a frame without a stamp, or ``out`` exists.
+    :raises ValueError: no frame can be read, or ``out`` exists.
     """
-    split = scene.parent
-    layout = NocsLayout(split, labels or split.parent / "gts" / split.name)
+    layout = _layout(scene, labels)
     clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
     if clip is None:
         raise FileNotFoundError(
-            f"{scene} holds no frames; scenes of {split} are {layout.clips[0].scene} and on"
+            f"{scene} holds no frames; scenes of {scene.parent} are {layout.clips[0].scene} and on"
         )
     if out.exists():
         raise ValueError(f"{out} exists; a bag is written to a new folder")
     store = typestore()
     maker = MessageMaker(store, jpeg_quality)
+    stamped = (scene / "camera_poses.txt").is_file()
     connections: dict[str, Connection] = {}
+    skipped: dict[str, str] = {}
+    count, last = 0, -1
     with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for index in range(len(layout.clips[clip].frames)):
-            frame = layout.read(clip, index)
-            if frame.stamp is None:
-                raise ValueError(f"{scene} has no camera_poses.txt, which holds the stamps")
-            stamp = EPOCH * 10**9 + round(frame.stamp * 1e9)
+        for index, name in enumerate(layout.clips[clip].frames):
+            try:
+                frame = layout.read(clip, index)
+                stamp = EPOCH * 10**9 + _nanoseconds(frame, scene, stamped, rate)
+                if stamp <= last:
+                    raise BrokenFrameError(f"{scene}/camera_poses.txt", f"row {int(name)} is not later than the last")
+            except BrokenFrameError as error:
+                skipped[f"{scene.name}/{name}"] = str(error)
+                continue
             for order, (topic, message) in enumerate(maker.all(frame, stamp)):
                 kind = message.__msgtype__
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, kind, typestore=store)
                 # A microsecond apart: what is recorded at one time has no order.
                 writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
-    return len(layout.clips[clip].frames)
+            count, last = count + 1, stamp
+    if not count:
+        shutil.rmtree(out)
+        raise ValueError(f"none of the {len(skipped)} frames of {scene} can be used; {_some(skipped, 1)}")
+    return Written(count, skipped)
+
+
+def _layout(scene: Path, labels: Path | None) -> NocsLayout:
+    split = scene.parent
+    published = {("real", "test"): "real_test", ("camera", "val"): "camera_val"}.get((split.parent.name, split.name))
+    if labels is None and published:
+        return open_set(split.parents[1], published).layout
+    return NocsLayout(split, labels or split.parent / "gts" / split.name)
+
+
+def _nanoseconds(frame: Frame, scene: Path, stamped: bool, rate: float) -> int:
+    if not stamped:
+        return round(int(frame.name) / rate * 1e9)
+    if frame.stamp is None:
+        raise BrokenFrameError(f"{scene}/camera_poses.txt", f"row {int(frame.name)} has no finite stamp")
+    return round(frame.stamp * 1e9)
+
+
+def _some(skipped: dict[str, str], count: int) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:count])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -222,13 +266,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="bag folder to be made")
     parser.add_argument("--jpeg-quality", type=int, default=82, choices=range(1, 101), metavar="1..100")
     parser.add_argument("--labels", type=Path, help="folder of label pickles (default <root>/gts/<split>)")
+    parser.add_argument(
+        "--rate", type=float, default=30.0, help="frames a second of a scene without stamps (default %(default)g)"
+    )
     options = parser.parse_args(arguments)
+    if not options.rate > 0:
+        parser.error(f"--rate is {options.rate}; it must be more than 0")
     try:
-        count = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels)
+        done = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels, options.rate)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     size = sum(path.stat().st_size for path in options.out.iterdir())
-    print(f"{options.out}: {count} frames, {size / 1e6:.2f} MB")
+    print(f"{options.out}: {done.frames} frames, {size / 1e6:.2f} MB")
+    if done.skipped:
+        print(f"{len(done.skipped)} frames skipped: {_some(done.skipped, 5)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags that are damaged or lack something: what can be used is used, the rest is named, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_rig import FRAMES, cut, rewrite, storage_file, write_clip
+from rosbags.rosbag2 import StoragePlugin, Writer
+from tiny import tiny_model
+
+from seqpose_core import checkpoint
+from seqpose_ros import mcap_recovery, player
+from seqpose_ros.bag import Bag
+from seqpose_ros.bag_reader import BagError, BagReader
+from seqpose_ros.demo import BUNDLED_BAG
+from seqpose_ros.evaluate_bag import main
+from train.to_bag import IMAGE_TOPIC, INFO_TOPIC, TRUTH_TOPIC, typestore, write_bag
+
+
+@pytest.fixture(scope="module")
+def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clip")
+    write_bag(write_clip(root), root / "bag")
+    return root / "bag"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    def run(bag: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
+        """Exit status, what was said on stderr, and the report."""
+        out = tmp_path / "out"
+        status = main([str(bag), "--checkpoint", str(weights), "--out", str(out), *options])
+        report = out / "report.json"
+        return status, capsys.readouterr().err, json.loads(report.read_text()) if report.is_file() else {}
+
+    return run
+
+
+# Nothing can be measured: exit status 1 and one line that names the bag.
+
+
+def text_file(bag: Path, out: Path) -> Path:
+    out.write_text("no bag")
+    return out
+
+
+def empty_folder(bag: Path, out: Path) -> Path:
+    out.mkdir()
+    return out
+
+
+def empty_bag(bag: Path, out: Path) -> Path:
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP):
+        pass
+    return out
+
+
+def silent_topics(bag: Path, out: Path) -> Path:
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=typestore())
+        writer.add_connection("/info", "sensor_msgs/msg/CameraInfo", typestore=typestore())
+    return out
+
+
+def without(topic: str) -> Callable[[Path, Path], Path]:
+    return lambda bag, out: rewrite(bag, out, lambda t, number, message: None if t == topic else message)
+
+
+def wrong_size(bag: Path, out: Path) -> Path:
+    def shrink(topic: str, number: int, message: Any) -> Any:
+        if topic == INFO_TOPIC:
+            message.width, message.height = 32, 24
+        return message
+
+    return rewrite(bag, out, shrink)
+
+
+def uncalibrated(bag: Path, out: Path) -> Path:
+    def clear(topic: str, number: int, message: Any) -> Any:
+        if topic == INFO_TOPIC:
+            message.k = np.zeros(9)
+        return message
+
+    return rewrite(bag, out, clear)
+
+
+def cut_database(bag: Path, out: Path) -> Path:
+    cut(storage_file(rewrite(bag, out, storage=StoragePlugin.SQLITE3)), 0.5)
+    return out
+
+
+def cut_at_once(bag: Path, out: Path) -> Path:
+    cut(storage_file(rewrite(bag, out)), 0.005)
+    return out
+
+
+def truth_of_another_type(bag: Path, out: Path) -> Path:
+    # The tf messages take the truth's name.
+    with BagReader(bag) as reader, Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for c in reader.connections:
+            topic = {TRUTH_TOPIC: "/other", "/tf": TRUTH_TOPIC}.get(c.topic, c.topic)
+            to = writer.add_connection(topic, c.msgtype, typestore=typestore())
+            for _, time, raw in reader.messages([c]):
+                writer.write(to, time, raw)
+    return out
+
+
+USELESS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
+    "missing": (lambda bag, out: out, "there is no bag {out}"),
+    "text file": (text_file, "{out} cannot be read as a bag: "),
+    "ROS 1 bag": (lambda bag, out: text_file(bag, out.with_suffix(".bag")), "{out}.bag is a ROS 1 bag; make a ROS 2"),
+    "empty folder": (empty_folder, "{out} is no bag: it holds no metadata.yaml"),
+    "empty bag": (empty_bag, "the image topics of {out} are: none; one of type sensor_msgs/msg/Image or"),
+    "silent topics": (silent_topics, "{out} has no message on /image"),
+    "no images": (without(IMAGE_TOPIC), "the image topics of {out} are: none"),
+    "no camera_info": (without(INFO_TOPIC), "the camera_info topics of {out} are: none"),
+    "wrong size": (wrong_size, "frame 0 (stamp 1700000000.000000000): camera_info is 32x24 but the image is 96x72"),
+    "uncalibrated": (uncalibrated, "no image of {out} can be used; frame 0 (stamp 1700000000.000000000): camera_info"),
+    "cut sqlite3": (cut_database, "{out}/made.db3 is cut off: "),
+    "cut before the first message": (
+        cut_at_once,
+        "{out} has no readable message on /camera/camera_info; {out}/made.mcap is cut off",
+    ),
+    "truth of another type": (truth_of_another_type, "the truth must be vision_msgs/msg/Detection3DArray"),
+}
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_a_bag_of_which_nothing_can_be_used_is_refused_by_name(
+    case: str, bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    make, message = USELESS[case]
+    bag = make(bag_path, tmp_path / "made")
+    status, said, _ = evaluate(bag)
+    assert status == 1
+    (line,) = said.strip().splitlines()
+    assert line.startswith("evaluate_bag: ")
+    assert message.format(out=tmp_path / "made") in line
+
+
+# The rest is used.
+
+
+def test_an_image_that_cannot_be_decoded_is_skipped_and_named(
+    bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    def tear(topic: str, number: int, message: Any) -> Any:
+        if topic == IMAGE_TOPIC and number == 1:
+            message.data = np.frombuffer(b"\xff\xd8 torn", np.uint8)
+        return message
+
+    status, _, report = evaluate(rewrite(bag_path, tmp_path / "bag", tear))
+    assert (status, report["frames_processed"], report["frames_skipped"]) == (0, FRAMES - 1, 1)
+    ((frame, reason),) = report["skipped"].items()
+    assert frame == "frame 1 (stamp 1700000000.100000000)"
+    assert "7 bytes with format 'rgb8; jpeg compressed bgr8' could not be decoded" in reason
+    assert report["objects_true"] == FRAMES - 1
+
+
+def test_bytes_that_are_no_message_are_skipped_and_named(
+    bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    damage = {(IMAGE_TOPIC, 2), (INFO_TOPIC, 0), (TRUTH_TOPIC, 3)}
+    bag = rewrite(bag_path, tmp_path / "bag", lambda t, n, m: b"\x00\x01\x00\x00?" if (t, n) in damage else m)
+    status, _, report = evaluate(bag)
+    assert (status, report["frames_processed"], report["frames_skipped"], report["truths_skipped"]) == (0, 3, 1, 1)
+    assert "5 bytes are no sensor_msgs/msg/CompressedImage" in report["skipped"]["frame 2"]
+    assert "truth recorded at 1700000000.300003000" in report["skipped"]
+    assert report["frames_without_truth"] == 1
+
+
+def spoilt(bag: Path, out: Path, spoil: Callable[[Any], None]) -> Path:
+    """The truth of the third frame is changed."""
+
+    def change(topic: str, number: int, message: Any) -> Any:
+        if topic == TRUTH_TOPIC and number == 2:
+            spoil(message)
+        return message
+
+    return rewrite(bag, out, change)
+
+
+def unknown_class(message: Any) -> None:
+    message.detections[0].results[0].hypothesis.class_id = "chair"
+
+
+def nan_pose(message: Any) -> None:
+    message.detections[0].results[0].pose.pose.position.x = float("nan")
+
+
+def nan_turn(message: Any) -> None:
+    message.detections[0].results[0].pose.pose.orientation.w = float("nan")
+
+
+def flat(message: Any) -> None:
+    message.detections[0].bbox.size.y = 0.0
+
+
+def nameless(message: Any) -> None:
+    message.detections[0].results = []
+
+
+def elsewhere(message: Any) -> None:
+    message.header.frame_id = "world"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "row", "reason"),
+    [
+        (unknown_class, " 0", "unknown category 'chair'; known are bottle"),
+        (nan_pose, " 0", "position [nan"),
+        (nan_turn, " 0", "of a mug is not finite"),
+        (flat, " 0", "of a mug is not positive"),
+        (nameless, " 0", "has no hypothesis"),
+        (elsewhere, "", "it is in frame 'world' but the image is in 'camera_optical_frame'"),
+    ],
+)
+def test_a_truth_that_makes_no_sense_is_left_out_and_named(
+    spoil: Callable[[Any], None], row: str, reason: str, bag_path: Path, tmp_path: Path
+) -> None:
+    with Bag(spoilt(bag_path, tmp_path / "bag", spoil)) as bag:
+        truths = [frame.truth for frame in bag.frames()]
+        ((name, text),) = bag.skipped_truths.items()
+    assert [len(t or []) for t in truths] == [1, 1, 0, 1]
+    assert name == f"truth{row} of stamp 1700000000.200000000"
+    assert reason in text
+
+
+def test_a_spoilt_truth_is_counted_in_the_report(bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]) -> None:
+    status, _, report = evaluate(spoilt(bag_path, tmp_path / "bag", nan_pose))
+    assert (status, report["truths_skipped"], report["objects_true"]) == (0, 1, FRAMES - 1)
+
+
+# Recorders that were killed.
+
+
+def test_a_cut_mcap_is_read_up_to_the_cut_and_the_report_says_so(
+    bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    bag = rewrite(bag_path, tmp_path / "bag")
+    cut(storage_file(bag), 0.6)
+    status, _, report = evaluate(bag)
+    assert status == 0
+    assert 1 <= report["frames_processed"] < FRAMES
+    (sentence,) = report["damage"]
+    assert sentence.startswith(f"{storage_file(bag)} is cut off")
+
+
+def test_a_folder_without_metadata_is_read_by_its_one_file(
+    bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    bag = rewrite(bag_path, tmp_path / "bag")
+    (bag / "metadata.yaml").unlink()
+    cut(storage_file(bag), 0.99)
+    status, _, report = evaluate(bag)
+    assert status == 0 and report["frames_processed"] >= FRAMES - 1
+    assert [text.partition("bag ")[2][:22] for text in report["damage"][:1]] == ["holds no metadata.yaml"]
+
+
+def test_the_cut_file_alone_is_read_too(bag_path: Path, tmp_path: Path) -> None:
+    bag = rewrite(bag_path, tmp_path / "bag")
+    cut(storage_file(bag), 0.6)
+    with Bag(bag) as folder, Bag(storage_file(bag)) as file:
+        assert [f.stamp for f in file.frames()] == [f.stamp for f in folder.frames()] != []
+
+
+def test_of_a_long_cut_file_the_images_before_the_cut_come_back(tmp_path: Path) -> None:
+    """The bundled bag has several chunks; whole ones and the beginning of the one that was cut are kept."""
+    whole, part = BUNDLED_BAG / "demo_bag.mcap", tmp_path / "part.mcap"
+    part.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    mcap_recovery.recover(part, tmp_path / "saved.mcap")
+    raw = []
+    for path in (whole, tmp_path / "saved.mcap"):
+        with BagReader(path) as reader:
+            images = [c for c in reader.connections if c.topic == IMAGE_TOPIC]
+            raw.append([(time, bytes(data)) for _, time, data in reader.messages(images)])
+            assert not reader.damage
+    assert raw[1] == raw[0][: len(raw[1])]
+    assert len(raw[1]) == pytest.approx(0.6 * len(raw[0]), abs=6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.03, 0.2, 0.45, 0.7, 0.9, 0.999])
+def test_wherever_a_file_is_cut_it_is_read_or_refused_by_name(share: float, bag_path: Path, tmp_path: Path) -> None:
+    for storage in (StoragePlugin.MCAP, StoragePlugin.SQLITE3):
+        bag = rewrite(bag_path, tmp_path / storage.name, storage=storage)
+        cut(storage_file(bag), share)
+        try:
+            with Bag(bag) as opened:
+                frames = list(opened.frames())
+                assert opened.damage or len(frames) == FRAMES
+        except BagError as error:
+            assert str(tmp_path) in str(error)
+
+
+@pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.8])
+def test_flipped_bytes_never_do_worse_than_end_the_reading(at: float, bag_path: Path, tmp_path: Path) -> None:
+    bag = rewrite(bag_path, tmp_path / "bag")
+    data = bytearray(storage_file(bag).read_bytes())
+    place = int(at * len(data))
+    data[place : place + 40] = bytes(byte ^ 0xFF for byte in data[place : place + 40])
+    storage_file(bag).write_bytes(data)
+    try:
+        with Bag(bag) as opened:
+            frames = list(opened.frames())
+            assert len(frames) == FRAMES or opened.damage or opened.skipped_frames
+    except BagError as error:
+        assert str(bag) in str(error)
+
+
+def test_the_player_refuses_what_it_cannot_read_by_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert player.main([str(text_file(tmp_path, tmp_path / "notes.txt"))]) == 1
+    assert "notes.txt cannot be read as a bag" in capfd.readouterr().err
