@@ -15,7 +15,8 @@ from seqpose_core import PoseEstimator
 from seqpose_core.metrics.errors import detect
 from seqpose_core.model.pose_head import ObjectPrediction
 from train.config import DataConfig, OptimizerConfig, TrainConfig
-from train.data.loader import Stage
+from train.data.sampler import Stage
+from train.export import export
 from train.fit import fit
 from train.module import SeqPoseModule, nocs_results
 
@@ -55,6 +56,8 @@ def test_the_best_model_is_a_checkpoint(config: TrainConfig, tmp_path: Path) -> 
     fit(short, tmp_path, progress=False)
     estimator = PoseEstimator.from_pretrained(tmp_path / "best")
     assert estimator.model.config == config.model
+    # Two steps are fewer than save_every: the end is saved all the same.
+    assert export(tmp_path, tmp_path / "last") == 2
 
 
 def test_validation_sees_a_true_prediction_as_true_and_a_shifted_one_as_shifted() -> None:

@@ -4,29 +4,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
+
+from seqpose_core import config_io
 from seqpose_core.losses.criterion import CriterionConfig
 from seqpose_core.model.config import SeqPoseConfig
 from train.data.augment import Augmentation
-from train.data.loader import Stage
+from train.data.nocs_sets import Labels
+from train.data.sampler import Stage
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One data set.
+
+    :param split: folder under the root, or camera_train, camera_val, real_train or real_test as NOCS publishes them.
+    :param root: folder that holds the split and its labels; None = ``data.root``.
+    :param labels: ``gts`` or ``relabelled``, see train.data.nocs_sets.
+    :param weight: how often a training sample comes from this set, relative to the others.
+    """
+
+    split: str
+    root: str | None = None
+    labels: Labels = "gts"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight of {self.split} is {self.weight}; it must be positive")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where the clips are.
 
-    :param root: folder in the NOCS layout. :param train_split, val_split: folders in it.
+    :param root: folder in the NOCS layout, of every set that names none itself.
+    :param train, val: sets to learn from, mixed by weight, and sets to validate on.
+    :param val_frames: frames of each window that validation looks at; the last is scored.
+    :param val_windows: how many windows that are at most, evenly spread over all clips.
     :param label_size: height and width of the dense labels.
     :param hidden_handles: teach mugs whose handle is hidden as symmetric: their turn cannot be seen.
+    :param workers: loader processes for each training process.
     """
 
     root: str = "out/data"
-    train_split: str = "train"
-    val_split: str = "val"
+    train: tuple[SetConfig, ...] = (SetConfig("train"),)
+    val: tuple[SetConfig, ...] = (SetConfig("val"),)
+    val_frames: int = 3
+    val_windows: int = 1000
     label_size: tuple[int, int] = (48, 64)
     hidden_handles: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.train or not self.val:
+            raise ValueError(f"train has {len(self.train)} sets and val {len(self.val)}; each needs at least one")
 
 
 @dataclass(frozen=True)
@@ -34,11 +70,13 @@ class OptimizerConfig:
     """AdamW; rates are scaled by linear warm-up and then a cosine down to ``final_rate``.
 
     :param encoder_rate: learning rate of the encoder relative to the rest.
+    :param layer_decay: rate of each encoder block relative to the block after it; the stem's is the lowest. 1 = equal.
     :param ema: decay of the averaged weights that are validated and saved; 0 = no averaging.
     """
 
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0
+    layer_decay: float = 1.0
     weight_decay: float = 0.05
     beta2: float = 0.98
     clip_norm: float = 5.0
@@ -46,14 +84,35 @@ class OptimizerConfig:
     final_rate: float = 0.02
     ema: float = 0.998
 
+    def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; it must lie in 0..1, above 0")
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """What trains. Under torchrun and SLURM their own numbers of processes and nodes hold (see train.launch).
+
+    :param devices: processes on each node: one a GPU, or on the CPU as many as there shall be.
+    :param strategy: of Lightning; auto = one process alone, several by DDP.
+    :param compile: let torch.compile make kernels of the encoder and of the query network; pays on GPUs, after minutes.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    compile: bool = False
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole run.
 
-    :param stages: what the batches hold until which step; the last one's end is the end of training.
+    :param stages: what the batches hold, one after the other; the last one's end is the end of training.
     :param init_from: checkpoint whose weights the run starts from (name, folder or file); None = random ones.
-    :param gradient_through_window: whether gradients pass through the memory from frame to frame.
+    :param gradient_through_window: whether gradients pass through the memory from frame to frame of a clip.
+    :param accumulate: parts of a batch that go through the network one after the other, to save device memory.
     :param val_every, save_every: steps between validations and between checkpoints.
     """
 
@@ -61,14 +120,55 @@ class TrainConfig:
     criterion: CriterionConfig = field(default_factory=CriterionConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     stages: tuple[Stage, ...] = (Stage(1000, 1, 16),)
     init_from: str | None = None
     gradient_through_window: bool = False
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    accumulate: int = 1
     seed: int = 0
     val_every: int = 500
     save_every: int = 200
 
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "val_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
     @property
     def max_steps(self) -> int:
-        return self.stages[-1].until_step
+        """The step after the last. :raises ValueError: while stages are given in epochs, before the data is open."""
+        end = self.stages[-1].until_step
+        if end is None:
+            raise ValueError("the stages are given in epochs; how many steps that makes is known once the data is open")
+        return end
+
+
+def load(path: str | Path) -> TrainConfig:
+    """Read a training configuration; its ``model`` may name a model file, relative to this one, or stand in it.
+
+    :raises seqpose_core.config_io.ConfigError: for an unknown key (with the nearest known one) or a bad value.
+    """
+    path = Path(path)
+    data = _read(path)
+    if isinstance(data, dict) and isinstance(data.get("model"), str):
+        data["model"] = config_io.to_dict(SeqPoseConfig.from_yaml(_beside(path, data["model"])))
+    try:
+        return config_io.from_dict(TrainConfig, data)
+    except config_io.ConfigError as error:
+        raise config_io.ConfigError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> Any:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise config_io.ConfigError(f"{path} is not YAML: {error}") from error
+    return {} if data is None else data
+
+
+def _beside(path: Path, name: str) -> Path:
+    model = path.parent / name
+    if not model.is_file():
+        raise config_io.ConfigError(f"{path}: model is {name!r}, but there is no file {model}")
+    return model

@@ -10,10 +10,13 @@ import argparse
 from pathlib import Path
 
 import torch
+import yaml
 
 from seqpose_core import checkpoint, config_io
-from train.config import TrainConfig
-from train.module import SeqPoseModule
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.seqpose import SeqPose
+
+_MODEL = "model."  # how the module of train.module calls its network
 
 
 def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
@@ -22,9 +25,12 @@ def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
     :raises FileNotFoundError: if the run has no last.ckpt.
     """
     state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True)
-    module = SeqPoseModule(config_io.load_yaml(TrainConfig, run / "train.yaml"))
-    module.load_state_dict(state["state_dict"])
-    checkpoint.save(module.model, out, dtype)
+    # Of how the run was trained nothing matters here but the network.
+    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+    model = SeqPose(config_io.from_dict(SeqPoseConfig, settings["model"], "model"))
+    weights = {k.removeprefix(_MODEL): v for k, v in state["state_dict"].items() if k.startswith(_MODEL)}
+    model.load_state_dict(weights)
+    checkpoint.save(model, out, dtype)
     return int(state["global_step"])
 
 

@@ -2,131 +2,112 @@
 """``python -m train.fit``: train a SeqPose.
 
     python -m train.fit --config config/train/nano.yaml --out out/fit/nano
+    torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs
 
 Run it again with the same ``--out`` to go on from the last checkpoint. The best model so far lies in OUT/best, as
-``PoseEstimator.from_pretrained`` reads it.
+``PoseEstimator.from_pretrained`` reads it. See docs/training.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
 
 from seqpose_core import checkpoint, config_io
-from train.config import TrainConfig
-from train.data.clips import ClipSample, NocsClips
-from train.data.loader import StepSampler, collate, make_loader
-from train.data.nocs_layout import NocsLayout
+from seqpose_core.model.encoder_weights import load_pretrained
+from seqpose_core.model.seqpose import SeqPose
+from train import processes
+from train.batches import Batches
+from train.callbacks import ExportBest, ReportBroken, SaveAtTheEnd
+from train.config import TrainConfig, load
 from train.module import SeqPoseModule
 
-_VALIDATION_FRAMES = 3
 
-
-class Clips(lightning.LightningDataModule):
-    """Training batches from the step that the trainer stands at; validation on whole clips."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = self.config.data
-        dataset = self._clips(data.train_split, augment=True)
-        start = self.trainer.global_step if self.trainer else 0
-        sampler = StepSampler(
-            dataset.clip_lengths, self.config.stages, seed=self.config.seed, start_step=start
-        )
-        return make_loader(dataset, sampler, workers=data.workers)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        dataset = self._clips(self.config.data.val_split, augment=False)
-        frames = tuple(range(min(_VALIDATION_FRAMES, int(dataset.clip_lengths.min()))))
-        samples = [ClipSample(clip, frames, 0) for clip in range(len(dataset))]
-        batches = [samples[i : i + 8] for i in range(0, len(samples), 8)]
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
-
-    def _clips(self, split: str, augment: bool) -> NocsClips:
-        data, model = self.config.data, self.config.model
-        return NocsClips(
-            [NocsLayout.open(data.root, split)],
-            image_size=(model.image_height, model.image_width),
-            label_size=data.label_size,
-            augmentation=data.augmentation if augment else None,
-            hidden_handles=data.hidden_handles,
-        )
-
-
-class ExportBest(Callback):
-    """Writes the best model so far as a checkpoint folder, with the averaged weights that were validated."""
-
-    def __init__(self, out: Path, monitor: str) -> None:
-        self.out, self.monitor, self.best = out, monitor, -1.0
-
-    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        value = float(trainer.callback_metrics.get(self.monitor, -1.0))
-        if trainer.sanity_checking or not trainer.is_global_zero or value < self.best:
-            return
-        self.best = value
-        assert isinstance(module, SeqPoseModule)
-        checkpoint.save(module.model, self.out)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
-
-
-class StopInTime(Callback):
-    """Stops after a wall-clock budget, saving where it stands."""
-
-    def __init__(self, hours: float, path: Path) -> None:
-        self.deadline, self.path = time.monotonic() + 3600 * hours, path
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if time.monotonic() > self.deadline and not trainer.should_stop:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
-
-
-def fit(config: TrainConfig, out: Path, hours: float | None = None, progress: bool = True) -> SeqPoseModule:
+def fit(
+    config: TrainConfig,
+    out: Path,
+    hours: float | None = None,
+    progress: bool = True,
+    allow_download: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> SeqPoseModule:
     """Train, or go on training, into ``out``.
 
     :param hours: stop after this many hours at the latest; the schedule is that of the configuration all the same.
+    :param allow_download: whether encoder.pretrained may be fetched from the hub.
+    :param callbacks: more of Lightning's callbacks.
     """
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "train.yaml").write_text(config_io.dump_yaml(config), encoding="utf-8")
-    monitor, last = "val/recall_10deg10cm", out / "last.ckpt"
+    batches = Batches(config)
+    config = batches.config
+    trainer = make_trainer(config, out, hours, progress, callbacks)
+    if trainer.is_global_zero:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "train.yaml").write_text(config_io.dump_yaml(config), encoding="utf-8")
+    module, last = SeqPoseModule(config), out / "last.ckpt"
+    if not last.is_file():
+        initialise(module.model, config, allow_download)
+    trainer.fit(module, datamodule=batches, ckpt_path=last if last.is_file() else None)
+    if trainer.global_step >= config.max_steps:
+        # The end of training is a candidate for the best as well, wherever the last interval ended.
+        trainer.validate(module, datamodule=batches, verbose=False)
+    return module
+
+
+def initialise(model: SeqPose, config: TrainConfig, allow_download: bool = False) -> None:
+    """Give a new run the weights it starts from: a whole checkpoint's, or the encoder's pretrained ones.
+
+    :raises ValueError: if the encoder is frozen and nothing says what it holds.
+    """
+    encoder = config.model.encoder
+    if config.init_from:
+        model.load_state_dict(checkpoint.load(config.init_from).state_dict())
+    elif encoder.pretrained:
+        load_pretrained(model.encoder, encoder.pretrained, allow_download)
+    elif encoder.frozen:
+        raise ValueError(
+            "encoder.frozen is true, but its weights would be random; set encoder.pretrained or init_from, or "
+            "frozen: false"
+        )
+
+
+def make_trainer(
+    config: TrainConfig, out: Path, hours: float | None, progress: bool, more: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Lightning's trainer for a configuration whose stages end by steps."""
     callbacks: list[Callback] = [
         ModelCheckpoint(
             out, filename="last", every_n_train_steps=config.save_every, save_top_k=1, enable_version_counter=False
         ),
         LearningRateMonitor("step"),
+        ReportBroken(out / "broken.txt"),
     ]
     if config.optimizer.ema:
         callbacks.append(EMAWeightAveraging(decay=config.optimizer.ema))
-    callbacks.append(ExportBest(out / "best", monitor))
-    if hours is not None:
-        callbacks.append(StopInTime(hours, last))
+    callbacks.append(ExportBest(out / "best", "val/recall_10deg10cm"))
+    callbacks += [*more, SaveAtTheEnd(out / "last.ckpt", hours)]
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
-    trainer = lightning.Trainer(
+    devices, nodes = processes.layout(config.compute)
+    return lightning.Trainer(
+        accelerator=config.compute.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=processes.strategy(config.compute, devices * nodes),
         max_steps=config.max_steps,
-        precision=config.precision,  # type: ignore[arg-type]
+        precision=config.precision,
+        accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.optimizer.clip_norm,
-        val_check_interval=config.val_every,
+        val_check_interval=config.val_every * config.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
@@ -136,14 +117,6 @@ def fit(config: TrainConfig, out: Path, hours: float | None = None, progress: bo
         enable_model_summary=progress,
         use_distributed_sampler=False,
     )
-    module, clips = SeqPoseModule(config), Clips(config)
-    if config.init_from and not last.is_file():
-        module.model.load_state_dict(checkpoint.load(config.init_from).state_dict())
-    trainer.fit(module, datamodule=clips, ckpt_path=last if last.is_file() else None)
-    if trainer.global_step >= config.max_steps:
-        # The end of training is a candidate for the best as well, wherever the last interval ended.
-        trainer.validate(module, datamodule=clips, verbose=False)
-    return module
 
 
 def main() -> None:
@@ -151,16 +124,20 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--out", type=Path, help="where logs and checkpoints go (default: out/fit/<config name>)")
     parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
+    parser.add_argument("--devices", type=int, help="processes on this machine, in place of compute.devices")
     parser.add_argument("--hours", type=float, help="stop after this many hours")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch, in each process")
+    parser.add_argument("--download", action="store_true", help="fetch encoder.pretrained from the hub if need be")
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
     arguments = parser.parse_args()
     try:
-        config = config_io.load_yaml(TrainConfig, arguments.config)
+        config = load(arguments.config)
     except (OSError, config_io.ConfigError) as error:
         parser.error(str(error))
     if arguments.data:
         config = replace(config, data=replace(config.data, root=arguments.data))
+    if arguments.devices:
+        config = replace(config, compute=replace(config.compute, devices=arguments.devices))
     if arguments.print_config:
         print(config_io.dump_yaml(config), end="")
         return
@@ -168,7 +145,8 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     # One loader process is a choice here, made by measurement; Lightning would ask for more.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    fit(config, arguments.out or Path("out/fit") / arguments.config.stem, arguments.hours)
+    out = arguments.out or Path("out/fit") / arguments.config.stem
+    fit(config, out, arguments.hours, allow_download=arguments.download)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class QueryMemory:
 
     @classmethod
     def empty(
-        cls, batch: int, slots: int, width: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls, batch: int, slots: int, width: int, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> QueryMemory:
         """A memory of ``slots`` = N·K invalid slots for each of ``batch`` samples."""
         return cls(

@@ -4,9 +4,11 @@
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample, NocsClips
 from train.data.frame import Frame, SceneObject
-from train.data.loader import Stage, StepSampler, make_loader
+from train.data.loader import make_loader
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
+from train.data.nocs_sets import open_layout
+from train.data.sampler import Stage, StepSampler
 
 __all__ = [
     "Augmentation",
@@ -19,4 +21,5 @@ __all__ = [
     "Stage",
     "StepSampler",
     "make_loader",
+    "open_layout",
 ]

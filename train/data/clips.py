@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,15 +23,18 @@ _REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels is stated 
 class ClipSample(NamedTuple):
     """One item to load: frames of a clip in the order given, and the seed of everything random about it.
 
-    Falling frame indices play the clip backwards; its stamps are mirrored so that they still rise.
+    Falling frame indices play the clip backwards; its stamps are mirrored so that they still rise. A walk through a
+    clip loads it piece by piece with one seed; ``begins`` says whether the memory starts empty.
     """
 
     clip: int
     frames: tuple[int, ...]
     seed: int
+    piece: int = 0
+    begins: bool = True
 
 
-class NocsClips(Dataset[dict[str, torch.Tensor]]):
+class NocsClips(Dataset[dict[str, Any]]):
     """Clips of one or more layouts, numbered through.
 
     An item holds, for T frames, M object slots, input (H, W) and label grid (h, w):
@@ -44,8 +48,9 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
     - symmetric (T, M) bool; visible_pixels (T, M) float32 at input size; instance (T, M) int64, -1 when empty
     - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see
       DenseLabels
-    - skipped () int64: broken clips passed over to find this one (their frames are logged and in
-      layout.broken)
+    - skipped () int64: broken clips passed over to find this one; clip () int64: the one found; begins () bool:
+      whether the memory starts empty
+    - broken, a list of strings: broken frames that were met for the first time on the way, with file and reason
 
     :param image_size: (height, width) of the model's input.
     :param label_size: (height, width) of the label grid.
@@ -77,20 +82,32 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         self._clips = [(layout, index) for layout in self.layouts for index in range(len(layout.clips))]
         #: Frames in each clip, broken ones included: what a sampler needs to know.
         self.clip_lengths = np.array([len(layout.clips[index].frames) for layout, index in self._clips])
+        #: The number of the layout that each clip belongs to.
+        self.set_of_clip = np.repeat(np.arange(len(self.layouts)), [len(layout.clips) for layout in self.layouts])
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, item: ClipSample) -> dict[str, torch.Tensor]:
+    def __getitem__(self, item: ClipSample) -> dict[str, Any]:
         """Load one sample. In place of a clip with too few good frames the next that has enough stands in.
 
         :raise RuntimeError: no clip has enough readable frames.
         """
+        known = [len(layout.broken) for layout in self.layouts]
         for skipped in range(len(self)):
             clip = (item.clip + skipped) % len(self)
             frames = self._read(clip, item.frames)
             if frames is not None:
-                return self._assemble(frames, item, skipped)
+                sample = self._assemble(frames, item)
+                sample["skipped"] = torch.tensor(skipped)
+                sample["clip"] = torch.tensor(clip)
+                sample["begins"] = torch.tensor(item.begins)
+                sample["broken"] = [
+                    text
+                    for layout, count in zip(self.layouts, known, strict=True)
+                    for text in list(layout.broken.values())[count:]
+                ]
+                return sample
         raise RuntimeError(
             f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts"
         )
@@ -105,12 +122,14 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
         return "\n".join(layout.report() for layout in self.layouts)
 
     def _read(self, clip: int, wanted: Sequence[int]) -> list[Frame] | None:
-        """The wanted frames, or where some are broken as many good ones of the clip in the same direction."""
+        """The wanted frames, or where some are broken the nearest good ones of the clip, in the same direction."""
         layout, index = self._clips[clip]
         count = len(layout.clips[index].frames)
         # The wanted ones first; the others only when some of those are broken.
         order = [frame for frame in wanted if frame < count]
-        order += [frame for frame in range(count) if frame not in order]
+        low, high = min(wanted), max(wanted)
+        others = (frame for frame in range(count) if frame not in order)
+        order += sorted(others, key=lambda frame: max(low - frame, frame - high))
         good: dict[int, Frame] = {}
         for frame in order:
             if len(good) == len(wanted):
@@ -123,19 +142,19 @@ class NocsClips(Dataset[dict[str, torch.Tensor]]):
             return None
         return [good[frame] for frame in sorted(good, reverse=_falling(wanted))]
 
-    def _assemble(self, frames: list[Frame], item: ClipSample, skipped: int) -> dict[str, torch.Tensor]:
+    def _assemble(self, frames: list[Frame], item: ClipSample) -> dict[str, Any]:
         draw = None
         if self.augmentation is not None:
             draw = ClipAugmentation.draw(self.augmentation, np.random.default_rng(item.seed))
+            if item.piece:  # the same light and crop as the pieces before, other noise
+                draw = replace(draw, random=np.random.default_rng([item.seed, item.piece]))
         slots = self._slots(frames)
         samples = [self._frame(frame, draw, slots) for frame in frames]
         stamps = np.array([np.nan if frame.stamp is None else frame.stamp for frame in frames])
         if _falling(item.frames):
             stamps = stamps[0] + stamps[-1] - stamps
         batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
-        batch["stamp"] = torch.from_numpy(stamps)
-        batch["skipped"] = torch.tensor(skipped)
-        return batch
+        return {**batch, "stamp": torch.from_numpy(stamps)}
 
     def _slots(self, frames: Sequence[Frame]) -> dict[int, int]:
         """Instance → slot, the same in all frames; the most visible instances where there are too many."""

@@ -18,6 +18,7 @@ from train.data import safe_pickle
 from train.data.frame import SceneObject
 
 BACKGROUND = 255  # in the mask
+_CAMERA_UNKNOWN = 32001  # CAMERA's depth where nothing was rendered
 _CLASS_IDS = frozenset(entry.id for entry in CATEGORIES)
 
 
@@ -30,7 +31,8 @@ class BrokenFrameError(ValueError):
         self.reason = reason
 
 
-def _bytes(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """The bytes of a file. :raise BrokenFrameError: it is missing or cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -42,7 +44,7 @@ def _bytes(path: str) -> bytes:
 
 def read_image(path: str, flags: int) -> NDArray[Any]:
     """The image file decoded with OpenCV's `flags`."""
-    data = _bytes(path)
+    data = read_bytes(path)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:  # such as a header that asks for more pixels than OpenCV will hold
@@ -61,7 +63,9 @@ def read_depth(path: str) -> NDArray[np.uint16]:
     """Depth (H, W) in millimetres, 0 where unknown."""
     depth = read_image(path, cv2.IMREAD_UNCHANGED)
     if depth.ndim == 3 and depth.dtype == np.uint8:  # CAMERA packs two bytes into G and R
-        return depth[..., 1].astype(np.uint16) * 256 + depth[..., 2]
+        unpacked = depth[..., 1].astype(np.uint16) * 256 + depth[..., 2]
+        unpacked[unpacked == _CAMERA_UNKNOWN] = 0
+        return unpacked
     if depth.ndim == 2 and depth.dtype == np.uint16:
         return depth
     raise BrokenFrameError(
@@ -74,7 +78,7 @@ def _numbers(path: str) -> NDArray[np.float64] | None:
     if not os.path.exists(path):
         return None
     try:
-        return np.array(_bytes(path).split(), dtype=np.float64)
+        return np.array(read_bytes(path).split(), dtype=np.float64)
     except ValueError as error:
         raise BrokenFrameError(path, f"holds something that is not a number: {error}") from error
 
@@ -110,10 +114,13 @@ def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.floa
     return (stamp if np.isfinite(stamp) else None), (pose if known else None)
 
 
-def _meta(path: str) -> list[tuple[int, int, str]]:
-    """(instance, class, model) of each line; a column between class and model is a synset, of no use here."""
+def read_meta(path: str) -> list[tuple[int, int, str]]:
+    """(instance, class, model) of each line, by instance; a column between class and model is a synset, not used.
+
+    :raise BrokenFrameError: a line that says something else, or an instance that is listed more than once.
+    """
     rows = []
-    for line in _bytes(path).decode(errors="replace").splitlines():
+    for line in read_bytes(path).decode(errors="replace").splitlines():
         columns = line.split()
         if not columns:
             continue
@@ -124,18 +131,29 @@ def _meta(path: str) -> list[tuple[int, int, str]]:
         if not 0 <= instance < BACKGROUND or (class_id and class_id not in _CLASS_IDS):
             raise BrokenFrameError(path, f"line {line!r} has an instance or class out of range")
         rows.append((instance, class_id, columns[-1] if len(columns) > 2 else ""))
-    return rows
+    repeated = [instance for instance, count in Counter(row[0] for row in rows).items() if count > 1]
+    if repeated:
+        raise BrokenFrameError(path, f"instance {repeated[0]} is listed more than once")
+    return sorted(rows)
+
+
+def rigid_part(path: str, linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotations (N, 3, 3) nearest to ``linear`` (N, 3, 3): labels are float32.
+
+    :raise BrokenFrameError: one is no rotation.
+    """
+    if not (np.abs(linear @ linear.transpose(0, 2, 1) - np.eye(3)) < 1e-2).all() or (np.linalg.det(linear) < 0).any():
+        raise BrokenFrameError(path, "holds a matrix that is not a rotation, scale apart")
+    u, _, v = np.linalg.svd(linear)
+    return u @ v
 
 
 def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[SceneObject, ...]:
-    """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
+    """The labelled objects of a frame: instances from the file `meta`, poses in the order of instances from `label`.
 
     :param pixels: (256,) how often each value occurs in the mask.
     """
-    rows = [row for row in _meta(meta) if row[1] > 0]
-    repeated = [instance for instance, count in Counter(row[0] for row in rows).items() if count > 1]
-    if repeated:
-        raise BrokenFrameError(meta, f"instance {repeated[0]} is listed more than once")
+    rows = [row for row in read_meta(meta) if row[1] > 0]
     classes, transforms, scales, handles = _label(label)
     if len(rows) != len(classes):  # the published labels leave out objects without a pixel in the mask
         rows = [row for row in rows if pixels[row[0]] > 0]
@@ -152,11 +170,7 @@ def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[Scen
         raise BrokenFrameError(
             label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive"
         )
-    rotations = linear / scale[:, None, None]
-    if not (np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)) < 1e-2).all():
-        raise BrokenFrameError(label, "gt_RTs are not a scaled rotation")
-    u, _, v = np.linalg.svd(rotations)  # the nearest rotation: labels are float32
-    rotations = u @ v
+    rotations = rigid_part(label, linear / scale[:, None, None])
     sizes = scales * scale[:, None]
     return tuple(
         SceneObject(
@@ -177,7 +191,7 @@ def _label(
     path: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     try:
-        label = safe_pickle.loads(_bytes(path))
+        label = safe_pickle.loads(read_bytes(path))
         classes = np.asarray(label["gt_class_ids"], dtype=np.int64).reshape(-1)
         count = len(classes)
         transforms = np.asarray(label["gt_RTs"], dtype=np.float64).reshape(count, 4, 4)

@@ -3,7 +3,7 @@
 
     <frames>/<scene>/<frame>_{color,mask,coord,depth}.png, <frame>_meta.txt
     <frames>/<scene>/{intrinsics,camera_poses}.txt          optional: the published sets have none
-    <labels>/results_<name of labels>_<scene>_<frame>.pkl
+    <labels>/results_<name of labels>_<scene>_<frame>.pkl   or the relabelled <frame>_label.pkl beside the images
 
 One scene folder is one clip. Opening a layout lists folders and opens no file; a frame that turns out to be
 broken is refused with its file and the reason, so that a caller can skip and count it.
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.frame import Frame
+from train.data.frame import Frame, SceneObject
 from train.data.nocs_files import (
     BrokenFrameError,
     count_values,
@@ -31,6 +31,7 @@ from train.data.nocs_files import (
     read_image,
     read_objects,
 )
+from train.data.relabelled import Relabelling
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class NocsLayout:
     """The clips of one split.
 
     :param frames: folder of scene folders.
-    :param labels: folder of label pickles; its name is part of theirs.
+    :param labels: folder of label pickles, whose name is part of theirs; or how to read relabelled ones.
     :param intrinsics: (3, 3) matrix in pixels for scenes without an intrinsics.txt.
     :raise FileNotFoundError: a folder is missing or holds no frames.
     """
@@ -62,15 +63,15 @@ class NocsLayout:
     def __init__(
         self,
         frames: str | os.PathLike[str],
-        labels: str | os.PathLike[str],
+        labels: str | os.PathLike[str] | Relabelling,
         intrinsics: NDArray[np.float64] | None = None,
     ) -> None:
         self.frames_folder = Path(frames)
-        self.labels_folder = Path(labels)
+        self.labels = labels if isinstance(labels, Relabelling) else Path(labels)
         self.intrinsics = intrinsics
         self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
-        for folder in (self.frames_folder, self.labels_folder):
-            if not folder.is_dir():
+        for folder in (self.frames_folder, self.labels):
+            if isinstance(folder, Path) and not folder.is_dir():
                 raise FileNotFoundError(
                     f"{folder} is not a folder; a NOCS layout has scene folders and gts/<split>"
                 )
@@ -95,7 +96,7 @@ class NocsLayout:
             file, _, reason = self.broken[key].partition(": ")
             raise BrokenFrameError(file, reason)
         try:
-            return _read_frame(folder, name, self._label(folder.scene, name), self.intrinsics)
+            return self._read(folder, name)
         except BrokenFrameError as error:
             self.broken[key] = str(error)
             logger.warning("frame skipped: %s", error)
@@ -114,8 +115,53 @@ class NocsLayout:
         lines = [f"{len(self.broken)} of {sum(len(clip.frames) for clip in self.clips)} frames skipped"]
         return "\n".join(lines + [f"  {text}" for text in self.broken.values()])
 
-    def _label(self, scene: str, name: str) -> str:
-        return os.path.join(self.labels_folder, f"results_{self.labels_folder.name}_{scene}_{name}.pkl")
+    def _read(self, clip: Clip, name: str) -> Frame:
+        stem = os.path.join(clip.folder, name)
+        image = read_image(f"{stem}_color.png", cv2.IMREAD_COLOR)
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        mask = read_image(f"{stem}_mask.png", cv2.IMREAD_UNCHANGED)
+        mask = np.ascontiguousarray(mask[..., 2]) if mask.ndim == 3 else mask  # channel R, in OpenCV's BGR order
+        coord = read_image(f"{stem}_coord.png", cv2.IMREAD_COLOR)
+        depth = read_depth(f"{stem}_depth.png")
+        for part, array in (("mask", mask), ("coord", coord), ("depth", depth)):
+            if array.shape[:2] != image.shape[:2]:
+                raise BrokenFrameError(
+                    f"{stem}_{part}.png",
+                    f"is {array.shape[1]}x{array.shape[0]} but the image is {image.shape[1]}x{image.shape[0]}",
+                )
+        if mask.dtype != np.uint8:
+            raise BrokenFrameError(f"{stem}_mask.png", f"has {mask.dtype} values; instance ids are uint8")
+        pixels = count_values(mask)
+        objects = self._objects(clip.scene, name, stem, mask, coord, pixels)
+        height, width = image.shape[:2]
+        camera = read_camera(os.path.join(clip.folder, "intrinsics.txt"), width, height, self.intrinsics)
+        stamp, pose = read_camera_pose(os.path.join(clip.folder, "camera_poses.txt"), int(name))
+        return Frame(
+            scene=clip.scene,
+            name=name,
+            image=image,
+            mask=mask,
+            coord_bgr=coord,
+            depth_mm=depth,
+            objects=objects,
+            camera=camera,
+            stamp=stamp,
+            camera_pose=pose,
+        )
+
+    def _objects(
+        self,
+        scene: str,
+        name: str,
+        stem: str,
+        mask: NDArray[np.uint8],
+        coord: NDArray[np.uint8],
+        pixels: NDArray[np.int64],
+    ) -> tuple[SceneObject, ...]:
+        if isinstance(self.labels, Relabelling):
+            return self.labels.objects(stem, mask, coord, pixels)
+        label = os.path.join(self.labels, f"results_{self.labels.name}_{scene}_{name}.pkl")
+        return read_objects(f"{stem}_meta.txt", label, pixels)
 
 
 def _list_clips(frames: Path) -> Iterator[Clip]:
@@ -133,37 +179,3 @@ def _list_clips(frames: Path) -> Iterator[Clip]:
                 names.add(name)
         if names:
             yield Clip(scene, folder, tuple(sorted(names, key=int)))
-
-
-def _read_frame(clip: Clip, name: str, label: str, intrinsics: NDArray[np.float64] | None) -> Frame:
-    stem = os.path.join(clip.folder, name)
-    image = read_image(f"{stem}_color.png", cv2.IMREAD_COLOR)
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    mask = read_image(f"{stem}_mask.png", cv2.IMREAD_UNCHANGED)
-    mask = np.ascontiguousarray(mask[..., 2]) if mask.ndim == 3 else mask  # channel R, in OpenCV's BGR order
-    coord = read_image(f"{stem}_coord.png", cv2.IMREAD_COLOR)
-    depth = read_depth(f"{stem}_depth.png")
-    for part, array in (("mask", mask), ("coord", coord), ("depth", depth)):
-        if array.shape[:2] != image.shape[:2]:
-            raise BrokenFrameError(
-                f"{stem}_{part}.png",
-                f"is {array.shape[1]}x{array.shape[0]} but the image is {image.shape[1]}x{image.shape[0]}",
-            )
-    if mask.dtype != np.uint8:
-        raise BrokenFrameError(f"{stem}_mask.png", f"has {mask.dtype} values; instance ids are uint8")
-    pixels = count_values(mask)
-    height, width = image.shape[:2]
-    camera = read_camera(os.path.join(clip.folder, "intrinsics.txt"), width, height, intrinsics)
-    stamp, pose = read_camera_pose(os.path.join(clip.folder, "camera_poses.txt"), int(name))
-    return Frame(
-        scene=clip.scene,
-        name=name,
-        image=image,
-        mask=mask,
-        coord_bgr=coord,
-        depth_mm=depth,
-        objects=read_objects(f"{stem}_meta.txt", label, pixels),
-        camera=camera,
-        stamp=stamp,
-        camera_pose=pose,
-    )
