@@ -250,8 +250,12 @@ def _evaluate(options: argparse.Namespace) -> int:
                 print(f"evaluate_bag: --realtime failed: {error}", file=sys.stderr)
                 status = 1
         if options.video:
-            write_video(options.out / "video.mp4", bag.frames(), run.predictions, bag.rate)
-            write_sheet(options.out / "frames.png", bag.frames(), run.predictions)
+            drawn = {
+                index: [o for o in objects if o.score >= options.recall_score]
+                for index, objects in run.predictions.items()
+            }
+            write_video(options.out / "video.mp4", bag.frames(), drawn, bag.rate)
+            write_sheet(options.out / "frames.png", bag.frames(), drawn)
         if options.report:
             _write_report(bag, measured, options)
     path = options.out / "report.json"

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from seqpose_ros.conversions import detections_message, transform_messages
 from seqpose_ros.images import image_fields
 from seqpose_ros.player import Timeline, restamp
 from seqpose_ros.realtime import predictions_by_index
-from seqpose_ros.replay import Recording
+from seqpose_ros.replay import Recording, ReplayError, _spin_until
 from train.to_bag import write_bag
 
 
@@ -49,6 +52,12 @@ def test_predictions_find_their_frame_and_dropped_ones_are_absent() -> None:
     )
     predictions, latencies = predictions_by_index(recording, timeline, {0: 100, 1: 200, 2: 300})
     assert (predictions, latencies) == ({1: [mug]}, [0.03])
+
+
+def test_a_node_that_dies_while_it_is_played_to_is_told_with_its_exit_status() -> None:
+    node = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 while it had to be played to"):
+        _spin_until(lambda: time.sleep(0.01), lambda: False, None, "be played to", node)
 
 
 def test_too_low_a_recall_is_told_against_what_is_stated() -> None:
