@@ -11,7 +11,7 @@ from tiny import camera_poses, frames, tiny_config, tiny_model
 from torch import Tensor
 
 from seqpose_core import QueryMemory, SeqPose
-from seqpose_core.model.config import EncoderConfig, HeadConfig, QueryConfig
+from seqpose_core.model.config import DenseConfig, EncoderConfig, HeadConfig, QueryConfig
 from seqpose_core.model.pose_head import ObjectPrediction
 
 OUTPUTS = ("logits", "translation", "rotation", "size", "log_scale")
@@ -238,3 +238,13 @@ def test_wrong_shapes_are_named() -> None:
         model(images, intrinsics[:, :2])
     with pytest.raises(ValueError, match="has batch 1"):
         model.empty_memory(1).reset(torch.tensor([True, False]))
+
+
+def test_a_network_without_dense_heads_runs_and_trains() -> None:
+    torch.manual_seed(0)
+    bare = DenseConfig(segmentation=False, depth=False, normals=False, nocs=False)
+    model = SeqPose(replace(tiny_config(), dense=bare))
+    prediction, _ = model(*frames(1))
+    assert prediction.dense is None
+    prediction.objects.translation.sum().backward()
+    assert not [name for name, _ in model.named_parameters() if "dense" in name]

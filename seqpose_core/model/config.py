@@ -25,6 +25,11 @@ class DenseConfig:
     width: int = 64
     upscale: int = 2
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a dense head at all."""
+        return self.segmentation or self.depth or self.normals or self.nocs
+
 
 @dataclass(frozen=True)
 class QueryConfig:
@@ -115,8 +120,6 @@ class SeqPoseConfig:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
         if self.decoder.width % self.decoder.heads:
             raise ValueError(f"decoder.width {self.decoder.width} is not a multiple of heads {self.decoder.heads}")
-        if self.encoder.width % self.encoder.heads:
-            raise ValueError(f"encoder.width {self.encoder.width} is not a multiple of heads {self.encoder.heads}")
 
     @property
     def canonical_focal(self) -> float:

@@ -78,7 +78,8 @@ class SeqPose(nn.Module):
         width, queries = config.decoder.width, config.queries
         self.encoder = build_encoder(config)
         self.fusion = Fusion(self.encoder.semantic_widths, self.encoder.geometry_widths, config.fusion_width)
-        self.dense_heads = DenseHeads(config.dense, config.fusion_width, self.encoder.geometry_widths[0])
+        if config.dense.any:
+            self.dense_heads = DenseHeads(config.dense, config.fusion_width, self.encoder.geometry_widths[0])
         levels = len(self.encoder.semantic_widths)
         self.reduce = nn.ModuleList(
             nn.Conv2d(config.fusion_width, width, 1) if config.fusion_width != width else nn.Identity()
@@ -145,7 +146,7 @@ class SeqPose(nn.Module):
         fused = self.fusion(semantic, geometry)
         return FrameFeatures(
             fused=fused,
-            dense=self.dense_heads(fused[0], geometry[0]) if dense else None,
+            dense=self.dense_heads(fused[0], geometry[0]) if dense and self.config.dense.any else None,
             centre=self.centre_head(fused[0]) if self.config.queries.proposals else None,
         )
 
