@@ -28,12 +28,14 @@ class Style:
     :param colour: RGB of boxes and labels; None takes each category's own.
     :param thickness: of box edges, pixels of a 640 pixel wide image.
     :param axes: draw the object frames (x red, y green, z blue).
+    :param axes_thickness: as thickness; None makes axes a pixel thicker than edges.
     :param labels: write category, track id and distance above each object.
     """
 
     colour: Colour | None = None
     thickness: float = 1.5
     axes: bool = True
+    axes_thickness: float | None = None
     labels: bool = True
 
 
@@ -69,9 +71,13 @@ def draw_objects(
         for first, second in BOX_EDGES:
             _line(canvas, camera, corners[first], corners[second], colour, thickness)
         if style.axes:
+            if style.axes_thickness is not None:
+                axes_thickness = max(1, round(style.axes_thickness * unit))
+            else:
+                axes_thickness = thickness + 1
             for axis, axis_colour in enumerate(_AXES):
                 tip = item.translation + item.rotation[:, axis] * item.size[axis] * 0.6
-                _line(canvas, camera, item.translation, tip, axis_colour, thickness + 1)
+                _line(canvas, camera, item.translation, tip, axis_colour, axes_thickness)
         if style.labels:
             _label(canvas, camera, item, colour, unit)
     if in_place and canvas is not image:
@@ -128,8 +134,8 @@ def crop(
 ) -> tuple[np.ndarray, Camera]:
     """A square window about objects, resampled to (side, side, 3), and its camera, to draw on.
 
-    :param margin: on each side, as a share of the objects' extent. What lies outside of the image is grey. Objects
-        that are nowhere near the image give a window about the middle of all of it.
+    :param margin: on each side, as a share of the objects' extent. The window lies within the image where it fits;
+        what is outside is grey. Objects that are not in the image give a window of all of it.
     """
     near, far = np.zeros(2), np.array([camera.width, camera.height], dtype=float)
     corners = np.concatenate([np.zeros((0, 3)), *(item.corners for item in objects)])
@@ -138,8 +144,11 @@ def crop(
     if (high < near).any() or (low > far).any() or not np.isfinite([low, high]).all():
         low, high = near, far
     low, high = np.maximum(low, -0.25 * far), np.minimum(high, 1.25 * far)
-    length = int(np.ceil(max((high - low).max() * (1 + 2 * margin), 0.12 * far.max())))
-    x, y = np.round((low + high - length) / 2)
+    length = int(np.clip((high - low).max() * (1 + 2 * margin), 0.12 * far.max(), far.max()))
+    # Moved into the image, as far as it goes in.
+    room = far - length
+    x, y = np.clip(np.round((low + high - length) / 2), np.minimum(room, 0), np.maximum(room, 0))
+    x, y = np.where(room < 0, np.floor(room / 2), (x, y))
     scale = length / side
     to_image = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
     window = cv2.warpAffine(

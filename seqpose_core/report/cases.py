@@ -19,7 +19,8 @@ RULE = (
     "Matched as for the confusion. Six kinds of fault, worst first in each: missed (most visible pixels first, nearest "
     "first where they are unknown), false (highest score), wrong category (highest score), rotation above 10°, "
     "translation above 10 cm, size off by more than 20 % on average (each by its error). The kinds take turns until "
-    "{count} cases are found. A truth that is followed over several frames is shown once, as long as there are others."
+    "{count} cases are found. A truth that is followed over several frames is shown once, and false ones of a category "
+    "once for each clip, as long as there are others."
 )
 
 
@@ -103,13 +104,13 @@ def _next(
 
 
 def _object(run: Run, case: _Found) -> tuple[object, ...]:
-    """What tells an object from others over the frames of its clip, as far as the results say."""
-    frame, t, _ = case
+    """What tells a case from others over the frames of its clip, as far as the results say."""
+    frame, t, p = case
+    clip = run.keys[frame].rpartition("/")[0]
     if t < 0:
-        return case
+        return (clip, "false", int(run.pairing.predictions.category[p]))
     row = int(run.pairing.truths.row[t])
     instances = run.extra("gt_instance_ids", frame, len(run.results[frame]["gt_class_ids"]))
-    clip = run.keys[frame].rpartition("/")[0]
     return (frame, row) if instances is None else (clip, "instance", int(instances[row]))
 
 
@@ -117,6 +118,19 @@ def _sides(run: Run, case: _Found) -> tuple[ObjectPose | None, ObjectPose | None
     _, t, p = case
     pairing = run.pairing
     return (pose(pairing.truths, t) if t >= 0 else None, pose(pairing.predictions, p) if p >= 0 else None)
+
+
+def _nearest(run: Run, case: _Found) -> str:
+    """The truth that a false prediction is nearest to: it may be one that another prediction took."""
+    frame, _, p = case
+    truths = run.pairing.truths
+    members = np.flatnonzero((truths.frame == frame) & sound(truths))
+    if not len(members):
+        return "no truth in the frame"
+    shift = truths.transform[members, :3, 3] - run.pairing.predictions.transform[p, :3, 3]
+    distance = np.linalg.norm(shift, axis=1)
+    name = category(int(truths.category[members[distance.argmin()]])).name
+    return f"nearest truth: {name}, {100 * distance.min():.0f} cm away"
 
 
 def _words(run: Run, kind: str, case: _Found) -> str:
@@ -131,7 +145,7 @@ def _words(run: Run, kind: str, case: _Found) -> str:
         seen = "" if pixels is None or not np.isfinite(pixels[t]) else f", {int(pixels[t])} pixels visible"
         return f"missed: {name} at {distance:.2f} m{seen}"
     if kind == "false":
-        return f"false: {name}, no free truth near it{score}"
+        return f"false: {name}{score}, {_nearest(run, case)}"
     if kind == "wrong category":
         return f"wrong category: {name} taken for {category(int(pairing.predictions.category[p])).name}{score}"
     degrees, centimetres, size = (values[t] for values in pairing.errors)

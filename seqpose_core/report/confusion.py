@@ -23,7 +23,7 @@ def confusion_picture(run: str, counts: np.ndarray) -> Picture:
         f"{run}: of {all_truths} truths {right} were found with the right category, {wrong} with a wrong one, "
         f"{missed} missed; {false} false."
     )
-    png = plot(partial(_draw, counts=counts, title=run), height=4.4, margins=(0.75, 0.85, 0.1, 0.35))
+    png = plot(partial(_draw, counts=counts, title=run), height=4.4, margins=(0.9, 0.85, 0.1, 0.35))
     return Picture(f"confusion {run}", png, caption, f"Matrix of truths by predicted category. {caption}")
 
 

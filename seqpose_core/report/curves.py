@@ -42,9 +42,8 @@ def _draw_ap(axes: Any, lines: dict[str, tuple[np.ndarray, np.ndarray]], label: 
     for index, (name, (at, ap)) in enumerate(lines.items()):
         if name == MEAN:
             axes.plot(at, 100 * ap, color=INK, linewidth=2.4, label=name)
-        else:  # markers shifted from line to line, lest they cover each other
-            step = max(1, len(at) // 6)
-            marks = (index * step // 6, step)
+        else:  # markers at equal distances, shifted from line to line, lest they cover each other
+            marks = (0.03 * index, 0.2)
             axes.plot(at, 100 * ap, color=colour_of(name), label=name, marker=MARKERS[name], markevery=marks)
         axes.set_xlim(at[0], at[-1])
     axes.set(xlabel=label, ylabel="average precision, %", ylim=(-2, 102))
@@ -52,15 +51,12 @@ def _draw_ap(axes: Any, lines: dict[str, tuple[np.ndarray, np.ndarray]], label: 
     legend_below(axes)
 
 
-def precision_recall(run: str, report: Report) -> list[Picture]:
-    """Precision against recall of each category at IoU 0.5 and at 10 degrees 10 cm."""
-    out = []
-    for column in PRECISION_RECALL_AT:
-        mean = report.average_precision(COLUMNS[column])
-        alt = f"Precision against recall of {run} at {column}; the average precision is {100 * mean:.1f} %."
-        png = plot(partial(_draw_precision, report=report, column=column, title=f"{column}, {run}, {report.iou_kind}"))
-        out.append(Picture(f"precision recall {run} {report.iou_kind} {column.replace('°', 'deg')}", png, "", alt))
-    return out
+def precision_recall(run: str, report: Report, column: str) -> Picture:
+    """Precision against recall of each category at one of the paper's columns."""
+    mean = report.average_precision(COLUMNS[column])
+    alt = f"Precision against recall of {run} at {column}; the average precision is {100 * mean:.1f} %."
+    png = plot(partial(_draw_precision, report=report, column=column, title=f"{column}, {run}, IoU {report.iou_kind}"))
+    return Picture(f"precision recall {run} {report.iou_kind} {column.replace('°', 'deg')}", png, "", alt)
 
 
 def _draw_precision(axes: Any, report: Report, column: str, title: str) -> None:
@@ -71,10 +67,8 @@ def _draw_precision(axes: Any, report: Report, column: str, title: str) -> None:
         recall = np.concatenate([curve.recall[:1] * 0, curve.recall])
         precision = np.concatenate([curve.precision[:1], curve.precision])
         label = f"{name} {100 * report.average_precision(threshold, name):.0f}"
-        marks = max(1, len(recall) // 5)
-        axes.plot(
-            100 * recall, 100 * precision, color=colour_of(name), label=label, marker=MARKERS[name], markevery=marks
-        )
+        mark = {"marker": MARKERS[name], "markevery": 0.2}
+        axes.plot(100 * recall, 100 * precision, color=colour_of(name), label=label, **mark)
     axes.set(xlabel="recall, %", ylabel="precision, %", xlim=(0, 101), ylim=(0, 102))
     axes.set_title(title, loc="left")
     legend_below(axes, 3)

@@ -25,7 +25,7 @@ class Factor:
 
 FACTORS = (
     Factor("distance", "distance from the camera, m", (0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 5)),
-    Factor("visible pixels", "visible pixels in the stored image", (0, 1, 64, 256, 1024, 4096, 16384, 65536)),
+    Factor("visible pixels", "visible pixels in the stored image", (0, 1, 50, 200, 500, 2000, 5000, 20000)),
     Factor("size", "object size (diagonal of its box), cm", (0, 10, 15, 20, 25, 30, 40, 50, 75)),
 )
 
@@ -85,13 +85,10 @@ def bins(run: Run, factor: Factor) -> Bins | None:
 
 
 def _label(factor: Factor, index: int) -> str:
-    low = factor.edges[index]
-    if index + 1 == len(factor.edges):
-        return f"≥ {low:g}"
-    high = factor.edges[index + 1]
-    if factor.name != "visible pixels":
-        return f"{low:g}–{high:g}"
-    return f"{low:g}" if high - low == 1 else f"{low:g}–{high - 1:g}"
+    low, *high = (f"{x / 1000:g}k" if x >= 1000 else f"{x:g}" for x in factor.edges[index : index + 2])
+    if not high:
+        return f"≥ {low}"
+    return low if factor.name == "visible pixels" and index == 0 else f"{low}–{high[0]}"
 
 
 def _quartiles(values: np.ndarray) -> list[float]:
@@ -129,14 +126,13 @@ def _draw(turn: Any, shift: Any, recall: Any, measured: Mapping[str, Bins], labe
             axes.vlines(at, low, high, color=colours[name], linewidth=3.5, alpha=0.45)
             axes.plot(at, median, "o", color=colours[name], markersize=5, label=name)
         recall.bar(at, found.recall[:, 0], 0.9 * width, color=colours[name], alpha=0.4, label=f"{name}, within 10 cm")
-        recall.bar(
-            at, found.recall[:, 1], 0.9 * width, color=colours[name], label=f"{name}, within 10 cm and 10°"
-        )  # fmt: skip
+        recall.bar(at, found.recall[:, 1], 0.9 * width, color=colours[name], label=f"{name}, also within 10°")
     most = {x: max(f.truths[f.labels.index(x)] for f in measured.values() if x in f.labels) for x in labels}
     turn.set(ylabel="rotation, degrees")
     shift.set(ylabel="translation, cm")
     for axes in (turn, shift):
         axes.set_ylim(bottom=0)
+        axes.tick_params(bottom=False)
     recall.set(ylabel="recall, %", ylim=(0, 102), xlabel=label)
     recall.set_xticks(range(len(labels)), [f"{x}\nn = {most[x]}" for x in labels], fontsize=8)
     recall.set_xlim(-0.6, len(labels) - 0.4)

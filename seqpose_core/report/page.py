@@ -13,7 +13,7 @@ from seqpose_core.report.plots import Picture
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1rem; color: #222; background: #fff;
+body { margin: 0 auto; max-width: 78rem; padding: 1rem; color: #222; background: #fff;
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; padding-top: .5rem; border-top: 2px solid #ddd; }
@@ -26,10 +26,10 @@ a { color: #0b57a4; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .8rem 0; }
 dt { color: #555; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .3rem 0 .8rem; }
+.scroll { display: inline-block; vertical-align: top; overflow-x: auto; max-width: 100%; margin-right: 1.5rem; }
+table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .3rem 0 .8rem; }
 caption { text-align: left; color: #555; padding-bottom: .2rem; }
-th, td { padding: .16rem .6rem; text-align: right; border-bottom: 1px solid #e8e8e8; white-space: nowrap; }
+th, td { padding: .16rem .38rem; text-align: right; border-bottom: 1px solid #e8e8e8; white-space: nowrap; }
 th { font-weight: 600; }
 thead th { border-bottom: 2px solid #999; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; font-weight: normal; }
@@ -45,7 +45,7 @@ img { display: block; width: 100%; height: auto; }
 .plots img { max-width: 34rem; }
 figcaption { font-size: .84rem; line-height: 1.35; color: #333; padding-top: .25rem; overflow-wrap: anywhere; }
 @media (max-width: 30rem) { body { padding: .7rem; } h1 { font-size: 1.35rem; } dl { grid-template-columns: 1fr; }
-  dd { margin-bottom: .3rem; } th, td { padding: .16rem .4rem; } }
+  dd { margin-bottom: .3rem; } th, td { padding: .16rem .33rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 9.5pt; } nav { display: none; } h2 { break-after: avoid; }
   h3 { break-after: avoid; } a { color: inherit; text-decoration: none; } .scroll { overflow: visible; }
   table { font-size: 7.5pt; break-inside: avoid; } th, td { padding: .1rem .35rem; }

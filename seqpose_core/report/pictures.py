@@ -21,11 +21,11 @@ FRAMES_RULE = (
     "{score:g} and more in red, truths in green, axes of the object frames: x red, y green, z blue."
 )
 _FRAME_WIDTH, _CROP_SIDE = 400, 240
-_PREDICTION = Style(colour=PREDICTION.colour, thickness=2.0, labels=False)
-_TRUTH = Style(colour=TRUTH.colour, thickness=2.0, axes=False, labels=False)
-# Thicker, for a thickness is meant for 640 pixels and crops are narrower.
-_TRUTH_IN_CROP = Style(colour=TRUTH.colour, thickness=3.0, labels=False)
-_PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=4.0, labels=False)
+_PREDICTION = Style(colour=PREDICTION.colour, thickness=2.5, labels=False)
+_TRUTH = Style(colour=TRUTH.colour, thickness=2.5, axes=False, labels=False)
+# A thickness is meant for 640 pixels and crops are narrower. Thin axes are the truth's.
+_TRUTH_IN_CROP = Style(colour=TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
+_PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=5.0, labels=False)
 
 
 def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:

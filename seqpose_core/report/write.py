@@ -149,11 +149,15 @@ def _curves(page: Page, runs: Mapping[str, Run]) -> None:
     )
     if not drawn:
         page.absent("There are no truths, so that there are no curves.")
-    page.figures([picture for name, report in drawn for picture in precision_recall(name, report)], "plots")
+    for column in PRECISION_RECALL_AT if drawn else ():
+        page.figures([precision_recall(name, report, column) for name, report in drawn], "plots")
 
 
 def _frames(page: Page, runs: Mapping[str, Run], shown: Mapping[str, list[int]], views: Mapping[str, View]) -> None:
     page.section("frames", "Frames")
+    counts = {(len(shown[name]), len(run.results), run.min_score) for name, run in runs.items()}
+    for few, whole, score in sorted(counts):  # one, as long as the runs have the same frames
+        page.rule(pictures.FRAMES_RULE.format(shown=few, all=whole, score=score))
     for name, run in runs.items():
         found = [(frame, views[run.keys[frame]]) for frame in shown[name] if run.keys[frame] in views]
         if not found:
@@ -161,8 +165,6 @@ def _frames(page: Page, runs: Mapping[str, Run], shown: Mapping[str, list[int]],
             continue
         if len(runs) > 1:
             page.heading(name)
-        counts = {"shown": len(shown[name]), "all": len(run.results), "score": run.min_score}
-        page.rule(pictures.FRAMES_RULE.format(**counts))
         if len(found) < len(shown[name]):
             page.absent(f"The images of {len(shown[name]) - len(found)} of these frames are not at hand.")
         page.figures([pictures.frame_picture(name, run, frame, view) for frame, view in found], "frames")
@@ -179,8 +181,8 @@ def _factors(page: Page, runs: Mapping[str, Run]) -> None:
     page.section("factors", "Errors by distance, visibility and size")
     page.rule(
         "Matched as for the recalls above. Dots are medians and bars quartiles of the errors of found objects; recall "
-        "is over all truths of a bin, n of them. Symmetric objects, and mugs whose handle is hidden, are compared by their "
-        "y axis."
+        "is over all truths of a bin, n of them. Symmetric objects, and mugs whose handle is hidden, are compared by "
+        "their y axis."
     )
     if not any(run.detections.frame.size for run in runs.values()):
         page.absent("There are no truths, so that there is nothing to measure.")
@@ -196,7 +198,7 @@ def _cases(
     page: Page, runs: Mapping[str, Run], worst: Mapping[str, list[cases.Case]], views: Mapping[str, View]
 ) -> None:
     page.section("worst-cases", "Worst cases")
-    page.rule(cases.RULE.format(count=24) + " Truth green, prediction red; both with their axes.")
+    page.rule(cases.RULE.format(count=24) + " Truth green with thin axes, prediction red.")
     for name, run in runs.items():
         if len(runs) > 1:
             page.heading(name)
