@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that learns a few clips by heart: what it measures, when it ends, what it leaves."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from nocs_tree import write_tree
+from tiny import tiny_config, tiny_model
+
+from seqpose_core import config_io
+from train.config import DataConfig, TrainConfig
+from train.data.nocs_layout import NocsLayout
+from train.overfit import main, recall
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clips")
+    write_tree(root, "train", clips=2, frames=2)
+    return root
+
+
+def test_an_untrained_network_knows_nothing_by_heart(data: Path) -> None:
+    model = tiny_model()
+    layout = NocsLayout.open(data, "train")
+    assert [recall(model, layout, setting) for setting in ("single", "multi")] == [0.0, 0.0]
+
+
+def test_a_goal_not_reached_in_the_steps_allowed_is_an_error_with_its_curve(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(model=tiny_config(), data=DataConfig(label_size=(24, 32)))
+    (tmp_path / "config.yaml").write_text(config_io.dump_yaml(config))
+    command = ["--config", str(tmp_path / "config.yaml"), "--data", str(data), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--steps", "4", "--every", "3"])
+    assert ended.value.code == 1
+    assert "NOT reached" in capsys.readouterr().out
+    with (tmp_path / "out/curve.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["3", "4"]
+    assert (tmp_path / "out/curve.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(SystemExit, match="holds a run already"):
+        main(command)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.ablate``: train the rows of a table, score them and write table.csv, table.md and plot.png.
+
+    python -m train.ablate --table frames --config config/train/nano.yaml --data out/data --steps 1000
+
+A table is a file of config/ablate or one of your own. Run it again with the same ``--out`` to go on, row by row and
+within a row from its last checkpoint; the files are written anew after each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from seqpose_core import config_io
+from seqpose_core.metrics.iou import IOU_KINDS
+from train.ablation import AblationRow, AblationTable, Measurement, changed, measure, shortened
+from train.ablation_files import write_table
+from train.batches import resolved
+from train.config import load
+
+_TABLES = Path(__file__).parents[1] / "config/ablate"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a refused input ends it with its message."""
+    options = _parse(arguments)
+    try:
+        _ablate(options)
+    except (ValueError, OSError) as error:
+        sys.exit(f"ablate: {error}")
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    table = config_io.load_yaml(AblationTable, _table_path(options.table))
+    rows = [row for row in table.rows if not options.rows or row.slug in options.rows]
+    unknown = sorted(set(options.rows) - {row.slug for row in rows})
+    if unknown:
+        known = (row.slug for row in table.rows)
+        raise ValueError(f"no row {unknown[0]!r} in {options.table}; {config_io.nearest(unknown[0], known)}")
+    base = load(options.config)
+    if options.data:
+        base = changed(base, {"data": {"root": str(options.data)}})
+    # All rows are resolved before the first is trained: a bad one shows at once, not after a night.
+    configs = {row.slug: changed(base, row.change) for row in rows}
+    if options.steps:
+        configs = {slug: shortened(resolved(config), options.steps) for slug, config in configs.items()}
+    measured: list[tuple[AblationRow, list[Measurement]]] = []
+    for row in rows:
+        print(f"\n{table.title}: {row.name}")
+        runs = [
+            measure(
+                row, replace(configs[row.slug], seed=seed), options.out / row.slug / f"seed-{seed}",
+                options.split, options.iou, options.workers,
+            )
+            for seed in options.seeds
+        ]  # fmt: skip
+        measured.append((row, runs))
+        write_table(options.out, table.title, options.iou, measured)
+    print((options.out / "table.md").read_text(encoding="utf-8"))
+    print(f"written to {options.out}: table.csv, table.md, plot.png")
+
+
+def _table_path(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    named = _TABLES / f"{name}.yaml"
+    if not named.is_file():
+        raise ValueError(f"no table {name!r}; {config_io.nearest(name, (p.stem for p in _TABLES.glob('*.yaml')))}")
+    return named
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--table", required=True, help="encoders, heads, memory, frames, queries, recipe, or a file")
+    parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
+    parser.add_argument("--data", type=Path, help="folder in the NOCS layout, in place of the configuration's")
+    parser.add_argument("--split", default="val", help="split that rows are scored on (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="draw the schedule together to so many steps")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these rows")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="train each row so often (default: 0)")
+    parser.add_argument("--iou", choices=IOU_KINDS, default="oriented", help="default: %(default)s, misses count")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes that predict")
+    parser.add_argument("--out", type=Path, help="default: out/ablate/<table>")
+    options = parser.parse_args(arguments)
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps is {options.steps}; it must be at least 1")
+    options.out = options.out or Path("out/ablate") / Path(options.table).stem
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.overfit``: can a network learn a few clips by heart? It must, or something is wrong with it.
+
+    python -m train.overfit --config config/train/nano.yaml --out out/overfit
+
+Renders 4 clips of 6 frames (or takes ``--data``, a folder in the NOCS layout with a split "train"), trains on them
+without augmentation and measures, on the same frames, how many objects are found within 5° and 5 cm, with and without
+memory. Ends when both settings find 95 %, or after ``--steps``. Writes curve.csv and curve.png; exits with 1 if the
+goal was not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+
+from seqpose_core.estimator import PoseEstimator
+from seqpose_core.metrics.errors import detect
+from seqpose_core.model.seqpose import SeqPose
+from train.config import TrainConfig, load
+from train.data.augment import Augmentation
+from train.data.nocs_layout import NocsLayout
+from train.data.sampler import Stage
+from train.fit import fit
+from train.module import SeqPoseModule
+from train.result_files import result_of
+
+SETTINGS = ("single", "multi")
+_NO_CHANGE = Augmentation(
+    flip=0, crop=0, gain=0, colour=0, gamma=0, contrast=0, saturation=0, noise=0, blur=0, blur_probability=0,
+    jpeg_probability=0, hide_pose=0.5,
+)  # fmt: skip
+_MIN_SCORE = 0.3  # what a node reports by default
+
+
+def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
+    """Percent of the objects of all frames that are found within 5° and 5 cm.
+
+    :param setting: ``single``: forget before each frame; ``multi``: before each clip.
+    """
+    estimator = PoseEstimator(model, score_threshold=_MIN_SCORE)
+    results = []
+    for clip in range(len(layout.clips)):
+        estimator.reset()
+        for frame in layout.frames(clip):
+            if setting == "single":
+                estimator.reset()
+            found = estimator.step(frame.image, frame.camera, frame.stamp)
+            results.append(result_of(frame, len(results), frame.name, found))
+    found_of = detect(results, _MIN_SCORE)
+    return 100.0 * float(np.mean((found_of.degrees <= 5) & (found_of.centimetres <= 5)))
+
+
+class Curve(Callback):
+    """Measures both settings every so many steps, and ends the training once the goal is reached."""
+
+    def __init__(self, layout: NocsLayout, every: int, goal: float) -> None:
+        self.layout, self.every, self.goal = layout, every, goal
+        self.rows: list[tuple[int, float, float]] = []
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step % self.every and step < trainer.max_steps:
+            return
+        assert isinstance(module, SeqPoseModule)
+        values = [recall(module.model, self.layout, setting) for setting in SETTINGS]
+        module.train()
+        self.rows.append((step, values[0], values[1]))
+        print(f"\nstep {step}: within 5° and 5 cm: single {values[0]:.1f} %, multi {values[1]:.1f} %", flush=True)
+        trainer.should_stop = trainer.should_stop or min(values) >= self.goal
+
+
+def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, goal: float = 95.0) -> Curve:
+    """Train ``base``'s network on the split "train" of ``data`` until the goal or the last step.
+
+    Half of the steps draw single frames, the other half whole clips.
+    """
+    layout = NocsLayout.open(data, "train")
+    frames = min(len(clip.frames) for clip in layout.clips)
+    config = replace(
+        base,
+        init_from=None,
+        data=replace(base.data, root=str(data), val=base.data.train, augmentation=_NO_CHANGE, workers=0),
+        # Averaged weights lag behind; what is measured here is the network itself.
+        optimizer=replace(base.optimizer, ema=0.0, weight_decay=0.0, warmup_steps=min(50, steps // 4)),
+        stages=(Stage(steps // 2, 1, 8), Stage(steps, frames, 2)),
+        val_every=steps,
+        save_every=steps,
+    )
+    curve = Curve(layout, every, goal)
+    fit(config, out / "run", callbacks=[curve])
+    return curve
+
+
+def write_curve(out: Path, curve: Curve) -> None:
+    """curve.csv and curve.png."""
+    with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("step", *SETTINGS), *curve.rows])
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    steps, *values = zip(*curve.rows, strict=True)
+    for setting, recalls in zip(SETTINGS, values, strict=True):
+        axes.plot(steps, recalls, marker=".", label=f"{setting} frame")
+    axes.axhline(curve.goal, color="grey", linestyle=":", linewidth=1)
+    clips = curve.layout.clips
+    axes.set(
+        xlabel="training step", ylabel="found within 5° and 5 cm, %", ylim=(0, 101),
+        title=f"Learning {len(clips)} clips, {sum(len(c.frames) for c in clips)} frames, by heart",
+    )  # fmt: skip
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(out / "curve.png", dpi=110, metadata={"Software": None})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m train.overfit", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--config", type=Path, required=True, help="training configuration")
+    parser.add_argument("--data", type=Path, help='folder in the NOCS layout with a split "train" (default: rendered)')
+    parser.add_argument("--out", type=Path, default=Path("out/overfit"))
+    parser.add_argument("--steps", type=int, default=2000, help="at most so many (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=100, help="steps between measurements (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    for name in ("steps", "every"):
+        if getattr(options, name) < 2:
+            parser.error(f"--{name} is {getattr(options, name)}; it must be at least 2")
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        if (options.out / "run").exists():
+            raise ValueError(f"{options.out} holds a run already; take another --out")
+        config = load(options.config)
+        data = options.data or _rendered(options.out / "data")
+        curve = overfit(config, data, options.out, options.steps, options.every)
+    except (ValueError, OSError) as error:
+        sys.exit(f"overfit: {error}")
+    write_curve(options.out, curve)
+    step, *values = curve.rows[-1]
+    reached = min(values) >= curve.goal
+    print(f"{'reached' if reached else 'NOT reached'}: {values[0]:.1f} and {values[1]:.1f} % after {step} steps")
+    print(f"written to {options.out}: curve.csv, curve.png")
+    sys.exit(0 if reached else 1)
+
+
+def _rendered(out: Path) -> Path:
+    """Four clips of six frames; the renderer runs in a process of its own, as it keeps a GL context."""
+    command = [sys.executable, "-m", "train.render", "--split", "train", "--clips", "4", "--frames", "6"]
+    subprocess.run([*command, "--seed", "4", "--size", "224x168", "--out", str(out)], check=True)
+    return out
+
+
+if __name__ == "__main__":
+    main()
