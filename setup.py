@@ -17,7 +17,7 @@ CORE = [
     "scipy>=1.11",
     "torch>=2.4",
     "tqdm>=4.60",
-    "transformers>=4.46",
+    "transformers>=4.48",
 ]
 TRAIN = [
     "imageio>=2.30",

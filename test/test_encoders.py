@@ -362,6 +362,20 @@ def test_a_hub_id_is_read_from_the_cache_and_fetched_only_when_allowed(
     torch.testing.assert_close(encoder.neck.convs[0].weight, theirs.neck.convs[0].weight)
 
 
+def test_a_run_starts_from_the_encoders_weights_and_refuses_a_frozen_encoder_without(tmp_path: Path) -> None:
+    from train.config import TrainConfig
+    from train.fit import initialise
+
+    theirs = depth_anything()
+    theirs.save_pretrained(tmp_path)
+    model = network(replace(DINOV2, frozen=True))
+    with pytest.raises(ValueError, match=r"encoder\.frozen is true.*set encoder\.pretrained or init_from"):
+        initialise(model, TrainConfig(model=model.config))
+    named = replace(model.config, encoder=replace(DINOV2, frozen=True, pretrained=str(tmp_path)))
+    initialise(model, TrainConfig(model=named))
+    torch.testing.assert_close(model.encoder.neck.convs[0].weight, theirs.neck.convs[0].weight)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_learns_in_every_parameter(name: str) -> None:
     """A frozen backbone has none to train; there is no other exception."""
@@ -415,12 +429,25 @@ def test_half_precision_gives_nearly_the_same(name: str) -> None:
         ("{kind: vitdet, size: small}", "vitdet has none; it needs depth_decoder: false"),
         ("{kind: dinov2, size: small, patch_size: 16}", "patch_size is 16; dinov2 has 14"),
         ("{kind: vitdet, size: small, depth_decoder: false, patch_size: 8}", "vitdet has 14 or 16"),
+        ("{kind: conv_vit, width: 100}", "width 100 is not a multiple of heads 3"),
     ],
 )
 def test_encoders_that_do_not_exist_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text(f"encoder: {text}")
     with pytest.raises(ConfigError, match=message):
         SeqPoseConfig.from_yaml(tmp_path / "model.yaml")
+
+
+def test_rows_of_table_2_are_a_few_words_away_from_the_whole_model() -> None:
+    whole = config_io.to_dict(EncoderConfig(kind="dinov2", size="small", frozen=True, pretrained="owner/weights"))
+    bare = config_io.from_dict(EncoderConfig, whole | {"depth_decoder": False})
+    assert bare.resolved().reassemble_widths == (48, 96, 192, 384)
+    change = {"kind": "vitdet", "depth_decoder": False, "frozen": False, "pretrained": None}
+    vitdet = config_io.from_dict(EncoderConfig, whole | change).resolved()
+    assert (vitdet.width, vitdet.depth, vitdet.heads, vitdet.neck_width) == (384, 12, 6, 256)
+    nano = config_io.to_dict(SeqPoseConfig.from_yaml(CONFIGS[0].with_name("nano.yaml")).encoder)
+    vitdet = config_io.from_dict(EncoderConfig, nano | {"kind": "vitdet", "depth_decoder": False}).resolved()
+    assert (vitdet.width, vitdet.depth, vitdet.heads, vitdet.neck_width) == (160, 6, 5, 64)
 
 
 def test_images_that_patches_do_not_tile_are_refused() -> None:
@@ -438,7 +465,7 @@ def test_every_named_configuration_builds(path: Path) -> None:
     config = SeqPoseConfig.from_yaml(path)
     with torch.device("meta"):
         model = SeqPose(config)
-    encoder = config.encoder
+    encoder = config.encoder.resolved()
     assert config_io.from_dict(SeqPoseConfig, config_io.to_dict(config)) == config
     if encoder.kind == "dinov2":
         assert encoder.size == path.stem

@@ -15,7 +15,7 @@ def build_encoder(config: SeqPoseConfig) -> ConvVitEncoder | Dinov2Encoder | Vit
     Each takes normalised images (B, 3, H, W) and intrinsics (B, 3, 3), and returns s_i (B, S_i, H_i, W_i) and g_i
     (B, G_i, H_i, W_i) with the channels that its ``semantic_widths`` and ``geometry_widths`` name.
     """
-    encoder, height, width = config.encoder, config.image_height, config.image_width
+    encoder, height, width = config.encoder.resolved(), config.image_height, config.image_width
     if encoder.kind == "conv_vit":
         return ConvVitEncoder(encoder, height, width, config.canonical_focal)
     if encoder.kind == "vitdet":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 #: The plain vision transformers whose weights are published: DINOv2's, MAE's and so ViTDet's.
@@ -18,6 +18,8 @@ _NECKS: dict[str, dict[str, Any]] = {
     "base": {"neck_width": 128, "out_layers": (3, 6, 9, 12), "reassemble_widths": (96, 192, 384, 768)},
     "large": {"neck_width": 256, "out_layers": (5, 12, 18, 24), "reassemble_widths": (256, 512, 1024, 1024)},
 }
+#: The channels of ViTDet's pyramid, whatever the size.
+_PYRAMID = {"neck_width": 256}
 _CONV_VIT = {"width": 192, "depth": 6, "heads": 3, "neck_width": 64}
 _NEEDED = {
     "dinov2": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
@@ -32,8 +34,8 @@ _PRETRAIN_IMAGE_SIZES = {"dinov2": 518, "dinov2_registers": 518, "vitdet": 224}
 class EncoderConfig:
     """Eq. 1 and 2: what turns an image into semantic features s_i and geometry features g_i.
 
-    A size is given by name, or by its numbers; numbers left at 0 (or empty) are filled in from the name, and numbers
-    that contradict the name are refused. After construction all numbers that the kind uses are set.
+    A size is given by name, or by its numbers. Numbers left at 0 (or empty) are those of the name (for ``conv_vit``:
+    192 wide, 6 deep, 3 heads, neck 64), see :meth:`resolved`; numbers that contradict the name are refused.
 
     :param kind: ``dinov2`` = transformers' DINOv2 and Depth Anything V2's neck; ``dinov2_registers`` = the same with
         DINOv2 with four register tokens; ``vitdet`` = transformers' ViTDet with its simple feature pyramid;
@@ -73,45 +75,54 @@ class EncoderConfig:
     pretrained: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self._numbers_of_size().items():
-            given = getattr(self, name)
-            if given and given != value and self.size is not None:
-                raise ValueError(
-                    f"{name} is {given}, but size {self.size!r} of {self.kind} has {value}; leave {name} out, or leave "
-                    f"size out and give {', '.join(_NEEDED[self.kind])}"
-                )
-            object.__setattr__(self, name, given or value)
-        if not self.pretrain_image_size:
-            object.__setattr__(self, "pretrain_image_size", _PRETRAIN_IMAGE_SIZES.get(self.kind, 0))
+        numbers = self.numbers()
         if self.kind == "conv_vit":
             self._check_conv_vit()
         else:
-            self._check_backbone()
+            self._check_backbone(numbers)
+        for name in ("width", "depth", "heads", "neck_width"):
+            if numbers[name] < 1:
+                raise ValueError(f"{name} is {numbers[name]}; it must be positive")
+        if numbers["width"] % numbers["heads"]:
+            raise ValueError(f"width {numbers['width']} is not a multiple of heads {numbers['heads']}")
         if self.patch_size not in _PATCH_SIZES[self.kind]:
             allowed = " or ".join(map(str, _PATCH_SIZES[self.kind]))
             raise ValueError(f"patch_size is {self.patch_size}; {self.kind} has {allowed}")
-        if self.pretrain_image_size % self.patch_size:
-            raise ValueError(
-                f"pretrain_image_size {self.pretrain_image_size} is not a multiple of patch_size {self.patch_size}"
-            )
+        pretrain = numbers["pretrain_image_size"]
+        if pretrain % self.patch_size:
+            raise ValueError(f"pretrain_image_size {pretrain} is not a multiple of patch_size {self.patch_size}")
 
-    def _numbers_of_size(self) -> dict[str, Any]:
+    def resolved(self) -> EncoderConfig:
+        """The same with every number that its kind uses."""
+        return replace(self, **self.numbers())
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers that a size decides, by name: those given, and where one is left out, that of the size."""
+        numbers: dict[str, Any] = {"pretrain_image_size": _PRETRAIN_IMAGE_SIZES.get(self.kind, 0)}
         if self.kind == "conv_vit":
-            if self.size is not None:
-                raise ValueError(f"size is {self.size!r}, but conv_vit has no named sizes; give width, depth and heads")
-            return _CONV_VIT
-        if self.size is None:
-            return {}
-        return _VITS[self.size] | ({"neck_width": 256} if self.kind == "vitdet" else _NECKS[self.size])
+            numbers |= _CONV_VIT
+        elif self.size is not None:
+            numbers |= _VITS[self.size] | (_PYRAMID if self.kind == "vitdet" else _NECKS[self.size])
+        for name in (*_NEEDED["dinov2"], "pretrain_image_size"):
+            given, of_size = getattr(self, name), numbers.get(name)
+            if self.size is not None and name in _NEEDED.get(self.kind, ()) and given and given != of_size:
+                raise ValueError(
+                    f"{name} is {given}, but size {self.size!r} of {self.kind} has {of_size}; leave {name} out, or "
+                    f"leave size out and give {', '.join(_NEEDED[self.kind])}"
+                )
+            numbers[name] = given or of_size or type(given)()
+        return numbers
 
     def _check_conv_vit(self) -> None:
+        if self.size is not None:
+            raise ValueError(f"size is {self.size!r}, but conv_vit has no named sizes; give width, depth and heads")
         for name in ("frozen", "pretrained"):
             if getattr(self, name):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but conv_vit is always trained from scratch")
 
-    def _check_backbone(self) -> None:
+    def _check_backbone(self, numbers: dict[str, Any]) -> None:
         needed = _NEEDED[self.kind]
-        missing = [name for name in needed if not getattr(self, name)]
+        missing = [name for name in needed if not numbers[name]]
         if missing:
             raise ValueError(
                 f"{self.kind} needs a size (small, base or large) or all of {', '.join(needed)}; not given: "
@@ -121,10 +132,8 @@ class EncoderConfig:
             if self.depth_decoder:
                 raise ValueError("depth_decoder is true, but vitdet has none; it needs depth_decoder: false")
             return
-        layers = self.out_layers
-        if len(layers) != 4 or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] != self.depth:
-            raise ValueError(
-                f"out_layers is {list(layers)}; it must be four rising layers, the last of them depth {self.depth}"
-            )
-        if len(self.reassemble_widths) != 4 or min(self.reassemble_widths) < 1:
-            raise ValueError(f"reassemble_widths is {list(self.reassemble_widths)}; it must be four channel counts")
+        layers, depth, widths = numbers["out_layers"], numbers["depth"], numbers["reassemble_widths"]
+        if len(layers) != 4 or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] != depth:
+            raise ValueError(f"out_layers is {list(layers)}; it must be four rising layers that end at depth {depth}")
+        if len(widths) != 4 or min(widths) < 1:
+            raise ValueError(f"reassemble_widths is {list(widths)}; it must be four channel counts")
