@@ -21,13 +21,13 @@ from train.config import DataConfig, OptimizerConfig, TrainConfig, load
 from train.data.sampler import Stage
 
 TABLES = sorted((Path(__file__).parents[1] / "config/ablate").glob("*.yaml"))
-NANO = Path(__file__).parents[1] / "config/train/nano.yaml"
+TRAIN = Path(__file__).parents[1] / "config/train"
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda p: p.stem)
 def test_every_row_of_every_table_is_a_valid_configuration(path: Path) -> None:
     table = config_io.load_yaml(AblationTable, path)
-    base = load(NANO)
+    base = load(TRAIN / ("small.yaml" if path.stem == "encoders" else "nano.yaml"))
     runs = [(row.frames, config_io.dump_yaml(changed(base, row.change))) for row in table.rows]
     assert len(set(runs)) == len(runs), "two rows are the same run"
 
@@ -35,7 +35,8 @@ def test_every_row_of_every_table_is_a_valid_configuration(path: Path) -> None:
 def test_papers_rows_are_those_of_the_papers_tables() -> None:
     # The full model of Tables 2 and 3 is the multi-frame row of Table 1.
     full = next(row for row in published.ROWS[published.REAL275] if row.method == "SeqPose, multi frame")
-    for name, row_name in (("frames", "3 frames"), ("queries", "600 anchors"), ("heads", "full"), ("memory", "full")):
+    names = {"frames": "3 frames", "queries": "600 anchors", "heads": "full", "memory": "full", "encoders": "full"}
+    for name, row_name in names.items():
         table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
         assert next(row for row in table.rows if row.name == row_name).paper == full.values
 

@@ -77,7 +77,7 @@ def _table_path(name: str) -> Path:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--table", required=True, help="encoders, heads, memory, frames, queries, recipe, or a file")
+    parser.add_argument("--table", required=True, help="name of a file in config/ablate, or a file")
     parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
     parser.add_argument("--data", type=Path, help="folder in the NOCS layout, in place of the configuration's")
     parser.add_argument("--split", default="val", help="split that rows are scored on (default: %(default)s)")
