@@ -145,14 +145,22 @@ class TrainConfig:
 
 
 def load(path: str | Path) -> TrainConfig:
-    """Read a training configuration; its ``model`` may name a model file, relative to this one, or stand in it.
+    """Read a training configuration.
+
+    Its ``model`` stands in it, or is the name of a model file, relative to this one. A model that is another one but
+    for some values has that one's file under ``from``, and these values beside it.
 
     :raises seqpose_core.config_io.ConfigError: for an unknown key (with the nearest known one) or a bad value.
     """
     path = Path(path)
     data = _read(path)
-    if isinstance(data, dict) and isinstance(data.get("model"), str):
-        data["model"] = config_io.to_dict(SeqPoseConfig.from_yaml(_beside(path, data["model"])))
+    if isinstance(data, dict):
+        model = data.get("model")
+        if isinstance(model, str):
+            data["model"] = _model(path, model)
+        elif isinstance(model, dict) and "from" in model:
+            changes = {key: value for key, value in model.items() if key != "from"}
+            data["model"] = _merged(_model(path, model["from"]), changes)
     try:
         return config_io.from_dict(TrainConfig, data)
     except config_io.ConfigError as error:
@@ -167,8 +175,19 @@ def _read(path: Path) -> Any:
     return {} if data is None else data
 
 
-def _beside(path: Path, name: str) -> Path:
-    model = path.parent / name
-    if not model.is_file():
-        raise config_io.ConfigError(f"{path}: model is {name!r}, but there is no file {model}")
-    return model
+def _model(path: Path, name: Any) -> dict[str, Any]:
+    """The plain data of the model file that ``path`` names."""
+    file = path.parent / str(name)
+    if not file.is_file():
+        raise config_io.ConfigError(f"{path}: model is {name!r}, but there is no file {file}")
+    SeqPoseConfig.from_yaml(file)  # a fault in it is reported as its own
+    data: dict[str, Any] = _read(file)
+    return data
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

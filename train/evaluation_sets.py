@@ -6,16 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
+from train.data.nocs_layout import NocsLayout
+from train.data.nocs_sets import open_layout
 from train.published import CAMERA25, REAL275
 
 SYNTHETIC = "synthetic renders"
 
-# split name: frames folder, labels folder, intrinsics, name, frames of the whole set
-_PUBLISHED = {
-    "real_test": ("real/test", "gts/real_test", REAL_INTRINSICS, REAL275, 2750),
-    "camera_val": ("camera/val", "gts/val", CAMERA_INTRINSICS, CAMERA25, 25_000),
-}
+# split name: name of the set, frames that it has when it is whole
+_PUBLISHED = {"real_test": (REAL275, 2750), "camera_val": (CAMERA25, 25_000)}
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,12 @@ def open_set(root: Path, split: str) -> EvaluationSet:
 
     :raise FileNotFoundError: a folder is missing, with what was looked for.
     """
+    layout = open_layout(root, split)
     if split in _PUBLISHED and not (root / split).is_dir():
-        frames, labels, intrinsics, name, whole = _PUBLISHED[split]
-        layout = NocsLayout(root / frames, root / labels, intrinsics)
+        name, whole = _PUBLISHED[split]
         found = sum(len(clip.frames) for clip in layout.clips)
         return EvaluationSet(
             layout, name if found >= whole else f"part of {name} ({found} of {whole} frames)"
         )
-    layout = NocsLayout.open(root, split)
     rendered = (root / split / "render.json").is_file()
     return EvaluationSet(layout, f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}")

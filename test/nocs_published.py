@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CAMERA and REAL in miniature: the folders, files and label kinds as they are published, ray-traced."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+from nocs_tree import Solid, camera_looking_at_origin, default_solids, label_of, render
+
+REAL = np.array([[591.0125, 0, 322.525], [0, 590.16775, 244.11084], [0, 0, 1]])
+CAMERA = np.array([[577.5, 0, 319.5], [0, 577.5, 239.5], [0, 0, 1]])
+SYNSETS = {0: "00000000", 1: "02876657", 5: "03642806", 6: "03797390"}
+#: split → folder of the frames, scene, folder of the gts that NOCS publishes
+SPLITS = {
+    "camera_train": ("camera/train", "00000", None),
+    "camera_val": ("camera/val", "00000", "val"),
+    "real_train": ("real/train", "scene_1", None),
+    "real_test": ("real/test", "scene_1", "real_test"),
+}
+#: In frame 1 too little depth is seen of this instance, a laptop: the relabelled pickles leave it out.
+DROPPED = 2
+
+
+def write_published(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
+    """Write all four splits; the solids of each, in the world frame."""
+    solids = {}
+    for number, (split, (folder, scene, gts)) in enumerate(SPLITS.items()):
+        solids[split] = default_solids(np.random.default_rng(number))
+        for frame in range(frames):
+            pose = camera_looking_at_origin(0.3 + number + 0.1 * frame, 0.6, 0.8)
+            stem = root / folder / scene / f"{frame:04d}"
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            _write_images(str(stem), split, render(solids[split], pose, REAL if "real" in split else CAMERA, 480, 640))
+            lines = [" ".join(_columns(split, solid)) for solid in solids[split]]
+            Path(f"{stem}_meta.txt").write_text("\n".join(lines) + "\n")
+            label = label_of(solids[split], pose)
+            if gts is not None:
+                (root / "gts" / gts).mkdir(parents=True, exist_ok=True)
+                path = root / "gts" / gts / f"results_{gts}_{scene}_{frame:04d}.pkl"
+                path.write_bytes(pickle.dumps(label, protocol=2))
+            shown = [s for s in solids[split] if s.class_id and not (frame == 1 and s.instance == DROPPED)]
+            relabelled = _relabelled(split, shown, label_of(shown, pose))
+            Path(f"{stem}_label.pkl").write_bytes(pickle.dumps(relabelled, protocol=3))
+        _write_models(root / "obj_models", split, solids[split])
+    return solids
+
+
+def body_axis(solid: Solid) -> tuple[np.ndarray, float]:
+    """Shift and scale that take a mug's coordinates from the middle of its box to the axis of its body.
+
+    The body is as wide as it is deep and begins at the lowest x; all in units of the box diagonal.
+    """
+    size = solid.size / np.linalg.norm(solid.size)
+    shift = np.array([size[0] / 2 - size[2] / 2, 0, 0])
+    return shift, float(1 / np.linalg.norm(2 * (size / 2 + np.abs(shift))))
+
+
+def _columns(split: str, solid: Solid) -> list[str]:
+    model = _model(split, solid)
+    return [str(solid.instance), str(solid.class_id), *([] if "real" in split else [SYNSETS[solid.class_id]]), model]
+
+
+def _model(split: str, solid: Solid) -> str:
+    return f"{split}_{solid.class_id}"
+
+
+def _write_images(stem: str, split: str, images: dict[str, np.ndarray]) -> None:
+    mask, depth = images["mask"], images["depth"]
+    if "real" in split:  # instances in R, other things in G and B
+        images["mask"] = np.dstack([np.zeros_like(mask), mask // 2, mask])
+    else:  # two bytes of depth in G and R; only objects are rendered, elsewhere stands a value of its own
+        depth = np.where(mask == 255, 32001, depth)
+        images["mask"] = np.dstack([mask, mask, mask])
+        images["depth"] = np.dstack([np.zeros_like(mask), depth >> 8, depth & 255]).astype(np.uint8)
+    for part, image in images.items():
+        cv2.imwrite(f"{stem}_{part}.png", image)
+
+
+def _relabelled(split: str, solids: list[Solid], gts: dict[str, np.ndarray]) -> dict[str, object]:
+    scales = np.cbrt(np.linalg.det(gts["gt_RTs"][:, :3, :3].astype(float)))
+    rotations = gts["gt_RTs"][:, :3, :3] / scales[:, None, None]
+    translations = gts["gt_RTs"][:, :3, 3].astype(float)
+    for index, solid in enumerate(solids):
+        if solid.class_id == 6:
+            shift, scale = body_axis(solid)
+            translations[index] -= scales[index] * rotations[index] @ shift
+            scales[index] /= scale
+    label: dict[str, object] = {
+        "class_ids": [solid.class_id for solid in solids],
+        "bboxes": np.zeros((len(solids), 4), np.int32),
+        "scales": scales.astype(np.float32),
+        "rotations": rotations.astype(np.float32),
+        "translations": translations.astype(np.float32),
+        "instance_ids": [solid.instance for solid in solids],
+        "model_list": [_model(split, solid) for solid in solids],
+    }
+    if split in ("camera_val", "real_test"):
+        label["handle_visibility"] = gts["gt_handle_visibility"]
+    return label
+
+
+def _write_models(folder: Path, split: str, solids: list[Solid]) -> None:
+    folder.mkdir(exist_ok=True)
+    meta = folder / "mug_meta.pkl"
+    mugs = pickle.loads(meta.read_bytes()) if meta.is_file() else {}
+    models = {}
+    for solid in (solid for solid in solids if solid.class_id):
+        signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8).T
+        points = signs * solid.size / 2 / np.linalg.norm(solid.size)
+        if solid.class_id == 6:
+            shift, scale = mugs[_model(split, solid)] = body_axis(solid)
+            points = (points + shift) * scale
+        models[_model(split, solid)] = points
+    (folder / f"{split}.pkl").write_bytes(pickle.dumps(models, protocol=3))
+    meta.write_bytes(pickle.dumps({name: list(value) for name, value in mugs.items()}, protocol=3))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The unpickler of NOCS's label files: arrays and plain containers, nothing else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from train.data import safe_pickle
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("echo never",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_unpickler_reads_arrays_and_refuses_code(protocol: int) -> None:
+    label = {
+        "gt_RTs": np.eye(4)[None],
+        "id": np.int64(3),
+        "names": ["a", ("b", None, 1.5)],
+        "raw": b"\x00\xff",
+    }
+    back = safe_pickle.loads(pickle.dumps(label, protocol))
+    assert np.array_equal(back["gt_RTs"], label["gt_RTs"])
+    assert back["id"] == 3 and back["names"] == label["names"] and back["raw"] == label["raw"]
+    with pytest.raises(pickle.UnpicklingError, match="system is refused"):
+        safe_pickle.loads(pickle.dumps([1, Evil()], protocol))
+
+
+def test_unpickler_reads_what_numpy_1_wrote() -> None:
+    data = pickle.dumps(np.arange(3.0), protocol=2)
+    assert b"numpy._core.multiarray" in data
+    old = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert np.array_equal(safe_pickle.loads(old), np.arange(3.0))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"not a pickle", b"cbuiltins\neval\n.", b"cnumpy\nload\n."])
+def test_unpickler_refuses_anything_else(data: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        safe_pickle.loads(data)
