@@ -4,6 +4,7 @@
 import json
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from nocs_cases import CAMERA, frame, item, perfect, pose
@@ -17,6 +18,8 @@ from train import published
 from train.data.nocs_layout import NocsLayout
 from train.evaluate import main
 from train.evaluation_sets import open_set
+from train.predict import weights_digest
+from train.report_views import views_of_set
 from train.result_files import read_results, result_of, write_result
 from train.sequences import sequences
 
@@ -68,6 +71,35 @@ def test_single_and_multi_begin_alike_and_then_differ(whole):
             single["pred_RTs"], multi["pred_RTs"]
         )
         assert same == alike
+
+
+def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(whole, checkpoint_folder, data):
+    _, out = whole
+    main(
+        ["--checkpoint", str(checkpoint_folder), "--data", str(data), "--out", str(out), "--workers", "1"]
+        + ["--iou", "fixed", "--min-score", "0", "--frames", "multi", "--report"]
+    )
+    text = (out / "report/report.html").read_text(encoding="utf-8")
+    assert "<title>SeqPose evaluation: tiny</title>" in text
+    assert "<dt>measured on</dt><dd>boxes, split test</dd>" in text and "<dd>9 (multi)</dd>" in text
+    assert f"<dd>SHA-256 {weights_digest(str(checkpoint_folder))}</dd>" in text
+    assert str(data) not in text and str(checkpoint_folder) not in text
+    pictures = sorted(path.name for path in (out / "report").glob("frame-*.png"))
+    assert pictures == [f"frame-multi-{clip:05d}-{k:04d}.png" for clip in range(3) for k in range(3)]
+    truths = [label.translation for label in NocsLayout.open(data, "test").read(0, 0).object_poses()]
+    shown = cv2.imread(str(out / "report/frame-multi-00000-0000.png"))
+    assert len(truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes, green
+
+
+def test_views_come_by_clip_and_frame_and_what_the_set_lacks_is_left_out(data, tmp_path):
+    write_tree(tmp_path / "torn", "test", clips=1, frames=2, height=84, width=112)
+    (tmp_path / "torn/test/00000/0001_color.png").write_bytes(b"torn")
+    keys = ["anything/00000/0000", "test/00000/0001", "test/00000/0007", "test/elsewhere/0000", "3", ""]
+    views = views_of_set(tmp_path / "torn", "test")(keys)
+    assert list(views) == ["anything/00000/0000"]
+    shot = NocsLayout.open(tmp_path / "torn", "test").read(0, 0)
+    np.testing.assert_array_equal(views[keys[0]].image, shot.image)
+    assert views[keys[0]].camera == shot.camera
 
 
 def test_shards_and_a_resumed_run_equal_the_whole(whole, checkpoint_folder, data, tmp_path):

@@ -65,7 +65,7 @@ def case_picture(name: str, number: int, case: Case, where: str, view: View) -> 
 
 def encode(image: np.ndarray) -> bytes:
     """An image (H, W, 3) uint8 RGB as PNG."""
-    ok, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    ok, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 6])
     if not ok:
         raise ValueError(f"OpenCV cannot write an image of shape {image.shape} as PNG")
     return data.tobytes()
