@@ -46,7 +46,8 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     if not isinstance(encoder, BackboneEncoder):
         raise CheckpointError(f"a {type(encoder).__name__} is trained from scratch; it takes no weights from {source}")
     folder = _locate(source, allow_download)
-    found, whole = _read_config(folder), encoder.backbone.config
+    found = _read_config(folder)
+    whole: Any = encoder.backbone.config
     with_neck = found.model_type == "depth_anything"
     backbone = found.backbone_config if with_neck else found
     if backbone.model_type != whole.model_type or (with_neck and whole.model_type == "vitdet"):
@@ -57,7 +58,8 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     names.append("pretrain_image_size" if whole.model_type == "vitdet" else "image_size")
     differences = _differences(backbone, whole, names + list(_TAPS if with_neck else ()))
     if with_neck:
-        differences += _differences(found, encoder.neck.config, _NECK)
+        neck: Any = encoder.neck
+        differences += _differences(found, neck.config, _NECK)
     if differences:
         raise CheckpointError(f"{folder / _CONFIG} is not of this encoder: {'; '.join(differences)}")
 
