@@ -58,7 +58,7 @@ class ObjectPrediction:
 
     def queries(self, part: slice | Tensor) -> ObjectPrediction:
         """Some of the queries, or all in another order."""
-        return replace(self, **{name: None if v is None else v[:, part] for name, v in vars(self).items()})
+        return ObjectPrediction(**{name: v[:, part] for name, v in vars(self).items() if v is not None})
 
 
 class PoseHead(nn.Module):
