@@ -352,6 +352,11 @@ def test_a_hub_id_is_read_from_the_cache_and_fetched_only_when_allowed(
         load_pretrained(encoder, "owner/weights", allow_download=True)
     assert asked == [False]
 
+    with monkeypatch.context() as patch:
+        patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(CheckpointError, match="hub model 'owner/weights' could not be downloaded"):
+            load_pretrained(encoder, "owner/weights", allow_download=True)
+
     # The hub's own layout of a downloaded copy.
     copy = tmp_path / "hub" / "models--owner--weights"
     (copy / "refs").mkdir(parents=True)
