@@ -67,7 +67,8 @@ def _ranked(run: Run) -> dict[str, list[_Found]]:
     prominence = -distance if pixels is None else np.where(np.isfinite(pixels), pixels, -distance)
     paired = pairing.partner >= 0
     wrong = paired & ~pairing.same
-    partner_score = pairing.predictions_of_truths.score
+    partner_score = np.zeros(len(truths))
+    partner_score[paired] = predictions.score[pairing.partner[paired]]
 
     def of_truths(mask: np.ndarray, worth: np.ndarray) -> list[_Found]:
         members = np.flatnonzero(mask)

@@ -39,7 +39,7 @@ tr.main th:first-child { font-weight: 700; background: #f3f3f3; }
 .plots, .frames, .cases { display: grid; gap: .9rem 1rem; margin: .5rem 0 1rem; }
 .plots { grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
 .frames { grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); }
-.cases { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
+.cases { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
 figure { margin: 0; break-inside: avoid; }
 img { display: block; width: 100%; height: auto; }
 .plots img { max-width: 34rem; }

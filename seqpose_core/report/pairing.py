@@ -47,18 +47,10 @@ class Pairing:
     @cached_property
     def same(self) -> np.ndarray:
         """(T,) whether the truth has a partner of its own category."""
-        return (self.partner >= 0) & (self.predictions_of_truths.category == self.truths.category)
-
-    @cached_property
-    def predictions_of_truths(self) -> Instances:
-        """Each truth's partner; where there is none, the truth itself in its place."""
-        has = self.partner >= 0
-        filled = {}
-        for name in self.truths.__dataclass_fields__:
-            values = np.array(getattr(self.truths, name), copy=True)
-            values[has] = getattr(self.predictions, name)[self.partner[has]]
-            filled[name] = values
-        return Instances(**filled)
+        found = np.flatnonzero(self.partner >= 0)
+        out = np.zeros(len(self.truths), dtype=bool)
+        out[found] = self.predictions.category[self.partner[found]] == self.truths.category[found]
+        return out
 
     @cached_property
     def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
