@@ -6,15 +6,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import camera_poses, frames, targets, tiny_model
 
-from seqpose_core import config_io
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, LossWeights, focal_loss, object_losses
 from seqpose_core.losses.dense import centre_losses
 from seqpose_core.losses.matching import MatchingWeights, match, match_layers, matching_cost
@@ -22,7 +21,9 @@ from seqpose_core.losses.targets import Targets
 from seqpose_core.model.dense_heads import CentrePrediction
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction
+from train.config import load
 
+PAPER = Path(__file__).parents[1] / "config/train/paper.yaml"
 CRITERION = Criterion(CriterionConfig(), canonical_focal=100.0)
 SIZE = torch.tensor([112.0, 84.0])
 PER_OBJECT = ("classes", "rotation", "translation", "size", "symmetric")
@@ -202,13 +203,6 @@ def test_bfloat16_training_gives_finite_losses_and_gradients(counts: list[int]) 
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-PAPER = """
-weights: {classification: 1.0, centre_uv: 0.0, log_depth: 0.0, position: 1.0, rotation: 10.0, log_size: 0.0, size: 1.0,
-          uncertainty: 0.02, segmentation: 1.0, depth: 1.0, normals: 1.0, nocs: 0.0, heat: 0.0, centre: 0.0}
-matching: {classification: 1.0, centre: 0.0, log_depth: 0.0, position: 1.0, rotation: 10.0, log_size: 0.0, size: 1.0}
-"""
-
-
 def test_the_papers_criterion_is_equation_10() -> None:
     """One object, found 3 cm off, a quarter turn about z wrong, 2 cm too high, at a score of one half for its class."""
     truth, (_, intrinsics) = targets(1, [1], places=1), frames(1)
@@ -222,8 +216,10 @@ def test_the_papers_criterion_is_equation_10() -> None:
         rotation=quarter.expand(1, 1, 3, 3),
         size=truth.size + torch.tensor([0.0, 0.02, 0.0]),
     )
-    config = config_io.from_dict(CriterionConfig, yaml.safe_load(PAPER))
-    config = replace(config, weights=replace(config.weights, uncertainty=0.0))
+    paper = load(PAPER)
+    config = replace(paper.criterion, weights=replace(paper.criterion.weights, uncertainty=0.0))
+    assert vars(config.weights).items() >= {"segmentation": 1.0, "depth": 1.0, "normals": 1.0}.items()
+    assert not paper.model.dense.nocs and not paper.model.queries.proposals, "terms that Eq. 10 does not have"
     prediction = Prediction(said, (said,), torch.ones(1, 1, dtype=torch.bool), None, None)
     total, _ = Criterion(config, canonical_focal=100.0)(prediction, truth, intrinsics, SIZE)
     # Four entries of the rotation matrix are off by 1: a third of their sum is 4/3.

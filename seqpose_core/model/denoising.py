@@ -63,7 +63,7 @@ class DenoisingQueries:
         seen[:, :queries, :queries] = valid[:, None]
         seen[:, :queries, queries + extra :] = past_valid[:, None]
         group = torch.arange(extra, device=valid.device).div(self.places, rounding_mode="floor")
-        # Everyone sees itself: a softmax over nothing is not a number.
+        # Everyone sees itself: not every engine makes zeros of a softmax over nothing.
         itself = torch.eye(extra, dtype=torch.bool, device=valid.device)
         own = (group[:, None] == group) & self.present[:, None]
         seen[:, queries:, queries : queries + extra] = own | itself
