@@ -106,6 +106,7 @@ def test_bad_inputs_are_told_once_each_and_good_ones_work_afterwards(client: Cli
 
 def test_the_node_gives_what_the_estimator_gives_for_the_same_frames(client: Client, weights: Path) -> None:
     estimator = estimator_of(weights)
+    client.send_first(picture(), 2.0)
     for index in range(4):
         stamp = 100.0 + 0.1 * index
         message = client.send(picture(index), stamp)
