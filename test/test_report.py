@@ -146,13 +146,22 @@ def test_results_without_images_covariances_pixels_and_some_truths_say_so(tmp_pa
     assert "missed: mug at 1.04 m" in text  # the worst case in words
 
 
-def test_a_run_without_predictions_is_reported_as_all_missed(tmp_path):
+def test_a_run_without_predictions_and_half_its_images_is_all_missed_and_asks_for_images_once(tmp_path):
+    asked = []
+
+    def first(keys):
+        asked.append(list(keys))
+        return textured(["a/0"])
+
     results = [{**result, "image_path": f"a/{k}"} for k, result in enumerate(perfect(2))]
     results = [{**r, **{k: v[:0] for k, v in r.items() if k.startswith("pred_")}} for r in results]
-    page = Reader(write_report(tmp_path, "Empty", "two frames", {"single": run_of(results)}, textured))
+    page = Reader(write_report(tmp_path, "Empty", "two frames", {"single": run_of(results)}, first))
+    assert asked == [["a/0", "a/1"]]
     assert "there is not one prediction" in page.text
     assert "of 12 truths 0 were found with the right category, 0 with a wrong one, 12 missed; 0 false" in page.text
-    assert sum(alt.startswith("Crop") for alt in page.alts) == 12
+    assert sum(alt.startswith("Crop of frame a/0: missed") for alt in page.alts) == 6
+    assert "images of 1 of these frames are not at hand" in page.text
+    assert "images of 6 of these 12 cases are not at hand; in words" in page.text
 
 
 def test_frames_without_truths_are_reported_without_curves(tmp_path):
@@ -175,7 +184,7 @@ def test_an_optional_key_of_the_wrong_shape_is_named():
         covered(run_of(results))
 
 
-def test_frames_are_asked_for_once_and_spread_over_the_set():
+def test_shown_frames_are_spread_over_the_set():
     assert spread(60, 12) == [2, 7, 12, 17, 22, 27, 32, 37, 42, 47, 52, 57]
     assert spread(3) == [0, 1, 2]
     assert spread(0) == []

@@ -29,7 +29,7 @@ def covered(run: Run) -> tuple[Coverage, int] | None:
     pairs: list[tuple[ObjectPose, ObjectPose]] = []
     known, hidden = False, 0
     usable = sound(pairing.predictions)
-    for k in np.flatnonzero(pairing.same):
+    for k in np.flatnonzero(pairing.same).tolist():
         p = int(pairing.partner[k])
         frame, row = int(pairing.predictions.frame[p]), int(pairing.predictions.row[p])
         covariances = run.extra("pred_covariances", frame, len(run.results[frame]["pred_class_ids"]), (6, 6))

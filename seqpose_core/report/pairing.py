@@ -41,7 +41,7 @@ class Pairing:
         predicted = np.full(len(self.truths), count)
         predicted[found] = self.predictions.category[self.partner[found]] - 1
         np.add.at(out, (self.truths.category - 1, predicted), 1)
-        np.add.at(out, (count, self.predictions.category[self.finder < 0] - 1), 1)
+        np.add.at(out[count], self.predictions.category[self.finder < 0] - 1, 1)
         return out
 
     @cached_property
@@ -59,8 +59,8 @@ class Pairing:
         The size error is the mean over the three extents of |predicted / true - 1|.
         """
         degrees, centimetres, size = (np.full(len(self.truths), np.nan) for _ in range(3))
-        for k in np.flatnonzero(self.same):
-            truth, estimate = pose(self.truths, k), pose(self.predictions, self.partner[k])
+        for k in np.flatnonzero(self.same).tolist():
+            truth, estimate = pose(self.truths, k), pose(self.predictions, int(self.partner[k]))
             free = symmetric(self.truths, k)
             degrees[k] = np.degrees(geometry.rotation_error(truth.rotation, estimate.rotation, free))
             centimetres[k] = 100 * np.linalg.norm(truth.translation - estimate.translation)

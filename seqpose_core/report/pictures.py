@@ -74,7 +74,7 @@ def encode(image: np.ndarray) -> bytes:
 def _objects(run: Run, frame: int) -> tuple[list[ObjectPose], list[ObjectPose]]:
     sides = (run.pairing.truths, run.pairing.predictions)
     truths, predictions = (
-        [pose(side, k) for k in np.flatnonzero((side.frame == frame) & sound(side))] for side in sides
+        [pose(side, k) for k in np.flatnonzero((side.frame == frame) & sound(side)).tolist()] for side in sides
     )
     return truths, predictions
 
