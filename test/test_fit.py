@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tiny import targets, tiny_config
 from seqpose_core import PoseEstimator
 from seqpose_core.metrics.errors import detect
 from seqpose_core.model.pose_head import ObjectPrediction
+from train.benchmark_loader import measure
 from train.config import DataConfig, OptimizerConfig, TrainConfig
 from train.data.sampler import Stage
 from train.export import export
@@ -61,6 +63,25 @@ def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: Train
     assert estimator.model.config == config.model
     # Two steps are fewer than save_every: the end is saved all the same.
     assert export(tmp_path, tmp_path / "last") == 2
+
+
+def test_loading_and_training_are_timed_stage_by_stage(config: TrainConfig) -> None:
+    rates = measure(config, batches=2, steps=1)
+    assert [part.stage for part in rates] == list(config.stages)
+    assert all(part.loaded > 0 and part.trained > 0 for part in rates)
+
+
+def test_broken_frames_are_reported_at_the_end(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(config.data.root, tmp_path / "data")
+    labels = [tmp_path / f"data/gts/val/results_val_00000_{frame:04d}.pkl" for frame in range(2)]
+    for label in labels:
+        label.unlink()
+    one = replace(config, data=replace(config.data, root=str(tmp_path / "data")), stages=(Stage(1, 1, 1),))
+    fit(one, tmp_path / "run", progress=False)
+    assert (tmp_path / "run/broken.txt").read_text().splitlines() == [f"{label}: is missing" for label in labels]
+    assert "2 broken frames were skipped" in capsys.readouterr().out
 
 
 def test_validation_sees_a_true_prediction_as_true_and_a_shifted_one_as_shifted() -> None:

@@ -63,7 +63,7 @@ def test_rates_fall_block_by_block_and_only_weights_of_maps_decay() -> None:
     assert found["encoder.blocks.2.mlp.0.bias"] == (pytest.approx(0.05), 0.0)
     assert found["encoder.blocks.2.norm1.weight"] == (pytest.approx(0.05), 0.0)
     assert found["encoder.lateral.0.weight"] == (0.5, 0.2)
-    assert found["reduce.0.weight" if "reduce.0.weight" in found else "heads.0.trunk.0.weight"][0] == 1.0
+    assert found["heads.0.classify.weight"] == (1.0, 0.2)
     for name in ("anchor_reference", "anchor_embedding", "proposal_class.weight", "proposal_norm.weight"):
         assert found[name] == (1.0, 0.0), name
 

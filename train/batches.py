@@ -83,6 +83,8 @@ class Batches(lightning.LightningDataModule):
         ]
         chosen = np.linspace(0, len(windows) - 1, min(data.val_windows, len(windows))).round().astype(int)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(chosen) < processes:
+            raise ValueError(f"validation has {len(chosen)} windows for {processes} processes; each needs at least one")
         own = [windows[index] for index in chosen[rank::processes].tolist()]
         batches = [own[first : first + _VALIDATION_BATCH] for first in range(0, len(own), _VALIDATION_BATCH)]
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate)

@@ -21,6 +21,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from torch.utils.data import DataLoader
 
 from seqpose_core import config_io
 from train.batches import Batches
@@ -99,7 +100,7 @@ def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(SeqPoseModule(config), train_dataloaders=[batch] * (_FIRST + steps))
+    trainer.fit(SeqPoseModule(config), train_dataloaders=DataLoader([batch] * (_FIRST + steps), batch_size=None))
     return (clock.end - clock.start) / steps
 
 

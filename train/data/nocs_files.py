@@ -190,8 +190,9 @@ def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[Scen
 def _label(
     path: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    data = read_bytes(path)
     try:
-        label = safe_pickle.loads(read_bytes(path))
+        label = safe_pickle.loads(data)
         classes = np.asarray(label["gt_class_ids"], dtype=np.int64).reshape(-1)
         count = len(classes)
         transforms = np.asarray(label["gt_RTs"], dtype=np.float64).reshape(count, 4, 4)

@@ -58,8 +58,9 @@ class Relabelling:
         :param pixels: (256,) how often each value occurs in the mask.
         """
         path = f"{stem}_label.pkl"
+        data = read_bytes(path)
         try:
-            label = safe_pickle.loads(read_bytes(path))
+            label = safe_pickle.loads(data)
             instances = [int(value) for value in label["instance_ids"]]
             classes = [int(value) for value in label["class_ids"]]
             models = [str(value) for value in label["model_list"]]
