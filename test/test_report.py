@@ -137,7 +137,10 @@ def test_the_same_input_gives_the_same_bytes(full, tmp_path):
 
 def test_results_without_images_covariances_pixels_and_some_truths_say_so(tmp_path):
     results = [frame([item(CAMERA), item(MUG, pose((0.3, 0, 1)))], [item(CAMERA, pose((0.01, 0, 1)))])]
-    text = Reader(write_report(tmp_path, "Bare", "one frame", {"results": run_of(results)})).text
+    paper = [["A paper", *["1.5"] * 8, "original?"]]
+    page = Reader(write_report(tmp_path, "Bare", "one frame", {"results": run_of(results)}, published=paper))
+    text = page.text
+    assert "As published, one frame" in text and "A paper" in text and "original?" in text
     assert "there is no truth of bottle, bowl, can, laptop" in text
     assert "images of the frames are not at hand" in text
     assert "do not say the visible pixels of their truths" in text
