@@ -66,7 +66,7 @@ def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: Train
 
 
 def test_loading_and_training_are_timed_stage_by_stage(config: TrainConfig) -> None:
-    rates = measure(config, batches=2, steps=1)
+    rates = list(measure(config, batches=2, steps=1))
     assert [part.stage for part in rates] == list(config.stages)
     assert all(part.loaded > 0 and part.trained > 0 for part in rates)
 

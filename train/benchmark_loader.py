@@ -11,9 +11,10 @@ it should be well above.
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,12 @@ class Rates:
         return self.loaded / self.trained
 
 
-def measure(config: TrainConfig, batches: int = 40, steps: int = 10) -> list[Rates]:
-    """Rates of every stage.
+def measure(config: TrainConfig, batches: int = 40, steps: int = 10) -> Iterator[Rates]:
+    """Rates of every stage, as they are found.
 
     :param batches: how many are loaded for a figure; more than the loader holds ready. :param steps: of training.
     """
     data = Batches(replace(config, accumulate=1))
-    rates = []
     for stage in data.config.stages:
         frames = stage.batch_clips * stage.clip_length
         whole = StepSampler(
@@ -68,8 +68,7 @@ def measure(config: TrainConfig, batches: int = 40, steps: int = 10) -> list[Rat
         for _ in loader:
             pass
         loaded = batches * frames / (time.perf_counter() - start)
-        rates.append(Rates(stage, loaded, frames / _step_time(data.config, batch, steps)))
-    return rates
+        yield Rates(stage, loaded, frames / _step_time(data.config, batch, steps))
 
 
 class _Clock(Callback):
@@ -100,7 +99,8 @@ def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(SeqPoseModule(config), train_dataloaders=DataLoader([batch] * (_FIRST + steps), batch_size=None))
+    again = DataLoader([batch] * (_FIRST + steps), batch_size=None)  # type: ignore[arg-type]  # a list will do
+    trainer.fit(SeqPoseModule(config), train_dataloaders=again)
     return (clock.end - clock.start) / steps
 
 
@@ -121,11 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", module="lightning")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     print(f"{config.data.workers} loader processes; step: {config.precision}, {torch.get_num_threads()} CPU threads")
     print(f"{'clips x frames':>14} {'loaded':>12} {'trained':>12} {'factor':>8}")
     for rates in measure(config, options.batches, options.steps):
         size = f"{rates.stage.batch_clips} x {rates.stage.clip_length}"
-        print(f"{size:>14} {rates.loaded:>8.0f} fps {rates.trained:>8.0f} fps {rates.factor:>8.1f}")
+        print(f"{size:>14} {rates.loaded:>8.0f} fps {rates.trained:>8.0f} fps {rates.factor:>8.1f}", flush=True)
 
 
 if __name__ == "__main__":
