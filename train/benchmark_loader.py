@@ -99,7 +99,8 @@ def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    again = DataLoader([batch] * (_FIRST + steps), batch_size=None)  # type: ignore[arg-type]  # a list will do
+    # A list of batches is all the data set that this takes.
+    again: DataLoader[Any] = DataLoader([batch] * (_FIRST + steps), batch_size=None)  # type: ignore[arg-type]
     trainer.fit(SeqPoseModule(config), train_dataloaders=again)
     return (clock.end - clock.start) / steps
 
