@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from seqpose_core import config_io
+from seqpose_core.metrics.iou import IouKind
 from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.metrics.report import COLUMNS
 from train.config import TrainConfig
@@ -105,7 +106,7 @@ def shortened(config: TrainConfig, steps: int) -> TrainConfig:
     return replace(config, stages=tuple(kept), optimizer=optimizer, val_every=min(config.val_every, steps))
 
 
-def measure(row: AblationRow, config: TrainConfig, folder: Path, split: str, iou: str, workers: int) -> Measurement:
+def measure(row: AblationRow, config: TrainConfig, folder: Path, split: str, iou: IouKind, workers: int) -> Measurement:
     """Train and score one row in ``folder``; what is done already is not done again.
 
     :raises ValueError: if the folder holds a run of another configuration.

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from seqpose_core.metrics.report import COLUMNS
+from seqpose_core.report.tables import number
 from train.ablation import AblationRow, Measurement
 from train.published import REAL275
-from train.tables import number
 
 _PLOTTED = ("IoU50", "10cm", "10°", "10°10cm", "5°5cm")
 

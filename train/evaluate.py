@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +21,19 @@ from typing import Any
 import torch
 
 from seqpose_core.categories import CATEGORY_NAMES
-from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.metrics.report import Report
 from seqpose_core.metrics.results import ResultError
-from seqpose_core.metrics.stability import stability
 from seqpose_core.report import Run, no_images, write_report
+from seqpose_core.report.measured import measure, without_nan
 from seqpose_core.report.tables import stability_line
+from seqpose_core.report.text import ap_table, error_table
 from train.evaluation_options import parse
 from train.evaluation_sets import open_set
 from train.predict import PredictionJob, predict, weights_digest
-from train.published import ROWS
+from train.published import ROWS, published_cells
 from train.report_views import views_of_set
 from train.result_files import read_results, stored_results
 from train.sequences import sequences
-from train.tables import ap_table, error_table, published_cells
 
 _MODES = {
     "single": "single: everything is forgotten before each frame",
@@ -61,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         path = options.out / "metrics.json"
         path.write_text(
-            json.dumps(_without_nan(metrics), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps(without_nan(metrics), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         print(f"\nwritten to {path}")
 
@@ -99,12 +97,8 @@ def _score(
             raise ResultError(
                 f"none of the {len(files)} result files of {name!r} can be used: {_some(broken)}"
             )
-        clips = sequences(results, options.recall_score)
-        runs[name] = Run(
-            results=results,
-            reports={kind: evaluate(results, kind) for kind in options.iou},
-            steadiness=stability(*clips) if clips else None,
-            min_score=options.recall_score,
+        runs[name] = measure(
+            results, sequences(results, options.recall_score), options.recall_score, options.iou
         )
     reports = {f"{name} {kind}": report for name, run in runs.items() for kind, report in run.reports.items()}
     _print(runs, reports, options, data, broken)
@@ -135,7 +129,7 @@ def _print(
 ) -> None:
     frames = next(iter(reports.values())).frames
     print(f"\n{options.checkpoint or options.results}, measured on {data}, {frames} frames")
-    print(ap_table(reports, ROWS.get(data, ())))  # papers never beside figures on other data
+    print(ap_table(reports, published_cells(ROWS.get(data, ()))))  # papers never beside figures on other data
     for name, run in runs.items():
         print(f"\n{name}: predictions of score {options.recall_score} and more; measured on {data}")
         print(error_table(run.detections))
@@ -177,15 +171,6 @@ def _curves(report: Report) -> dict[str, dict[str, list[float]]]:
 def _some(broken: dict[str, str]) -> str:
     first = [f"{name} ({reason})" for name, reason in list(broken.items())[:5]]
     return "; ".join(first) + ("; …" if len(broken) > 5 else "")
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
     :param setting: ``single``: forget before each frame; ``multi``: before each clip.
     """
     estimator = PoseEstimator(model, score_threshold=_MIN_SCORE)
-    results = []
+    results: list[dict[str, Any]] = []
     for clip in range(len(layout.clips)):
         estimator.reset()
         for frame in layout.frames(clip):

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from seqpose_core.report.tables import number
 
 REAL275, CAMERA25 = "REAL275", "CAMERA25"
 
@@ -44,3 +47,8 @@ ROWS: dict[str, tuple[PublishedRow, ...]] = {
         PublishedRow("SeqPose, single frame", (68.4, 54.4, 12.6, 68.2, 82.3, 54.5, 11.4, 10.6), "original?"),
     ),
 }
+
+
+def published_cells(rows: Sequence[PublishedRow]) -> list[list[str]]:
+    """Figures of papers as cells: method, average precisions in percent, kind of IoU."""
+    return [[row.method, *(number(value) for value in row.values), row.iou_kind] for row in rows]

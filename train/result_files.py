@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seqpose_core.camera import Camera
-from seqpose_core.categories import category
+from seqpose_core.metrics.poses import predictions_of
 from seqpose_core.objects import ObjectPose
 from train.data import safe_pickle
 from train.data.frame import Frame
@@ -29,10 +29,6 @@ def result_of(
     an unconfirmed track), pred_covariances (m, 6, 6). pred_bboxes are the projected boxes, rows y1 x1 y2 x2
     in pixels; the published evaluation needs them not to be zero, and uses them for nothing else.
     """
-    sizes = np.array([e.size for e in estimates]).reshape(-1, 3)
-    diagonal = np.linalg.norm(sizes, axis=1)
-    transforms = np.array([e.transform for e in estimates]).reshape(-1, 4, 4)
-    transforms[:, :3, :3] *= diagonal[:, None, None]
     return {
         "image_id": image_id,
         "image_path": image_path,
@@ -40,15 +36,8 @@ def result_of(
         **frame.truth(),
         "gt_instance_ids": np.array([o.instance for o in frame.objects], dtype=np.int64),
         "gt_visible_pixels": np.array([o.visible_pixels for o in frame.objects], dtype=np.int64),
-        "pred_class_ids": np.array([category(e.category).id for e in estimates], dtype=np.int64),
-        "pred_scores": np.array([e.score for e in estimates], dtype=np.float64),
-        "pred_RTs": transforms,
-        "pred_scales": sizes / diagonal[:, None],
+        **predictions_of(estimates),
         "pred_bboxes": np.array([_pixels(e, frame.camera) for e in estimates], dtype=np.int32).reshape(-1, 4),
-        "pred_track_ids": np.array(
-            [-1 if e.track_id is None else e.track_id for e in estimates], dtype=np.int64
-        ),
-        "pred_covariances": np.array([e.covariance for e in estimates]).reshape(-1, 6, 6),
     }
 
 

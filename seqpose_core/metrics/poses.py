@@ -34,6 +34,13 @@ def result_of(
         **_side("gt", truths),
         "gt_handle_visibility": np.array(visible, dtype=np.int64),
         "gt_instance_ids": _track_ids(truths),
+        **predictions_of(estimates),
+    }
+
+
+def predictions_of(estimates: Sequence[ObjectPose]) -> dict[str, Any]:
+    """The part of a result that begins with ``pred_``, as :func:`result_of` has it."""
+    return {
         **_side("pred", estimates),
         "pred_scores": np.array([e.score for e in estimates], dtype=np.float64),
         "pred_track_ids": _track_ids(estimates),
