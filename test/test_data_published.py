@@ -13,6 +13,7 @@ from nocs_published import CAMERA, DROPPED, REAL, write_published
 from seqpose_core.camera import Camera
 from train.data import NocsClips, open_layout
 from train.data.clips import ClipSample
+from train.evaluation_sets import open_set
 
 KINDS = [
     ("camera_train", "relabelled"), ("camera_val", "gts"), ("camera_val", "relabelled"),
@@ -108,3 +109,11 @@ def test_a_frame_whose_relabelled_pickle_is_no_good_is_skipped(
     layout = open_layout(tmp_path, "real_train", "relabelled")
     assert [frame.name for frame in layout.frames(0)] == ["0001"]
     assert reason in layout.report()
+
+
+def test_evaluation_says_which_labels_it_used(root: Path) -> None:
+    raw, other = open_set(root, "real_test"), open_set(root, "real_test", "relabelled")
+    assert raw.name == "part of REAL275 (2 of 2750 frames)"
+    assert other.name == "part of REAL275 (2 of 2750 frames), relabelled"
+    # The second frame's laptop shows too little depth for the relabelled pickles.
+    assert [len(s.layout.read(0, 1).objects) for s in (raw, other)] == [3, 2]

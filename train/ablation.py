@@ -124,12 +124,12 @@ def measure(row: AblationRow, config: TrainConfig, folder: Path, split: str, iou
     root = Path(config.data.root)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as train.evaluate: a result must not depend on the number of cores
-    paths, _ = predict(
-        PredictionJob(str(folder / "model"), root, split, folder / "predictions", frames=row.frames), workers
-    )
+    labels = config.data.val[0].labels  # mugs differ between the kinds: measured as it was validated
+    job = PredictionJob(str(folder / "model"), root, split, folder / "predictions", frames=row.frames, labels=labels)
+    paths, _ = predict(job, workers)
     torch.set_num_threads(threads)
     report = evaluate(read_results(paths)[0], iou)
-    measurement = Measurement(report.columns(), open_set(root, split).name, steps)
+    measurement = Measurement(report.columns(), open_set(root, split, labels).name, steps)
     partial = done.with_suffix(".part")
     partial.write_text(yaml.safe_dump(vars(measurement), sort_keys=False), encoding="utf-8")
     partial.replace(done)

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _predict_and_score(options: argparse.Namespace) -> dict[str, Any] | None:
     # One thread a process: the last bits of a sum must not depend on how many cores there are.
     torch.set_num_threads(1)
-    name = open_set(options.data, options.split).name
+    name = open_set(options.data, options.split, options.labels).name
     if options.limit is not None:
         name = f"first {options.limit} clips of {name}"
     paths, broken = {}, {}
@@ -75,7 +75,7 @@ def _predict_and_score(options: argparse.Namespace) -> dict[str, Any] | None:
         job = PredictionJob(
             checkpoint=options.checkpoint, data=options.data, split=options.split, out=options.out / mode,
             frames=mode, ego_motion=options.ego_motion, limit=options.limit, min_score=options.min_score,
-            max_objects=options.max_objects, device=options.device,
+            max_objects=options.max_objects, device=options.device, labels=options.labels,
         )  # fmt: skip
         paths[mode], faults = predict(job, options.workers, options.shard)
         broken.update(faults)

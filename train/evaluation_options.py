@@ -7,8 +7,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from seqpose_core.metrics.iou import IOU_KINDS
+from train.data.nocs_sets import Labels
 from train.published import ROWS
 
 
@@ -23,6 +25,9 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
     )
     parser.add_argument(
         "--split", default="test", help='split; "real_test" and "camera_val" in NOCS\'s own folders'
+    )
+    parser.add_argument(
+        "--labels", choices=get_args(Labels), default="gts", help="of NOCS's own splits (default: %(default)s)"
     )
     parser.add_argument(
         "--frames", nargs="+", choices=("single", "multi"), default=["multi"],

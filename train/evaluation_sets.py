@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.data.nocs_layout import NocsLayout
-from train.data.nocs_sets import open_layout
+from train.data.nocs_sets import Labels, open_layout
 from train.published import CAMERA25, REAL275
 
 SYNTHETIC = "synthetic renders"
@@ -24,21 +24,20 @@ class EvaluationSet:
     name: str
 
 
-def open_set(root: Path, split: str) -> EvaluationSet:
+def open_set(root: Path, split: str, labels: Labels = "gts") -> EvaluationSet:
     """Open ``root`` in our layout, or the splits "real_test" and "camera_val" in the layout that NOCS
     publishes.
 
-    A published set counts as REAL275 or CAMERA25 only when it is complete: figures on a part are not
-    comparable.
+    A published set counts as REAL275 or CAMERA25 only when it is complete and with the labels of its own: figures
+    on a part, or on other labels, are not comparable.
 
     :raise FileNotFoundError: a folder is missing, with what was looked for.
     """
-    layout = open_layout(root, split)
+    layout = open_layout(root, split, labels)
     if split in _PUBLISHED and not (root / split).is_dir():
         name, whole = _PUBLISHED[split]
         found = sum(len(clip.frames) for clip in layout.clips)
-        return EvaluationSet(
-            layout, name if found >= whole else f"part of {name} ({found} of {whole} frames)"
-        )
+        name = name if found >= whole else f"part of {name} ({found} of {whole} frames)"
+        return EvaluationSet(layout, name if labels == "gts" else f"{name}, {labels}")
     rendered = (root / split / "render.json").is_file()
     return EvaluationSet(layout, f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}")

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from seqpose_core import checkpoint
 from seqpose_core.estimator import PoseEstimator
+from train.data.nocs_sets import Labels
 from train.evaluation_sets import open_set
 from train.result_files import result_of, result_path, write_result
 
@@ -31,6 +32,7 @@ class PredictionJob:
     :param ego_motion: give the recorded camera poses to the estimator.
     :param limit: only so many clips from the start, None for all.
     :param min_score, max_objects: what counts as a prediction; ranked AP wants low scores too.
+    :param labels: which labels the results hold, see train.data.nocs_sets.
     """
 
     checkpoint: str
@@ -43,6 +45,7 @@ class PredictionJob:
     min_score: float = 0.01
     max_objects: int = 20
     device: str = "cpu"
+    labels: Labels = "gts"
 
     def settings(self) -> dict[str, object]:
         """What the predictions depend on; where they lie and how many clips are done is not part of it."""
@@ -85,7 +88,7 @@ class ClipPredictor:
 
     def __init__(self, job: PredictionJob) -> None:
         self.job = job
-        self.layout = open_set(job.data, job.split).layout
+        self.layout = open_set(job.data, job.split, job.labels).layout
         self.estimator = PoseEstimator.from_pretrained(
             job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
         )
