@@ -20,11 +20,8 @@ from seqpose_ros.scoring import handle_visible
 from train.to_bag import EPOCH, Written, main, typestore, write_bag
 
 
-@pytest.fixture(scope="module")
-def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clip")
-    assert write_bag(write_clip(root), root / "bag") == Written(FRAMES, {})
-    return root / "bag"
+def test_all_of_the_clip_is_written(tmp_path: Path) -> None:
+    assert write_bag(write_clip(tmp_path), tmp_path / "bag") == Written(FRAMES, {})
 
 
 def test_the_bag_gives_the_clip_back(bag_path: Path) -> None:

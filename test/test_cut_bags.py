@@ -3,47 +3,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bag_rig import FRAMES, cut, rewrite, storage_file, write_clip
+from bag_rig import FRAMES, cut, rewrite, storage_file
 from rosbags.rosbag2 import StoragePlugin
-from tiny import tiny_model
 
-from seqpose_core import checkpoint
 from seqpose_ros import mcap_recovery
 from seqpose_ros.bag import Bag
 from seqpose_ros.bag_reader import BagError, BagReader
 from seqpose_ros.demo import BUNDLED_BAG
-from seqpose_ros.evaluate_bag import main
-from train.to_bag import IMAGE_TOPIC, write_bag
-
-
-@pytest.fixture(scope="module")
-def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clip")
-    write_bag(write_clip(root), root / "bag")
-    return root / "bag"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
-
-
-@pytest.fixture
-def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    def run(bag: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
-        """Exit status, what was said on stderr, and the report."""
-        out = tmp_path / "out"
-        status = main([str(bag), "--checkpoint", str(weights), "--out", str(out), *options])
-        report = out / "report.json"
-        return status, capsys.readouterr().err, json.loads(report.read_text()) if report.is_file() else {}
-
-    return run
+from train.to_bag import IMAGE_TOPIC
 
 
 def test_a_cut_mcap_is_read_up_to_the_cut_and_the_report_says_so(

@@ -12,22 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_rig import FRAMES, thing, write_clip
+from bag_rig import FRAMES, thing
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_rig import header, restore_ros_environment
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
-from tiny import tiny_model
 from vision_msgs.msg import Detection3DArray
 
-from seqpose_core import checkpoint
 from seqpose_ros import demo
 from seqpose_ros.conversions import detections_message, transform_messages
 from seqpose_ros.images import image_fields
 from seqpose_ros.player import Timeline, restamp
 from seqpose_ros.realtime import predictions_by_index
 from seqpose_ros.replay import Recording, ReplayError, _spin_until
-from train.to_bag import write_bag
 
 
 def test_stamps_move_together_however_deep_they_lie() -> None:
@@ -68,18 +65,6 @@ def test_too_low_a_recall_is_told_against_what_is_stated() -> None:
 
 
 # The whole way, with random weights.
-
-
-@pytest.fixture(scope="module")
-def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clip")
-    write_bag(write_clip(root), root / "bag")
-    return root / "bag"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
 
 
 def test_the_demo_runs_the_bag_through_the_real_node(

@@ -11,13 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_rig import FRAMES, WIDTH, thing, write_clip
+from bag_rig import FRAMES, WIDTH, thing
 from nocs_tree import write_tree
 from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
-from tiny import tiny_model
 
-from seqpose_core import ObjectPose, PoseEstimator, checkpoint
+from seqpose_core import ObjectPose, PoseEstimator
 from seqpose_core.geometry import turn_about_y
 from seqpose_ros import realtime, replay
 from seqpose_ros.bag import Bag
@@ -30,18 +29,6 @@ from train import evaluate as train_evaluate
 from train.data import Frame, NocsLayout
 from train.result_files import result_of, result_path, write_result
 from train.to_bag import write_bag
-
-
-@pytest.fixture(scope="module")
-def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clip")
-    write_bag(write_clip(root), root / "bag")
-    return root / "bag"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
 
 
 def run(bag: Path, weights: Path, out: Path, *options: str) -> tuple[int, dict[str, Any]]:

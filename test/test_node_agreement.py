@@ -11,36 +11,23 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_rig import CAMERA, FRAMES, camera_pose, write_clip
+from bag_rig import CAMERA, FRAMES, camera_pose
 from ros_rig import DEEP, Client, Process
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
-from tiny import tiny_model
 
-from seqpose_core import ObjectPose, PoseEstimator, checkpoint
+from seqpose_core import ObjectPose, PoseEstimator
 from seqpose_ros.bag import Bag
 from seqpose_ros.evaluate_bag import evaluate
 from seqpose_ros.inputs import objects_from_detections
 from seqpose_ros.replay import private_ros_environment
 from seqpose_ros.stamps import stamp_nanoseconds
-from train.to_bag import EPOCH, IMAGE_TOPIC, INFO_TOPIC, write_bag
+from train.to_bag import EPOCH, IMAGE_TOPIC, INFO_TOPIC
 
 # Random weights are sure of nothing: everything is reported.
 OPTIONS: dict[str, Any] = {"score_threshold": 0.0, "max_objects": 5}
 WORLD = "world"
-
-
-@pytest.fixture(scope="module")
-def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clip")
-    write_bag(write_clip(root), root / "bag")
-    return root / "bag"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
 
 
 def recorded(bag: Path, topic: str) -> list[bytes]:

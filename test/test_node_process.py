@@ -13,9 +13,8 @@ import pytest
 from ros_rig import CAMERA, PATIENCE, Client, Process, header, picture
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
-from tiny import tiny_model
 
-from seqpose_core import Camera, ObjectPose, PoseEstimator, checkpoint
+from seqpose_core import Camera, ObjectPose, PoseEstimator
 from seqpose_ros.diagnostics import REPEAT_AFTER
 from seqpose_ros.images import image_fields
 from seqpose_ros.inputs import objects_from_detections
@@ -23,11 +22,6 @@ from seqpose_ros.replay import private_ros_environment
 
 # Random weights are sure of nothing: everything is reported.
 OPTIONS: dict[str, Any] = {"score_threshold": 0.0, "max_objects": 5}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module", autouse=True)

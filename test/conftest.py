@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several files of tests share: a small bag, random weights, and evaluate_bag run on a bag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bag of bag_rig's clip; for reading only."""
+    from bag_rig import write_clip
+
+    from train.to_bag import write_bag
+
+    root = tmp_path_factory.mktemp("clip")
+    write_bag(write_clip(root), root / "bag")
+    return root / "bag"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the tiny model, with random weights."""
+    from tiny import tiny_model
+
+    from seqpose_core import checkpoint
+
+    return checkpoint.save(tiny_model(), tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs evaluate_bag on a bag: exit status, what was said on stderr, and the report."""
+    from seqpose_ros.evaluate_bag import main
+
+    def run(bag: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
+        out = tmp_path / "out"
+        status = main([str(bag), "--checkpoint", str(weights), "--out", str(out), *options])
+        report = out / "report.json"
+        return status, capsys.readouterr().err, json.loads(report.read_text()) if report.is_file() else {}
+
+    return run
