@@ -19,6 +19,7 @@ from seqpose_core.categories import category
 from seqpose_core.geometry import canonicalize_symmetric, invert, make_transform, rotation_error, transform
 from seqpose_core.objects import ObjectPose
 
+_ALONG = 0.5  # weight of distance along the line of sight
 _FAR = 1e6  # cost of a pair that may not match; any number of allowed pairs costs less
 # Readings that differ from their average by more are not noise but a change, of the object or of the
 # network's mind: a mean of both would be neither, so the average begins anew.
@@ -56,7 +57,8 @@ class Tracker:
     :param min_hits: consecutive frames with the object before it gets an id; a candidate missed once is
         dropped.
     :param max_age: frames a track with an id survives unseen.
-    :param gate: largest distance of a match, in mean box diagonals of the two.
+    :param gate: largest distance of a match, in mean box diagonals of the two; twice as far along the line of
+        sight, which is the direction that one image tells worst.
     :param smoothing: 0 publishes each frame's own reading; towards 1 position and rotation (while the
         camera's pose is known, without which the motion is unknown) and size become a running average of
         longer memory: at most 1 / (1 - smoothing) frames weigh in. The covariance stays that of the frame, as
@@ -110,7 +112,7 @@ class Tracker:
         seen = [_reading(item, world) for item in ordered]
         for track in self._tracks:
             track.age, track.missed = track.age + 1, track.missed + 1
-        matches = self._match(seen)
+        matches = self._match(seen, eye)
         objects = []
         for index, (item, now) in enumerate(zip(ordered, seen, strict=True)):
             track = matches.get(index, now)
@@ -147,15 +149,22 @@ class Tracker:
         self._camera_pose = pose
         return pose
 
-    def _match(self, seen: Sequence[_Track]) -> dict[int, _Track]:
-        """Index in `seen` → track: as many pairs of a category within the gate as can be, the nearest."""
+    def _match(self, seen: Sequence[_Track], eye: np.ndarray) -> dict[int, _Track]:
+        """Index in `seen` → track: as many pairs of a category within the gate as can be, the nearest.
+
+        :param eye: (3,) where the camera is.
+        """
         if not seen or not self._tracks:
             return {}
         names = [np.array([t.category for t in tracks]) for tracks in (seen, self._tracks)]
         places = [np.stack([t.last_seen for t in tracks]) for tracks in (seen, self._tracks)]
         diagonals = [np.linalg.norm([t.size for t in tracks], axis=1) for tracks in (seen, self._tracks)]
-        distance = np.linalg.norm(places[0][:, None] - places[1], axis=2)
-        cost = distance / ((diagonals[0][:, None] + diagonals[1]) / 2)
+        sight = places[0] - eye
+        sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+        apart = places[0][:, None] - places[1]
+        along = np.einsum("ijk,ik->ij", apart, sight)
+        across = np.linalg.norm(apart - along[..., None] * sight[:, None], axis=2)
+        cost = np.hypot(across, _ALONG * along) / ((diagonals[0][:, None] + diagonals[1]) / 2)
         allowed = (cost <= self.gate) & (names[0][:, None] == names[1])
         rows, columns = linear_sum_assignment(np.where(allowed, cost, _FAR))
         return {int(r): self._tracks[c] for r, c in zip(rows, columns, strict=True) if allowed[r, c]}

@@ -78,7 +78,17 @@ def test_categories_do_not_mix_and_far_is_another_object() -> None:
     tracker.update([seen("laptop")])
     assert tracker.update([seen("camera")])[0].track_id == 2
     assert tracker.update([seen("laptop", (0.17, 0, 1))])[0].track_id == 1
-    assert tracker.update([seen("laptop", (0.35, 0, 1))])[0].track_id == 3
+    assert tracker.update([seen("laptop", (0.37, 0, 1))])[0].track_id == 3
+
+
+@pytest.mark.parametrize("pose", [None, camera_at(0.4, 0.7)], ids=["camera frame", "world"])
+def test_an_object_that_jumps_in_depth_keeps_its_id_and_one_beside_it_has_its_own(pose: np.ndarray | None) -> None:
+    """30 cm along the line of sight is what a frame may err; 30 cm across it is another object."""
+    for place, same in (((0.26, 0.0, 1.3), True), ((0.5, 0.0, 1.0), False)):
+        tracker = Tracker(min_hits=1)
+        (first,) = tracker.update([seen("can", (0.2, 0.0, 1.0))], None, pose)
+        (again,) = tracker.update([seen("can", place)], None, pose)
+        assert (first.track_id == again.track_id) is same
 
 
 def test_two_alike_close_together_keep_their_ids() -> None:
