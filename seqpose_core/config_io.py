@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,15 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
 def to_dict(config: Any) -> dict[str, Any]:
     """The plain data of a configuration: what :func:`from_dict` reads back and YAML can hold."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data with some values replaced; a mapping in ``changes`` changes only what it names."""
+    result = dict(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def load_yaml(cls: type[T], path: str | Path) -> T:

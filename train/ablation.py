@@ -82,15 +82,7 @@ def changed(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
 
     :raises seqpose_core.config_io.ConfigError: for a key that does not exist or a bad value.
     """
-    return config_io.from_dict(TrainConfig, _merged(config_io.to_dict(base), change or {}))
-
-
-def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in change.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+    return config_io.from_dict(TrainConfig, config_io.merged(config_io.to_dict(base), change or {}))
 
 
 def shortened(config: TrainConfig, steps: int) -> TrainConfig:

@@ -160,7 +160,7 @@ def load(path: str | Path) -> TrainConfig:
             data["model"] = _model(path, model)
         elif isinstance(model, dict) and "from" in model:
             changes = {key: value for key, value in model.items() if key != "from"}
-            data["model"] = _merged(_model(path, model["from"]), changes)
+            data["model"] = config_io.merged(_model(path, model["from"]), changes)
     try:
         return config_io.from_dict(TrainConfig, data)
     except config_io.ConfigError as error:
@@ -183,11 +183,3 @@ def _model(path: Path, name: Any) -> dict[str, Any]:
     SeqPoseConfig.from_yaml(file)  # a fault in it is reported as its own
     data: dict[str, Any] = _read(file)
     return data
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
