@@ -6,11 +6,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nocs_tree import write_tree
 from tiny import tiny_config, tiny_model
 
-from seqpose_core import config_io
+from seqpose_core import ObjectPose, config_io
+from seqpose_core.categories import CATEGORY_NAMES
 from train.config import DataConfig, TrainConfig
 from train.data.nocs_layout import NocsLayout
 from train.overfit import main, recall
@@ -27,6 +29,33 @@ def test_an_untrained_network_knows_nothing_by_heart(data: Path) -> None:
     model = tiny_model()
     layout = NocsLayout.open(data, "train")
     assert [recall(model, layout, setting) for setting in ("single", "multi")] == [0.0, 0.0]
+
+
+def test_a_network_that_says_the_truth_knows_everything_and_forgets_as_often_as_the_setting_says(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = NocsLayout.open(data, "train")
+    truths = [frame for clip in range(len(layout.clips)) for frame in layout.frames(clip)]
+    resets = []
+
+    class Knowing:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.frames = iter(truths)
+
+        def reset(self) -> None:
+            resets.append(1)
+
+        def step(self, *_: object) -> list[ObjectPose]:
+            return [
+                ObjectPose(CATEGORY_NAMES[o.class_id - 1], 1.0, o.rotation, o.translation, o.size, np.eye(6), None, 0)
+                for o in next(self.frames).objects
+            ]
+
+    monkeypatch.setattr("train.overfit.PoseEstimator", Knowing)
+    assert recall(tiny_model(), layout, "multi") == 100.0
+    assert len(resets) == 2  # clips
+    assert recall(tiny_model(), layout, "single") == 100.0
+    assert len(resets) == 2 + 2 + 4  # clips again, and frames
 
 
 def test_a_goal_not_reached_in_the_steps_allowed_is_an_error_with_its_curve(
