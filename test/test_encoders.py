@@ -369,7 +369,7 @@ def test_a_hub_id_is_read_from_the_cache_and_fetched_only_when_allowed(
 
 def test_a_run_starts_from_the_encoders_weights_and_refuses_a_frozen_encoder_without(tmp_path: Path) -> None:
     from train.config import TrainConfig
-    from train.fit import initialise
+    from train.initial import initialise
 
     theirs = depth_anything()
     theirs.save_pretrained(tmp_path)

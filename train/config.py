@@ -111,6 +111,9 @@ class TrainConfig:
 
     :param stages: what the batches hold, one after the other; the last one's end is the end of training.
     :param init_from: checkpoint whose weights the run starts from (name, folder or file); None = random ones.
+    :param init_parts: the parts of the network that ``init_from`` gives (encoder, fusion, dense_heads, centre_head,
+        reduce, layers, heads, …); the others start from random weights. Empty = all of it.
+    :param frozen_parts: the parts of the network that are not trained.
     :param gradient_through_window: whether gradients pass through the memory from frame to frame of a clip.
     :param accumulate: parts of a batch that go through the network one after the other, to save device memory.
     :param val_every, save_every: steps between validations and between checkpoints.
@@ -123,6 +126,8 @@ class TrainConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     stages: tuple[Stage, ...] = (Stage(1000, 1, 16),)
     init_from: str | None = None
+    init_parts: tuple[str, ...] = ()
+    frozen_parts: tuple[str, ...] = ()
     gradient_through_window: bool = False
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     accumulate: int = 1
@@ -134,6 +139,8 @@ class TrainConfig:
         for name in ("accumulate", "val_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.init_parts and not self.init_from:
+            raise ValueError(f"init_parts is {list(self.init_parts)}, but init_from names no checkpoint")
 
     @property
     def max_steps(self) -> int:

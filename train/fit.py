@@ -22,13 +22,12 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRa
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from seqpose_core import checkpoint, config_io
-from seqpose_core.model.encoder_weights import load_pretrained
-from seqpose_core.model.seqpose import SeqPose
+from seqpose_core import config_io
 from train import processes
 from train.batches import Batches
 from train.callbacks import ExportBest, ReportBroken, SaveAtTheEnd
 from train.config import TrainConfig, load
+from train.initial import initialise
 from train.module import SeqPoseModule
 
 
@@ -61,23 +60,6 @@ def fit(
         # The end of training is a candidate for the best as well, wherever the last interval ended.
         trainer.validate(module, datamodule=batches, verbose=False)
     return module
-
-
-def initialise(model: SeqPose, config: TrainConfig, allow_download: bool = False) -> None:
-    """Give a new run the weights it starts from: a whole checkpoint's, or the encoder's pretrained ones.
-
-    :raises ValueError: if the encoder is frozen and nothing says what it holds.
-    """
-    encoder = config.model.encoder
-    if config.init_from:
-        model.load_state_dict(checkpoint.load(config.init_from).state_dict())
-    elif encoder.pretrained:
-        load_pretrained(model.encoder, encoder.pretrained, allow_download)
-    elif encoder.frozen:
-        raise ValueError(
-            "encoder.frozen is true, but its weights would be random; set encoder.pretrained or init_from, or "
-            "frozen: false"
-        )
 
 
 def make_trainer(

@@ -20,6 +20,7 @@ from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction, SeqPose
 from train.carried import CarriedMemory
 from train.config import TrainConfig
+from train.initial import freeze
 from train.optimizer import make_optimizer
 from train.processes import gather, shared_count
 
@@ -31,6 +32,7 @@ class SeqPoseModule(lightning.LightningModule):
         super().__init__()
         self.config = config
         self.model = SeqPose(config.model)
+        freeze(self.model, config.frozen_parts)
         self.criterion = Criterion(config.criterion, config.model.canonical_focal, shared_count)
         self.encode, self.decode = self.model.encode, self.model.decode
         if config.compute.compile:

@@ -91,6 +91,8 @@ def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, go
     config = replace(
         base,
         init_from=None,
+        init_parts=(),
+        frozen_parts=(),
         data=replace(base.data, root=str(data), val=base.data.train, augmentation=_NO_CHANGE, workers=0),
         # Averaged weights lag behind; what is measured here is the network itself.
         optimizer=replace(base.optimizer, ema=0.0, weight_decay=0.0, warmup_steps=min(50, steps // 4)),
