@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several files of tests share: a small bag, random weights, and evaluate_bag run on a bag."""
+"""What several files of tests share: a small bag, random weights, evaluate_bag run on a bag, and no network."""
 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,15 @@ def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         return status, capsys.readouterr().err, json.loads(report.read_text()) if report.is_file() else {}
 
     return run
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Makes any use of the network an error; downloaded copies of hub models are looked for in tmp_path/hub."""
+    import huggingface_hub
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("something asked for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
