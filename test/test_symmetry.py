@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import roma
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, object_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights
-from seqpose_core.losses.symmetry import extent_difference, rotation_difference, turn_error
+from seqpose_core.losses.symmetry import PoseDistance, RotationNorm, extent_difference, rotation_difference, turn_error
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction
 
@@ -52,7 +53,7 @@ def losses_of_one(said: Tensor, true: Tensor, symmetric: bool, category: int) ->
     )
     pair = Matches(*torch.zeros(3, 1, dtype=torch.long))
     valid = torch.ones(1, 1, dtype=torch.bool)
-    terms = object_losses(prediction, valid, truth, pair, frames(1)[1], SIZE, invariant=True)
+    terms = object_losses(prediction, valid, truth, pair, frames(1)[1], SIZE, PoseDistance(invariant=True))
     return {name: float(value) for name, value in terms.items()}
 
 
@@ -84,9 +85,35 @@ def test_turning_symmetric_truths_changes_neither_matching_nor_the_whole_loss(tu
 
 def test_the_turn_of_a_mug_whose_handle_is_seen_counts() -> None:
     seen, hidden = (losses_of_one(about_y(1.0), torch.eye(3), symmetric, 5) for symmetric in (False, True))
-    # Two columns of the matrix are off by |cos 1 - 1| and sin 1 each.
-    assert seen["rotation"] == pytest.approx(2 * (1 - np.cos(1.0) + np.sin(1.0)) / 3, rel=1e-4)
+    # Two of three axes are a radian off: chords of 2 sin(1/2).
+    assert seen["rotation"] == pytest.approx(2 * 2 * np.sin(0.5) / 3, rel=1e-4)
     assert hidden["rotation"] == pytest.approx(0, abs=1e-5)
+
+
+def test_rotations_differ_by_chords_or_by_entries() -> None:
+    # A quarter turn about y carries x to -z and z to x: two axes each √2 away, or 2 in the sum of entries.
+    turned = about_y(np.pi / 2)
+    assert float(rotation_difference(turned, torch.eye(3))) == pytest.approx(2 * np.sqrt(2) / 3, rel=1e-5)
+    assert float(rotation_difference(turned, torch.eye(3), norm="l1")) == pytest.approx(4 / 3, rel=1e-5)
+
+
+def test_rotations_that_descend_on_chords_come_home_and_on_l1_many_do_not() -> None:
+    """The reason for the default: steepest descent on the 6D form, from no turn at all to 300 random truths."""
+    true = torch.tensor(Rotation.random(300, random_state=0).as_matrix(), dtype=torch.float32)
+    lost: dict[str, float] = {}
+    norms: tuple[RotationNorm, ...] = ("chordal", "l1")
+    for norm in norms:
+        six = torch.eye(3)[:, :2].repeat(300, 1, 1).requires_grad_()
+        optimizer = torch.optim.SGD([six], lr=0.1)
+        for step in range(800):
+            optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 800)
+            optimizer.zero_grad()
+            rotation_difference(roma.special_gramschmidt(six), true, norm=norm).sum().backward()
+            optimizer.step()
+        ends = roma.special_gramschmidt(six.detach())
+        angles = Rotation.from_matrix((ends.transpose(1, 2) @ true).numpy()).magnitude()
+        lost[norm] = float((angles > np.radians(30)).mean())
+    assert lost["chordal"] == 0 and lost["l1"] > 0.2
 
 
 def test_a_quarter_turn_exchanges_width_and_depth_of_symmetric_objects_only() -> None:

@@ -110,9 +110,10 @@ class SeqPoseModule(lightning.LightningModule):
             "val/recall_5deg5cm": np.mean((degrees <= 5) & (centimetres <= 5)),
             "val/recall_10cm": np.mean(centimetres <= 10),
         }
-        self.log_dict({name: 100.0 * float(value) for name, value in recalls.items()}, prog_bar=True)
+        self.log_dict({name: 100.0 * float(value) for name, value in recalls.items()}, prog_bar=True, sync_dist=True)
         if np.isfinite(degrees).any():
-            self.log_dict({"val/median_deg": np.nanmedian(degrees), "val/median_cm": np.nanmedian(centimetres)})
+            medians = {"val/median_deg": np.nanmedian(degrees), "val/median_cm": np.nanmedian(centimetres)}
+            self.log_dict(medians, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, step by step."""

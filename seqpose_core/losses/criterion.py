@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqpose_core.losses.dense import centre_losses, dense_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match_layers
 from seqpose_core.losses.normalise import Normaliser, at_least_one
-from seqpose_core.losses.symmetry import extent_difference, rotation_difference, turn_error
+from seqpose_core.losses.symmetry import AS_LABELLED, PoseDistance, RotationNorm, turn_error
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import NEAR, project
@@ -26,7 +26,7 @@ class LossWeights:
 
     :param centre_uv, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position: L1 in metres (the paper's λ2; the two above take its place by default).
-    :param rotation: L1 over the rotation matrix, a third of the sum of its nine entries.
+    :param rotation: mean difference of the three axes, see ``CriterionConfig.rotation``.
     :param log_size: L1 of the logarithm of the extents.
     :param size: L1 of the extents in metres (the paper's λ4; the one above takes its place by default).
     :param uncertainty: likelihood of the errors, which trains the uncertainty alone.
@@ -56,11 +56,14 @@ class CriterionConfig:
 
     :param symmetry: ``canonical`` = rotation and size of symmetric objects are compared with the label as it stands,
         which the data make unique by turning it towards the camera; ``invariant`` = up to turns about y.
+    :param rotation: ``chordal`` = Euclidean distance between the tips of predicted and true axes; ``l1`` = sum of the
+        absolute differences of their entries, which has minima away from the truth.
     :param likelihood: of the errors, given the predicted scales. A Laplace scale is a mean absolute error, which few
         large errors move little; a Gaussian one is a root mean square.
     """
 
     symmetry: Literal["canonical", "invariant"] = "canonical"
+    rotation: RotationNorm = "chordal"
     likelihood: Literal["laplace", "gaussian"] = "laplace"
     weights: LossWeights = field(default_factory=LossWeights)
     matching: MatchingWeights = field(default_factory=MatchingWeights)
@@ -76,6 +79,7 @@ class Criterion(nn.Module):
         self.config = config
         self.canonical_focal = canonical_focal
         self.normalise = normalise
+        self.distance = PoseDistance(config.symmetry == "invariant", config.rotation)
 
     def forward(
         self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor
@@ -86,14 +90,13 @@ class Criterion(nn.Module):
         """
         terms: dict[str, Tensor] = {}
         total = intrinsics.new_zeros(())
-        invariant, likelihood = self.config.symmetry == "invariant", self.config.likelihood
         matched = match_layers(
-            prediction.layers, prediction.valid, targets, intrinsics, image_size, self.config.matching, invariant
+            prediction.layers, prediction.valid, targets, intrinsics, image_size, self.config.matching, self.distance
         )
         for layer, matches in zip(prediction.layers, matched, strict=True):
             terms = object_losses(
-                layer, prediction.valid, targets, matches, intrinsics, image_size, invariant, likelihood,
-                self.normalise,
+                layer, prediction.valid, targets, matches, intrinsics, image_size, self.distance,
+                self.config.likelihood, self.normalise,
             )  # fmt: skip
             total = total + self._weighted(terms)
         extra: dict[str, Tensor] = {}
@@ -125,8 +128,8 @@ class Criterion(nn.Module):
         total = intrinsics.new_zeros(())
         for layer in prediction.denoised:
             terms = object_losses(
-                layer, queries.present, targets, matches, intrinsics, image_size,
-                self.config.symmetry == "invariant", normalise=self.normalise,
+                layer, queries.present, targets, matches, intrinsics, image_size, self.distance,
+                normalise=self.normalise,
             )  # fmt: skip
             del terms["uncertainty"]
             total = total + self._weighted(terms)
@@ -140,13 +143,13 @@ def object_losses(
     matches: Matches,
     intrinsics: Tensor,
     image_size: Tensor,
-    invariant: bool = False,
+    distance: PoseDistance = AS_LABELLED,
     likelihood: Literal["laplace", "gaussian"] = "laplace",
     normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
     """Terms of one layer, each a mean over the matched objects (over one, where there are none).
 
-    :param invariant: whether rotation and size of symmetric objects are compared up to turns about y.
+    :param distance: how rotations and sizes are compared.
     """
     s, q, m = matches.sample, matches.query, matches.target
     count = normalise(torch.tensor(float(len(s)), device=s.device))
@@ -163,16 +166,15 @@ def object_losses(
     true_pixels = project(true_translation[:, None], intrinsics[s])[:, 0] / image_size
     log_z = translation[:, 2].clamp_min(NEAR).log() - true_translation[:, 2].clamp_min(NEAR).log()
     symmetric = targets.symmetric[s, m]
-    free = symmetric if invariant else None
     error = _pose_error(translation, rotation, true_translation, true_rotation, symmetric).detach()
     return {
         "classification": (focal_loss(prediction.logits, labels) * valid[..., None]).sum() / count,
         "centre_uv": (pixels - true_pixels).abs().sum() / count,
         "log_depth": log_z.abs().sum() / count,
         "position": (translation - true_translation).abs().sum() / count,
-        "rotation": rotation_difference(rotation, true_rotation, free).sum() / count,
-        "log_size": extent_difference(size.log(), true_size.log(), free).sum() / count,
-        "size": extent_difference(size, true_size, free).sum() / count,
+        "rotation": distance.of_rotations(rotation, true_rotation, symmetric).sum() / count,
+        "log_size": distance.of_extents(size.log(), true_size.log(), symmetric).sum() / count,
+        "size": distance.of_extents(size, true_size, symmetric).sum() / count,
         "uncertainty": _unlikelihood(error, prediction.log_scale[s, q], symmetric, likelihood).sum() / count,
     }
 

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from seqpose_core.losses.symmetry import extent_difference, rotation_difference
+from seqpose_core.losses.symmetry import AS_LABELLED, PoseDistance
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import NEAR, project
@@ -23,7 +23,7 @@ class MatchingWeights:
 
     :param centre, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position, size: L1 in metres. :param log_size: L1 of the logarithm of the extents.
-    :param rotation: L1 over the rotation matrix, as the loss has it.
+    :param rotation: as the loss has it.
     """
 
     classification: float = 2.0
@@ -51,16 +51,16 @@ def match(
     intrinsics: Tensor,
     image_size: Tensor,
     weights: MatchingWeights,
-    invariant: bool = False,
+    distance: PoseDistance = AS_LABELLED,
 ) -> Matches:
     """Assign to every target the query that suits it best, one to one, sample by sample.
 
     :param valid: (B, Q) bool, queries that exist; the others are never matched.
     :param intrinsics: (B, 3, 3); :param image_size: (2,) width and height, pixels.
-    :param invariant: whether rotation and size of symmetric objects are compared up to turns about y.
+    :param distance: how rotations and sizes are compared.
     :raises ValueError: if a sample has more targets than queries.
     """
-    return match_layers((prediction,), valid, targets, intrinsics, image_size, weights, invariant)[0]
+    return match_layers((prediction,), valid, targets, intrinsics, image_size, weights, distance)[0]
 
 
 @torch.no_grad()
@@ -71,11 +71,11 @@ def match_layers(
     intrinsics: Tensor,
     image_size: Tensor,
     weights: MatchingWeights,
-    invariant: bool = False,
+    distance: PoseDistance = AS_LABELLED,
 ) -> list[Matches]:
     """:func:`match` of every layer on its own. All costs leave an accelerator in one transfer."""
     costs = torch.stack(
-        [matching_cost(layer, targets, intrinsics, image_size, weights, invariant) for layer in layers]
+        [matching_cost(layer, targets, intrinsics, image_size, weights, distance) for layer in layers]
     )
     costs = costs.nan_to_num(1e6, 1e6, 1e6).masked_fill(~valid[..., None], 1e6)
     # What exists travels along: empty places as NaN, queries as a last column.
@@ -105,7 +105,7 @@ def matching_cost(
     intrinsics: Tensor,
     image_size: Tensor,
     weights: MatchingWeights,
-    invariant: bool = False,
+    distance: PoseDistance = AS_LABELLED,
 ) -> Tensor:
     """Cost (B, Q, M) of giving query q to target m; entries of absent targets mean nothing."""
     classes = targets.classes.clamp_min(0)
@@ -127,16 +127,16 @@ def matching_cost(
     if weights.position:
         apart = (prediction.translation[:, :, None] - targets.translation[:, None]).abs().sum(-1)
         cost = cost + weights.position * apart
-    free = targets.symmetric[:, None] if invariant else None
+    symmetric = targets.symmetric[:, None]
     rotation, size = _as_targets(prediction, classes)
     true_size = targets.size[:, None]
     if weights.rotation:
-        cost = cost + weights.rotation * rotation_difference(rotation, targets.rotation[:, None], free)
+        cost = cost + weights.rotation * distance.of_rotations(rotation, targets.rotation[:, None], symmetric)
     if weights.log_size:
-        log_size = extent_difference(size.log(), true_size.clamp_min(1e-3).log(), free)
+        log_size = distance.of_extents(size.log(), true_size.clamp_min(1e-3).log(), symmetric)
         cost = cost + weights.log_size * log_size
     if weights.size:
-        cost = cost + weights.size * extent_difference(size, true_size, free)
+        cost = cost + weights.size * distance.of_extents(size, true_size, symmetric)
     return cost
 
 

@@ -3,22 +3,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import roma
 import torch
 from torch import Tensor
 
 from seqpose_core.model.projection import exact_product
 
+RotationNorm = Literal["chordal", "l1"]
 
-def rotation_difference(rotation: Tensor, truth: Tensor, free: Tensor | None = None) -> Tensor:
-    """L1 of the rotation matrices' columns (..., 3, 3), averaged over the columns that are compared: (...,).
+
+@dataclass(frozen=True)
+class PoseDistance:
+    """How rotations and extents are compared with the truth.
+
+    :param invariant: whether symmetric objects are compared up to turns about y.
+    :param rotation: see :func:`rotation_difference`.
+    """
+
+    invariant: bool = False
+    rotation: RotationNorm = "chordal"
+
+    def of_rotations(self, rotation: Tensor, truth: Tensor, symmetric: Tensor) -> Tensor:
+        """(...,) of (..., 3, 3); ``symmetric`` (...,) bool."""
+        return rotation_difference(rotation, truth, symmetric if self.invariant else None, self.rotation)
+
+    def of_extents(self, extents: Tensor, truth: Tensor, symmetric: Tensor) -> Tensor:
+        """(...,) of (..., 3), or of their logarithms; ``symmetric`` (...,) bool."""
+        return extent_difference(extents, truth, symmetric if self.invariant else None)
+
+
+#: With the labels as they stand.
+AS_LABELLED = PoseDistance()
+
+
+def rotation_difference(
+    rotation: Tensor, truth: Tensor, free: Tensor | None = None, norm: RotationNorm = "chordal"
+) -> Tensor:
+    """How far apart the axes of two rotations (..., 3, 3) are, averaged over the axes that are compared: (...,).
+
+    ``chordal`` takes the length of the chord between the tips of two unit axes, ``l1`` the sum of its components'
+    absolute values. Both have a slope that does not fade near the truth. But L1 has minima elsewhere as well: of
+    rotations that descend on it from anywhere, about three in ten end far from the truth, two in ten of them turned by
+    more than 150°, where chords lead all of them home (``test/test_symmetry.py``).
 
     :param free: (...,) bool: objects whose turn about y is free; of them only the y axis is compared, which is what
         all turns of the truth have in common. (The smallest difference over the turns asks for the same axis, at the
         price of a search and of jumps where two turns are equally near.)
     """
-    columns = (rotation - truth).abs().sum(-2)
-    return columns.mean(-1) if free is None else torch.where(free, columns[..., 1], columns.mean(-1))
+    axes = torch.linalg.vector_norm(rotation - truth, ord=2 if norm == "chordal" else 1, dim=-2)
+    return axes.mean(-1) if free is None else torch.where(free, axes[..., 1], axes.mean(-1))
 
 
 def extent_difference(extents: Tensor, truth: Tensor, free: Tensor | None = None) -> Tensor:
