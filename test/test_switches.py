@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import HEIGHT, WIDTH, camera_poses, frames, targets, tiny_config
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from seqpose_core.losses.criterion import Criterion, CriterionConfig, LossWeight
 from seqpose_core.losses.matching import MatchingWeights, match
 from seqpose_core.model.config import HeadConfig, QueryConfig
 from seqpose_core.model.denoising import DenoisingQueries
+from seqpose_core.model.dense_heads import CentreHead
 from seqpose_core.model.memory import QueryMemory, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, covariance
 
@@ -188,6 +190,19 @@ def test_bfloat16_leaves_poses_exact(rotated: str) -> None:
         objects = model(*frames(2))[0].objects
     identity = torch.eye(3).expand_as(objects.rotation)
     torch.testing.assert_close(objects.rotation @ objects.rotation.mT, identity, atol=1e-5, rtol=0)
+
+
+def test_bfloat16_makes_no_more_peaks() -> None:
+    """Heat that is rounded ties over neighbouring cells, and each cell of a plateau passes as a peak."""
+    torch.manual_seed(0)
+    head = CentreHead(16).eval()
+    smooth = F.interpolate(torch.randn(4, 16, 6, 8), (48, 64), mode="bicubic")
+    peaks = []
+    for half in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            heat = head(smooth).heat
+        peaks.append(int((F.max_pool2d(heat, 3, stride=1, padding=1) <= heat).sum()))
+    assert peaks[1] <= 1.05 * peaks[0]
 
 
 def test_bfloat16_moves_references_exactly() -> None:

@@ -49,7 +49,8 @@ def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
 
     :param setting: ``single``: forget before each frame; ``multi``: before each clip.
     """
-    estimator = PoseEstimator(model, score_threshold=_MIN_SCORE)
+    device = str(next(model.parameters()).device)  # the estimator moves the model to where it shall work
+    estimator = PoseEstimator(model, device=device, score_threshold=_MIN_SCORE)
     results: list[dict[str, Any]] = []
     for clip in range(len(layout.clips)):
         estimator.reset()

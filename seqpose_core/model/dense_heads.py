@@ -83,6 +83,9 @@ class CentreHead(nn.Module):
 
     def forward(self, fused: Tensor) -> CentrePrediction:
         """z_0 (B, C, H_0, W_0)."""
-        maps = self.out(F.gelu(self.trunk(fused)))
+        trunk = F.gelu(self.trunk(fused))
+        # In half precision neighbouring cells tie, and every cell of a plateau would pass as a peak.
+        with torch.autocast(fused.device.type, enabled=False):
+            maps = self.out(trunk.to(self.out.weight.dtype))
         heat, depth, offset = maps.split([maps.shape[1] - 3, 1, 2], dim=1)
         return CentrePrediction(heat, depth[:, 0], offset)
