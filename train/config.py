@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import yaml
 
 from seqpose_core import config_io
 from seqpose_core.losses.criterion import CriterionConfig
-from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.config import SeqPoseConfig, at_least
 from train.data.augment import Augmentation
 from train.data.nocs_sets import Labels
 from train.data.sampler import Stage
@@ -63,6 +64,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.train or not self.val:
             raise ValueError(f"train has {len(self.train)} sets and val {len(self.val)}; each needs at least one")
+        at_least(1, val_frames=self.val_frames, val_windows=self.val_windows)
+        at_least(0, workers=self.workers)
+        if min(self.label_size) < 1:
+            raise ValueError(f"label_size is {list(self.label_size)}; both must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,23 @@ class OptimizerConfig:
     ema: float = 0.998
 
     def __post_init__(self) -> None:
+        for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
+        at_least(0, encoder_rate=self.encoder_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; it must lie in 0..1, above 0")
+        if not 0 < self.beta2 < 1:
+            raise ValueError(f"beta2 is {self.beta2}; it must lie between 0 and 1")
+        if not 0 <= self.final_rate <= 1:
+            raise ValueError(f"final_rate is {self.final_rate}; it must lie in 0..1")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; it must lie in 0..1, below 1")
 
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """What trains. Under torchrun and SLURM their own numbers of processes and nodes hold (see train.launch).
+    """What trains. Under torchrun and SLURM their own numbers of processes and nodes hold (see train.processes).
 
     :param devices: processes on each node: one a GPU, or on the CPU as many as there shall be.
     :param strategy: of Lightning; auto = one process alone, several by DDP.
@@ -103,6 +118,9 @@ class ComputeConfig:
     num_nodes: int = 1
     strategy: str = "auto"
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, devices=self.devices, num_nodes=self.num_nodes)
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class TrainConfig:
     :param frozen_parts: the parts of the network that are not trained.
     :param gradient_through_window: whether gradients pass through the memory from frame to frame of a clip.
     :param accumulate: parts of a batch that go through the network one after the other, to save device memory.
+        The losses of a part are means over its own objects: an object weighs the more, the fewer share its part.
     :param val_every, save_every: steps between validations and between checkpoints.
     """
 
@@ -136,9 +155,13 @@ class TrainConfig:
     save_every: int = 200
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "val_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        at_least(1, accumulate=self.accumulate, val_every=self.val_every, save_every=self.save_every)
+        at_least(0, seed=self.seed)
+        if not self.stages:
+            raise ValueError("stages is empty; training needs at least one")
+        ends = [stage.until_step for stage in self.stages if stage.until_step is not None]
+        if any(end <= start for start, end in pairwise(ends)):
+            raise ValueError(f"stages end at steps {', '.join(map(str, ends))}; each must end later than the last")
         if self.init_parts and not self.init_from:
             raise ValueError(f"init_parts is {list(self.init_parts)}, but init_from names no checkpoint")
 
@@ -149,6 +172,11 @@ class TrainConfig:
         if end is None:
             raise ValueError("the stages are given in epochs; how many steps that makes is known once the data is open")
         return end
+
+
+def explicit(config: TrainConfig) -> TrainConfig:
+    """The same with every number written out that the name of an encoder's size stands for."""
+    return replace(config, model=replace(config.model, encoder=config.model.encoder.resolved()))
 
 
 def load(path: str | Path) -> TrainConfig:

@@ -14,6 +14,13 @@ from seqpose_core.model.encoder_config import EncoderConfig
 _CANONICAL_FOCAL_PER_WIDTH = 590.59 / 640.0
 
 
+def at_least(least: float, **numbers: float) -> None:
+    """:raises ValueError: for the first number that is smaller, by its name."""
+    for name, number in numbers.items():
+        if not number >= least:  # NaN is refused as well
+            raise ValueError(f"{name} is {number}; it must be at least {least}")
+
+
 @dataclass(frozen=True)
 class DenseConfig:
     """Eq. 4: which dense maps are predicted, and how much finer than z_0 they are."""
@@ -24,6 +31,9 @@ class DenseConfig:
     nocs: bool = True
     width: int = 64
     upscale: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(1, width=self.width, upscale=self.upscale)
 
     @property
     def any(self) -> bool:
@@ -36,7 +46,8 @@ class QueryConfig:
     """Where the queries of the current frame come from.
 
     :param anchors: learned 3D anchors (the paper's way).
-    :param proposals: maxima of a centre heat map, lifted to 3D by the centre's predicted depth.
+    :param proposals: maxima of a centre heat map, lifted to 3D by the centre's predicted depth; no more than the
+        finest feature map has cells.
     :param denoising: groups of denoising queries in training (see seqpose_core.model.denoising); 0 = none.
     """
 
@@ -57,6 +68,8 @@ class QueryConfig:
 class DecoderConfig:
     """Eq. 7 and 8: the spatial-temporal sparse query network.
 
+    :param width: channels of the queries, a multiple of ``heads``.
+    :param points: 3D points that each head samples around a reference, in every level.
     :param offset_scale: reach of the learned 3D sampling offsets at initialisation, metres.
     :param refine: whether each layer starts from the references that the layer before predicted.
     """
@@ -68,6 +81,13 @@ class DecoderConfig:
     ffn_ratio: int = 2
     offset_scale: float = 0.08
     refine: bool = True
+
+    def __post_init__(self) -> None:
+        at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
+        at_least(2, width=self.width)  # some layers have half of it
+        at_least(0, offset_scale=self.offset_scale)
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
 
 @dataclass(frozen=True)
@@ -118,8 +138,14 @@ class SeqPoseConfig:
         for name, value in (("image_height", self.image_height), ("image_width", self.image_width)):
             if value < 2 * patch or value % patch:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
-        if self.decoder.width % self.decoder.heads:
-            raise ValueError(f"decoder.width {self.decoder.width} is not a multiple of heads {self.decoder.heads}")
+        at_least(1, fusion_width=self.fusion_width)
+        each = self.encoder.finest_cells
+        rows, columns = self.image_height // patch * each, self.image_width // patch * each
+        if self.queries.proposals > rows * columns:
+            raise ValueError(
+                f"queries.proposals is {self.queries.proposals}; the finest map has {rows} x {columns} cells, so "
+                f"{rows * columns} at most"
+            )
 
     @property
     def canonical_focal(self) -> float:

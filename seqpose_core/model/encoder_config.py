@@ -77,7 +77,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         numbers = self.numbers()
         if self.kind == "conv_vit":
-            self._check_conv_vit()
+            self._check_conv_vit(numbers)
         else:
             self._check_backbone(numbers)
         for name in ("width", "depth", "heads", "neck_width"):
@@ -89,8 +89,17 @@ class EncoderConfig:
             allowed = " or ".join(map(str, _PATCH_SIZES[self.kind]))
             raise ValueError(f"patch_size is {self.patch_size}; {self.kind} has {allowed}")
         pretrain = numbers["pretrain_image_size"]
+        if pretrain < 0:
+            raise ValueError(f"pretrain_image_size is {pretrain}; it must be at least 0")
         if pretrain % self.patch_size:
             raise ValueError(f"pretrain_image_size {pretrain} is not a multiple of patch_size {self.patch_size}")
+
+    @property
+    def finest_cells(self) -> int:
+        """Cells along each side of a patch that the finest level, s_0 and g_0 together, has."""
+        if self.kind == "conv_vit":
+            return 2
+        return 8 if self.depth_decoder else 4
 
     def resolved(self) -> EncoderConfig:
         """The same with every number that its kind uses."""
@@ -113,12 +122,16 @@ class EncoderConfig:
             numbers[name] = given or of_size or type(given)()
         return numbers
 
-    def _check_conv_vit(self) -> None:
+    def _check_conv_vit(self, numbers: dict[str, Any]) -> None:
         if self.size is not None:
             raise ValueError(f"size is {self.size!r}, but conv_vit has no named sizes; give width, depth and heads")
         for name in ("frozen", "pretrained"):
             if getattr(self, name):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but conv_vit is always trained from scratch")
+        if self.stem_width < 8 or self.stem_width % 8:
+            raise ValueError(f"stem_width is {self.stem_width}; it must be a multiple of 8, the groups of its norms")
+        if numbers["depth"] < 3:
+            raise ValueError(f"depth is {numbers['depth']}; conv_vit needs at least 3, one for each tapped level")
 
     def _check_backbone(self, numbers: dict[str, Any]) -> None:
         needed = _NEEDED[self.kind]
