@@ -21,11 +21,12 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from seqpose_core import config_io
 from train.batches import Batches
+from train.callbacks import AveragedWeights
 from train.config import TrainConfig, load
 from train.data.loader import make_loader
 from train.data.sampler import Stage, StepSampler
@@ -86,7 +87,7 @@ class _Clock(Callback):
 def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
     """Seconds that one step on a batch takes, when batches cost nothing."""
     clock = _Clock()
-    averaging = [EMAWeightAveraging(decay=config.optimizer.ema)] if config.optimizer.ema else []
+    averaging = [AveragedWeights(decay=config.optimizer.ema)] if config.optimizer.ema else []
     trainer = lightning.Trainer(
         accelerator=config.compute.accelerator,
         devices=1,
@@ -113,6 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10, help="training steps for a figure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch in the training step")
     options = parser.parse_args(arguments)
+    for name in ("batches", "steps", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} is {value}; it must be at least 1")
     try:
         config = load(options.config)
     except (OSError, config_io.ConfigError) as error:

@@ -1,28 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens beside the steps of a training: saving, exporting, ending in time, reporting broken frames."""
+"""What happens beside the steps of a training: averaging, saving, ending in time, reporting broken frames."""
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.plugins import TorchCheckpointIO
 
 from seqpose_core import checkpoint
+from seqpose_core.model.seqpose import SeqPose
 from train.module import SeqPoseModule
 from train.processes import gather
 
 _LISTED = 20
 
 
-class ExportBest(Callback):
-    """Writes the best model so far as a checkpoint folder, with the averaged weights that were validated."""
+class AveragedWeights(EMAWeightAveraging):
+    """The exponential average of the weights, which validation sees, on the device that trains."""
 
-    def __init__(self, out: Path, monitor: str) -> None:
-        self.out, self.monitor, self.best = out, monitor, -1.0
+    _device: torch.device | int | None  # Lightning's own
+
+    def setup(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        if self._device is None:
+            # Lightning takes the module's, which is still the CPU: every step would bring all weights there.
+            self._device = trainer.strategy.root_device
+        super().setup(trainer, module, stage)
+
+    @property
+    def network(self) -> SeqPose:
+        """The network with the averaged weights, once a fit has begun."""
+        assert self._average_model is not None
+        network: SeqPose = self._average_model.module.model
+        return network
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints so that a path holds the former or the new one, whole, whatever happens meanwhile."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        # Lightning writes to the folder of temporary files; from another file system that ends in a copy.
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.part")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class ExportBest(Callback):
+    """Writes the best model so far as a checkpoint folder, with the weights that were validated.
+
+    :param averaging: what averages the weights; None = the weights are validated as they are.
+    """
+
+    def __init__(self, out: Path, monitor: str, averaging: AveragedWeights | None) -> None:
+        self.out, self.monitor, self.averaging, self.best = out, monitor, averaging, -1.0
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         value = float(trainer.callback_metrics.get(self.monitor, -1.0))
@@ -30,7 +74,8 @@ class ExportBest(Callback):
             return
         self.best = value
         assert isinstance(module, SeqPoseModule)
-        checkpoint.save(module.model, self.out)
+        # The recall is known once the module has its own weights back.
+        checkpoint.save(self.averaging.network if self.averaging else module.model, self.out)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

@@ -25,6 +25,17 @@ def layout(config: ComputeConfig) -> tuple[int, int]:
     return config.devices, config.num_nodes
 
 
+def environments() -> list[SLURMEnvironment]:
+    """Lightning's plugin for SLURM where SLURM is what runs this, else none.
+
+    Lightning would requeue the job on a signal of SLURM, and let any new run in the folder go on from what it saved
+    then. Runs go on from their own last.ckpt.
+    """
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
 def strategy(config: ComputeConfig, processes: int) -> str:
     """Lightning's name of the strategy; by itself DDP that bears parameters which a batch leaves unused."""
     if config.strategy != "auto" or processes == 1:
