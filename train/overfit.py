@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True, help="training configuration")
     parser.add_argument("--data", type=Path, help='folder in the NOCS layout with a split "train" (default: rendered)')
     parser.add_argument("--out", type=Path, default=Path("out/overfit"))
-    parser.add_argument("--steps", type=int, default=2000, help="at most so many (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1200, help="at most so many (default: %(default)s)")
     parser.add_argument("--every", type=int, default=100, help="steps between measurements (default: %(default)s)")
     options = parser.parse_args(arguments)
     for name in ("steps", "every"):
