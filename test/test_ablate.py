@@ -1,35 +1,90 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ablation command: rows change the base, train, score, go on where they stopped, and become a table."""
+"""Tables of ablations: what their rows change, and the files that they become."""
 
 from __future__ import annotations
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
-from nocs_tree import write_tree
-from tiny import tiny_config
 
 from seqpose_core import config_io
 from seqpose_core.metrics.report import COLUMNS
-from train import ablation, published
-from train.ablate import main
-from train.ablation import AblationRow, AblationTable, Measurement, changed, shortened
+from train import published
+from train.ablation import AblationRow, AblationTable, Measurement, changed, configured, refuse_alike, shortened
 from train.ablation_files import write_table
-from train.config import DataConfig, OptimizerConfig, TrainConfig, load
+from train.config import OptimizerConfig, TrainConfig, load
 from train.data.sampler import Stage
 
 TABLES = sorted((Path(__file__).parents[1] / "config/ablate").glob("*.yaml"))
 TRAIN = Path(__file__).parents[1] / "config/train"
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda p: p.stem)
-def test_every_row_of_every_table_is_a_valid_configuration(path: Path) -> None:
-    table = config_io.load_yaml(AblationTable, path)
-    base = load(TRAIN / ("small.yaml" if path.stem == "encoders" else "nano.yaml"))
-    runs = [(row.frames, config_io.dump_yaml(changed(base, row.change))) for row in table.rows]
-    assert len(set(runs)) == len(runs), "two rows are the same run"
+#: Every base with every table that is for it: encoders of published sizes on DINOv2, nano's on nano.
+CASES = [
+    (base.stem, path.stem)
+    for base in sorted(TRAIN.glob("*.yaml"))
+    for path in TABLES
+    if path.stem not in ("encoders", "encoders-nano") or (path.stem == "encoders-nano") == (base.stem == "nano")
+]
+PAPERS = ("paper", "real275", "camera25")  # bases that have the paper's network, criterion and recipe
+#: Rows that change nothing on a base, or nothing that tells, by table and base.
+ALIKE = {
+    **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
+    **{("switches", base): ["direct position", "egocentric rotation", "default"] for base in ("small", "base")},
+    **{
+        ("switches", base): ["direct position", "egocentric rotation", "the paper's criterion", "default"]
+        for base in PAPERS
+    },
+    # Blocks of a frozen backbone have no rates.
+    **{
+        ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]
+        for base in PAPERS
+    },
+    ("recipe", "nano-ablation"): ["layer-wise rates, 0.8", "default"],
+    ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
+    # Without a memory there is nothing to forget between frames.
+    ("memory", "camera25"): ["w/o STSQ Memory", "full"],
+}
+
+
+@pytest.mark.parametrize(("base", "name"), CASES)
+def test_rows_of_every_table_are_runs_of_their_own_on_every_base_or_are_refused(base: str, name: str) -> None:
+    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
+    config = load(TRAIN / f"{base}.yaml")
+    rows = list(table.rows)
+    alike = ALIKE.get((name, base), [])
+    if alike:
+        with pytest.raises(ValueError, match="same run; leave out all but one: --rows") as refused:
+            refuse_alike(rows, [configured(config, row) for row in rows])
+        assert " and ".join(map(repr, alike)) in str(refused.value)
+        rows = [row for row in rows if row.name not in alike[:-1]]
+        assert str(refused.value).endswith("--rows " + " ".join(row.slug for row in rows))
+    refuse_alike(rows, [configured(config, row) for row in rows])
+
+
+@pytest.mark.parametrize(("base", "rate"), [("nano", 5e-4), ("small", 2e-4), ("paper", 2e-4)])
+def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> None:
+    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == "recipe"))
+    row = next(row for row in table.rows if row.name == "half the learning rate")
+    config = load(TRAIN / f"{base}.yaml")
+    half = configured(config, row)
+    assert half.optimizer.learning_rate == rate
+    assert replace(half, optimizer=replace(half.optimizer, learning_rate=2 * rate)) == config
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"optimizer": {"lerning_rate": 0.5}}, r"'optimizer\.lerning_rate'; did you mean 'learning_rate'"),
+        ({"optimizer": {"warmup_steps": 0.5}}, "warmup_steps is 300 and its scale 0.5; only real numbers"),
+        ({"optimizer": 0.5}, "optimizer is .* and its scale 0.5; only real numbers"),
+        ({"optimizer": {"learning_rate": "half"}}, "learning_rate is 0.001 and its scale 'half'; only real numbers"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused(scale: dict[str, object], message: str) -> None:
+    with pytest.raises(config_io.ConfigError, match=message):
+        configured(TrainConfig(), AblationRow("scaled", scale=scale))
 
 
 def test_papers_rows_are_those_of_the_papers_tables() -> None:
@@ -59,47 +114,6 @@ def test_a_shorter_schedule_keeps_its_shape() -> None:
     assert [s.until_step for s in short.stages] == [80, 100]
     assert short.optimizer.warmup_steps == 10 and short.val_every == 100
     assert [s.until_step for s in shortened(config, 1).stages] == [1]
-
-
-def test_rows_are_trained_once_and_the_table_says_what_it_was_measured_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for split in ("train", "val"):
-        write_tree(tmp_path / "data", split, clips=2, frames=2)
-    base = TrainConfig(
-        model=tiny_config(),
-        data=DataConfig(root=str(tmp_path / "data"), label_size=(24, 32), workers=0),
-        optimizer=OptimizerConfig(warmup_steps=1, ema=0.5),
-        stages=(Stage(4, 1, 2),),
-    )
-    (tmp_path / "base.yaml").write_text(config_io.dump_yaml(base))
-    without = {"name": "w/o memory", "change": {"model": {"memory": {"frames": 0}}}, "frames": "single"}
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"title": "Mine", "rows": [without, {"name": "full"}]}))
-    out = tmp_path / "out"
-    command = ["--table", str(tmp_path / "mine.yaml"), "--config", str(tmp_path / "base.yaml"), "--out", str(out)]
-    command += ["--steps", "2", "--workers", "1"]
-    main([*command, "--rows", "full"])
-    monkeypatch.setattr(ablation, "export", _only_of("w-o-memory", ablation.export))
-    main(command)  # "full" is not trained again
-    lines = (out / "table.md").read_text().splitlines()
-    assert lines[0] == "| Mine | IoU25 | IoU50 | IoU75 | 10cm | 10° | 10°10cm | 10°5cm | 5°5cm |"
-    assert [line.split(" |")[0] for line in lines[2:4]] == ["| w/o memory", "| full"]
-    assert "data, split val" in lines[-1] and "2 steps" in lines[-1]
-    with (out / "table.csv").open() as file:
-        assert [row["row"] for row in csv.DictReader(file)] == ["w/o memory", "full"]
-    assert (out / "plot.png").read_bytes()[:4] == b"\x89PNG"
-    with pytest.raises(SystemExit, match="other settings"):
-        main([*command, "--steps", "3"])
-    with pytest.raises(SystemExit, match=r"no row 'ful'.*did you mean 'full'"):
-        main([*command, "--rows", "ful"])
-
-
-def _only_of(name: str, export):  # type: ignore[no-untyped-def]
-    def checked(run: Path, out: Path) -> int:
-        assert name in str(run), "a row that was measured is trained again"
-        return int(export(run, out))
-
-    return checked
 
 
 def test_the_papers_figures_stand_beside_figures_on_real275_only(tmp_path: Path) -> None:
