@@ -15,6 +15,7 @@ from tiny import targets, tiny_config
 from seqpose_core import PoseEstimator
 from seqpose_core.metrics.errors import detect
 from seqpose_core.model.pose_head import ObjectPrediction
+from train.batches import Batches
 from train.benchmark_loader import measure
 from train.config import DataConfig, OptimizerConfig, TrainConfig
 from train.data.sampler import Stage
@@ -63,6 +64,18 @@ def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: Train
     assert estimator.model.config == config.model
     # Two steps are fewer than save_every: the end is saved all the same.
     assert export(tmp_path, tmp_path / "last") == 2
+
+
+def test_validation_is_loaded_by_the_configurations_loader_processes_and_the_same_by_none(config: TrainConfig) -> None:
+    one = replace(config, data=replace(config.data, workers=1))
+    loader, alone = Batches(one).val_dataloader(), Batches(config).val_dataloader()
+    assert (loader.num_workers, alone.num_workers) == (1, 0)
+    batches, expected = list(loader), list(alone)
+    assert len(batches) == len(expected) > 0
+    for batch, own in zip(batches, expected, strict=True):
+        assert batch.keys() == own.keys()
+        for name in batch:
+            torch.testing.assert_close(batch[name], own[name], rtol=0, atol=0, equal_nan=True)
 
 
 def test_loading_and_training_are_timed_stage_by_stage(config: TrainConfig) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from train.config import SetConfig, TrainConfig
 from train.data.clips import ClipSample, NocsClips
-from train.data.loader import collate, make_loader
+from train.data.loader import make_loader
 from train.data.nocs_sets import open_layout
 from train.data.sampler import StepSampler
 
@@ -87,4 +87,5 @@ class Batches(lightning.LightningDataModule):
             raise ValueError(f"validation has {len(chosen)} windows for {processes} processes; each needs at least one")
         own = [windows[index] for index in chosen[rank::processes].tolist()]
         batches = [own[first : first + _VALIDATION_BATCH] for first in range(0, len(own), _VALIDATION_BATCH)]
-        return DataLoader(clips, batch_sampler=batches, collate_fn=collate)
+        # A list of batches is all the sampler that this takes.
+        return make_loader(clips, batches, data.workers, prefetch=2)  # type: ignore[arg-type]
