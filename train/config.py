@@ -48,7 +48,7 @@ class DataConfig:
     :param val_windows: how many windows that are at most, evenly spread over all clips.
     :param label_size: height and width of the dense labels.
     :param hidden_handles: teach mugs whose handle is hidden as symmetric: their turn cannot be seen.
-    :param workers: loader processes for each training process.
+    :param workers: loader processes for each training process, and as many for its validation.
     """
 
     root: str = "out/data"

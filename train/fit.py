@@ -28,7 +28,7 @@ from seqpose_core import config_io
 from train import processes
 from train.batches import Batches
 from train.callbacks import AveragedWeights, ExportBest, ReportBroken, SaveAtTheEnd, WholeFiles
-from train.config import ComputeConfig, TrainConfig, load
+from train.config import ComputeConfig, TrainConfig, explicit, load
 from train.initial import initialise
 from train.module import SeqPoseModule
 
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.devices:
         config = replace(config, compute=replace(config.compute, devices=options.devices))
     if options.print_config:
-        print(config_io.dump_yaml(config), end="")
+        print(config_io.dump_yaml(explicit(config)), end="")
         return
     if options.threads:
         torch.set_num_threads(options.threads)
