@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from seqpose_core.categories import CATEGORIES
 from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.metrics.report import COLUMNS
+from seqpose_core.report import Run
 
 BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG = range(1, 7)
 PREFILTERED = ("original", "fixed")
@@ -76,3 +77,8 @@ def columns(results, kind, category="mean"):
 
 def ap(results, kind, threshold, category="camera"):
     return evaluate(results, kind).average_precision(threshold, category)
+
+
+def run_of(results, kinds=("oriented",), **options):
+    """What a report takes: results and their scores."""
+    return Run(results, {kind: evaluate(results, kind) for kind in kinds}, **options)
