@@ -31,11 +31,8 @@ PAPERS = ("paper", "real275", "camera25")  # bases that have the paper's network
 #: Rows that change nothing on a base, or nothing that tells, by table and base.
 ALIKE = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
-    **{("switches", base): ["direct position", "egocentric rotation", "default"] for base in ("small", "base")},
-    **{
-        ("switches", base): ["direct position", "egocentric rotation", "the paper's criterion", "default"]
-        for base in PAPERS
-    },
+    **{("switches", base): ["direct position", "default"] for base in ("small", "base")},
+    **{("switches", base): ["direct position", "the paper's criterion", "default"] for base in PAPERS},
     # Blocks of a frozen backbone have no rates.
     **{
         ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]

@@ -59,7 +59,7 @@ def test_learned_anchors_are_parts_as_well(trained: Path) -> None:
     ("head", "message"),
     [
         (HeadConfig(translation="direct"), "was trained with head.translation 'projected'; this network has 'direct'"),
-        (HeadConfig(rotation="egocentric"), "head.rotation 'allocentric'; this network has 'egocentric'"),
+        (HeadConfig(rotation="allocentric"), "head.rotation 'egocentric'; this network has 'allocentric'"),
     ],
 )
 def test_weights_of_another_meaning_are_refused_though_they_fit(trained: Path, head: HeadConfig, message: str) -> None:

@@ -107,12 +107,12 @@ class HeadConfig:
     """Eq. 9: what the pose head regresses.
 
     :param translation: ``projected`` = centre in pixels and canonical log depth, joined by K⁻¹; ``direct`` = metres.
-    :param rotation: ``allocentric`` = relative to the ray through the centre; ``egocentric`` = to the camera axes.
+    :param rotation: ``egocentric`` = relative to the camera's axes; ``allocentric`` = to the ray through the centre.
     :param per_category: whether rotation and size are regressed for each category apart.
     """
 
     translation: Literal["projected", "direct"] = "projected"
-    rotation: Literal["allocentric", "egocentric"] = "allocentric"
+    rotation: Literal["egocentric", "allocentric"] = "egocentric"
     per_category: bool = False
 
 
