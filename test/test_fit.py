@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from nocs_tree import write_tree
 from tiny import targets, tiny_config
+from training_rig import small_training
 
 from seqpose_core import PoseEstimator
 from seqpose_core.metrics.errors import detect
 from seqpose_core.model.pose_head import ObjectPrediction
 from train.batches import Batches
 from train.benchmark_loader import measure
-from train.config import DataConfig, OptimizerConfig, TrainConfig
+from train.config import OptimizerConfig, TrainConfig
 from train.data.sampler import Stage
 from train.export import export
 from train.fit import fit
@@ -26,14 +26,11 @@ from train.module import SeqPoseModule, nocs_results
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    root = tmp_path_factory.mktemp("data")
-    for split in ("train", "val"):
-        write_tree(root, split)
     model = tiny_config()
-    return TrainConfig(
+    return small_training(
+        tmp_path_factory.mktemp("data"),
         # Denoising queries draw random numbers in each step.
         model=replace(model, queries=replace(model.queries, denoising=1)),
-        data=DataConfig(root=str(root), label_size=(24, 32), workers=0),
         optimizer=OptimizerConfig(warmup_steps=2, ema=0.5),
         # Windows from anywhere, then a walk through three clips with the memory carried on.
         stages=(Stage(1, 2, 2), Stage(6, 1, 2, streaming=True)),

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from nocs_tree import write_tree
-from tiny import tiny_config
+from training_rig import small_training
 
 from seqpose_core import config_io
 from train import processes
-from train.config import ComputeConfig, DataConfig, OptimizerConfig, SetConfig, TrainConfig, load
+from train.config import ComputeConfig, OptimizerConfig, SetConfig, TrainConfig, load
 from train.data.sampler import Stage
 from train.fit import fit, main
 
@@ -30,14 +29,9 @@ SLURM = {
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    root = tmp_path_factory.mktemp("data")
-    for split in ("train", "val"):
-        write_tree(root, split)
-    return TrainConfig(
-        model=tiny_config(),
-        data=DataConfig(root=str(root), label_size=(24, 32), workers=0),
+    return small_training(
+        tmp_path_factory.mktemp("data"),
         optimizer=OptimizerConfig(warmup_steps=1, ema=0.5),
-        compute=ComputeConfig(accelerator="cpu"),
         stages=(Stage(2, 1, 2),),
         val_every=100,
     )

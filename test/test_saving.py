@@ -15,12 +15,11 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from nocs_tree import write_tree
-from tiny import tiny_config
+from training_rig import small_training
 
 from seqpose_core import checkpoint
 from train.callbacks import AveragedWeights, WholeFiles
-from train.config import ComputeConfig, DataConfig, OptimizerConfig, TrainConfig
+from train.config import OptimizerConfig, TrainConfig
 from train.data.sampler import Stage
 from train.export import export
 from train.fit import fit, make_trainer
@@ -30,14 +29,9 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    root = tmp_path_factory.mktemp("data")
-    for split in ("train", "val"):
-        write_tree(root, split)
-    return TrainConfig(
-        model=tiny_config(),
-        data=DataConfig(root=str(root), label_size=(24, 32), workers=0),
+    return small_training(
+        tmp_path_factory.mktemp("data"),
         optimizer=OptimizerConfig(warmup_steps=1, ema=0.75),
-        compute=ComputeConfig(accelerator="cpu"),
         stages=(Stage(3, 1, 2),),
         val_every=2,
         save_every=100,
