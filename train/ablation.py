@@ -27,6 +27,7 @@ from train.evaluation_sets import EvaluationSet, open_set
 from train.export import export
 from train.predict import PredictionJob, predict
 from train.result_files import read_results
+from train.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,5 @@ def device_of(config: TrainConfig) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from seqpose_core import checkpoint
 from seqpose_core.model.seqpose import SeqPose
 from train.module import SeqPoseModule
 from train.processes import gather
+from train.whole_file import whole_file
 
 _LISTED = 20
 
@@ -46,17 +46,8 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         # Lightning writes to the folder of temporary files; from another file system that ends in a copy.
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.part")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(Path(path), sync=True) as file:
+            torch.save(checkpoint, file)
 
 
 class ExportBest(Callback):

@@ -31,6 +31,7 @@ from train.callbacks import AveragedWeights, ExportBest, ReportBroken, SaveAtThe
 from train.config import ComputeConfig, TrainConfig, explicit, load
 from train.initial import initialise
 from train.module import SeqPoseModule
+from train.whole_file import whole_file
 
 
 def fit(
@@ -56,10 +57,8 @@ def fit(
         config = _resumed(config, out)
     trainer = make_trainer(config, out, hours, progress, callbacks)
     if trainer.is_global_zero:
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / "train.yaml.part"
-        partial.write_text(config_io.dump_yaml(config), encoding="utf-8")
-        partial.replace(out / "train.yaml")  # at once: other processes may be reading it
+        with whole_file(out / "train.yaml") as file:  # other processes may be reading it
+            file.write(config_io.dump_yaml(config).encode())
     module = SeqPoseModule(config)
     if not resumes:
         initialise(module.model, config, allow_download)

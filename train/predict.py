@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from seqpose_core.estimator import PoseEstimator
 from train.data.nocs_sets import Labels
 from train.evaluation_sets import open_set
 from train.result_files import result_of, result_path, write_result
+from train.whole_file import whole_file
 
 _SETTINGS = "predictions.yaml"
 
@@ -77,10 +77,8 @@ def claim(job: PredictionJob) -> None:
                     f"{path} says {key} is {found.get(key)!r} but this run has {value!r}; take another --out"
                 )
         return
-    job.out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(settings, sort_keys=False).encode())
 
 
 class ClipPredictor:

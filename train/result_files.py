@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from seqpose_core.metrics.poses import predictions_of
 from seqpose_core.objects import ObjectPose
 from train.data import safe_pickle
 from train.data.frame import Frame
+from train.whole_file import whole_file
 
 _NEEDED = ("gt_class_ids", "gt_RTs", "gt_scales", "pred_class_ids", "pred_RTs", "pred_scales", "pred_scores")
 
@@ -59,10 +59,8 @@ def result_path(folder: Path, split: str, scene: str, name: str) -> Path:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write one result, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(pickle.dumps(result, protocol=4))
-    partial.replace(path)
+    with whole_file(path) as file:
+        pickle.dump(result, file, protocol=4)
 
 
 def read_results(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], dict[str, str]]:
