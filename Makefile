@@ -22,22 +22,23 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (done once, then reused)
-	@$(PYTHON) scripts/setup_environment.py
+	@$(PYTHON) tools/setup_environment.py
 
 demo: setup  ## play the recorded bag through the node; picture, video and report go to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo
 
 test:  ## ruff, mypy and pytest (sets up first; also asks for the renderer's system packages)
-	@$(PYTHON) scripts/setup_environment.py --renderer
+	@$(PYTHON) tools/setup_environment.py --renderer
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff (rules and format) and mypy
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 colcon: setup  ## build the repository as a package of a ROS 2 workspace, in out/colcon, and check what it installs
-	@$(PY) scripts/colcon_workspace.py out/colcon
+	@$(PY) tools/colcon_workspace.py out/colcon
 
 clean:  ## remove builds, demo output and caches (keeps .venv, data and training runs)
 	rm -rf out/build out/colcon out/demo out/setup.log build dist *.egg-info

@@ -32,24 +32,14 @@ def generate_launch_description() -> LaunchDescription:
         [
             _argument("namespace", "", "Namespace of the node and its topics."),
             _argument("node_name", "seqpose_node", "Name of the node."),
-            _argument(
-                "image", "/camera/image_raw", "Image topic; compressed images are at <image>/compressed."
-            ),
+            _argument("image", "/camera/image_raw", "Image topic; compressed images are at <image>/compressed."),
             _argument("camera_info", "/camera/camera_info", "CameraInfo topic of the image."),
             _argument("params_file", params_file, "YAML file of the node's parameters."),
-            _argument(
-                "checkpoint", "", "Bundled checkpoint, or a folder or file of one; empty: as params_file."
-            ),
+            _argument("checkpoint", "", "Bundled checkpoint, or a folder or file of one; empty: as params_file."),
             _argument("device", "", "cpu, cuda or cuda:<number>; empty: as params_file."),
-            _argument(
-                "image_transport", "", "Form of the images; empty: as params_file.", ["", "raw", "compressed"]
-            ),
-            _argument(
-                "autostart", "", "false: a lifecycle manager configures and activates the node.", switch
-            ),
-            _argument(
-                "use_sim_time", "", "true: time comes from /clock, as of a bag played with --clock.", switch
-            ),
+            _argument("image_transport", "", "Form of the images; empty: as params_file.", ["", "raw", "compressed"]),
+            _argument("autostart", "", "false: a lifecycle manager configures and activates the node.", switch),
+            _argument("use_sim_time", "", "true: time comes from /clock, as of a bag played with --clock.", switch),
             _argument(
                 "log_level",
                 "info",
@@ -61,9 +51,7 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def _argument(
-    name: str, default: object, description: str, choices: list[str] | None = None
-) -> DeclareLaunchArgument:
+def _argument(name: str, default: object, description: str, choices: list[str] | None = None) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
 
 

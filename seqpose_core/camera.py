@@ -48,17 +48,13 @@ class Camera:
         if self.distortion is not None:
             coefficients = tuple(float(c) for c in self.distortion)
             if len(coefficients) not in _DISTORTION_LENGTHS:
-                raise ValueError(
-                    f"distortion has {len(coefficients)} coefficients; OpenCV knows {_DISTORTION_LENGTHS}"
-                )
+                raise ValueError(f"distortion has {len(coefficients)} coefficients; OpenCV knows {_DISTORTION_LENGTHS}")
             if not np.isfinite(coefficients).all():
                 raise ValueError(f"distortion coefficients {coefficients} must be finite")
             object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
 
     @classmethod
-    def from_matrix(
-        cls, matrix: ArrayLike, width: int, height: int, distortion: ArrayLike | None = None
-    ) -> Camera:
+    def from_matrix(cls, matrix: ArrayLike, width: int, height: int, distortion: ArrayLike | None = None) -> Camera:
         """Build from a (3, 3) intrinsic matrix in pixels.
 
         :raises ValueError: if the matrix is not (3, 3).
@@ -80,9 +76,14 @@ class Camera:
         """The camera of the same image resampled to ``width`` x ``height``."""
         sx, sy = width / self.width, height / self.height
         return Camera(
-            self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5,
-            width, height, self.distortion,
-        )  # fmt: skip
+            self.fx * sx,
+            self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5,
+            (self.cy + 0.5) * sy - 0.5,
+            width,
+            height,
+            self.distortion,
+        )
 
     def cropped(self, x: float, y: float, width: int, height: int) -> Camera:
         """The camera of the window whose pixel (0, 0) is this image's pixel (x, y). It may reach outside."""

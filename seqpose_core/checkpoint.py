@@ -69,9 +69,7 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
         for name, tensor in model.state_dict().items()
     }
     save_file(tensors, folder / WEIGHTS)
-    (folder / CONFIG).write_text(
-        "# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8"
-    )
+    (folder / CONFIG).write_text("# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8")
     return folder
 
 

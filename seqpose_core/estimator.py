@@ -203,9 +203,12 @@ class PoseEstimator:
         log_scale = prediction.log_scale[0, order].clone()
         log_scale[:, 4] = torch.where(round_body, _UNKNOWN_TURN, log_scale[:, 4])
         kept = ObjectPrediction(
-            prediction.logits[0, order], prediction.translation[0, order], prediction.rotation[0, order],
-            prediction.size[0, order], log_scale,
-        )  # fmt: skip
+            prediction.logits[0, order],
+            prediction.translation[0, order],
+            prediction.rotation[0, order],
+            prediction.size[0, order],
+            log_scale,
+        )
         columns = (score[order], found[order], kept.rotation, kept.translation, kept.size, covariance(kept))
         arrays = [c.double().cpu().numpy() for c in columns]
         return [

@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike
 CORNER_SIGNS: np.ndarray = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
 
 #: The twelve edges of a box as pairs of indices into its corners.
-BOX_EDGES: tuple[tuple[int, int], ...] = tuple(
-    (i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit
-)
+BOX_EDGES: tuple[tuple[int, int], ...] = tuple((i, i | bit) for bit in (1, 2, 4) for i in range(8) if not i & bit)
 
 
 def make_transform(rotation: ArrayLike, translation: ArrayLike) -> np.ndarray:

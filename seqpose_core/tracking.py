@@ -66,9 +66,7 @@ class Tracker:
     :raises ValueError: for a value outside its range.
     """
 
-    def __init__(
-        self, min_hits: int = 2, max_age: int = 10, *, gate: float = 1.0, smoothing: float = 0.0
-    ) -> None:
+    def __init__(self, min_hits: int = 2, max_age: int = 10, *, gate: float = 1.0, smoothing: float = 0.0) -> None:
         if min_hits < 1:
             raise ValueError(f"min_hits is {min_hits}; it must be at least 1")
         if max_age < 0:

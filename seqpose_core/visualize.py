@@ -213,6 +213,4 @@ def _text(
     cv2.rectangle(canvas, (x, y), (x + plate[0] - 1, y + plate[1] - 1), colour, cv2.FILLED)
     # Black or white, whichever stands out from the plate (luma of ITU-R BT.601).
     ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
-    cv2.putText(
-        canvas, text, (x + pad, y + pad + height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA
-    )
+    cv2.putText(canvas, text, (x + pad, y + pad + height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)

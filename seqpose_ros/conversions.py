@@ -43,10 +43,7 @@ def with_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[ObjectPos
     """
     if object_axes == "nocs":
         return list(objects)
-    return [
-        replace(o, rotation=o.rotation @ NOCS_FROM_REP103, size=np.asarray(o.size)[[0, 2, 1]])
-        for o in objects
-    ]
+    return [replace(o, rotation=o.rotation @ NOCS_FROM_REP103, size=np.asarray(o.size)[[0, 2, 1]]) for o in objects]
 
 
 def in_frame(objects: Iterable[ObjectPose], transform: np.ndarray) -> list[ObjectPose]:
@@ -116,9 +113,7 @@ def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPose
     )
 
 
-def transform_messages(
-    header: Header, objects: Iterable[ObjectPose], tf_prefix: str
-) -> list[TransformStamped]:
+def transform_messages(header: Header, objects: Iterable[ObjectPose], tf_prefix: str) -> list[TransformStamped]:
     """One transform a confirmed track, child frame ``<tf_prefix><category>_<track id>``."""
     return [
         TransformStamped(

@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from seqpose_core import checkpoint
-from seqpose_ros import realtime, replay
-from seqpose_ros.bag import Bag
-from seqpose_ros.replay import ReplayError
-from seqpose_ros.scoring import EXPLANATION, FrameTruth, score
-from seqpose_ros.video import write_sheet, write_video
+from seqpose_ros.bags import realtime, replay
+from seqpose_ros.bags.bag import Bag
+from seqpose_ros.bags.replay import ReplayError
+from seqpose_ros.bags.scoring import EXPLANATION, FrameTruth, score
+from seqpose_ros.bags.video import write_sheet, write_video
 
 BUNDLED_BAG = Path(__file__).parent / "data" / "demo_bag"
 RECALLS = ("recall_10deg10cm", "recall_10cm")
@@ -42,9 +42,7 @@ def shortfalls(report: Mapping[str, Any], stated: Mapping[str, float]) -> list[s
     ]
 
 
-def run_demo(
-    bag_path: Path, name: str, out: Path, rate: float, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Replay, measure, draw; returns the report, also written to ``out``.
 
     :raises ReplayError: the node or the player failed, or the node published nothing.

@@ -102,9 +102,7 @@ class Health:
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if active and complaints else DiagnosticStatus.OK,
             name=name,
-            message="; ".join(complaints)
-            if active and complaints
-            else ("running" if active else "not active"),
+            message="; ".join(complaints) if active and complaints else ("running" if active else "not active"),
             hardware_id=str(facts.get("checkpoint", "")),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

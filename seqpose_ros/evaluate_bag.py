@@ -28,18 +28,18 @@ from tf2_ros import Buffer, TransformException
 from tqdm import tqdm
 
 from seqpose_core import EstimatorOptions, ObjectPose, PoseEstimator
+from seqpose_core.metrics.summary import plain_figures, without_nan
 from seqpose_core.report import Frames, Run, View, write_report
-from seqpose_core.report.measured import plain_figures, without_nan
 from seqpose_core.report.tables import stability_line
 from seqpose_core.report.text import ap_table, error_table
-from seqpose_ros import realtime, replay
-from seqpose_ros.bag import TRUTH_TOPIC, Bag, BagFrame
-from seqpose_ros.bag_reader import BagError
+from seqpose_ros.bags import realtime, replay
+from seqpose_ros.bags.bag import TRUTH_TOPIC, Bag, BagFrame
+from seqpose_ros.bags.reader import BagError
+from seqpose_ros.bags.replay import ReplayError
+from seqpose_ros.bags.scoring import EXPLANATION, FrameTruth, measure, numbers
+from seqpose_ros.bags.video import write_sheet, write_video
 from seqpose_ros.inputs import transform_from_message
-from seqpose_ros.replay import ReplayError
-from seqpose_ros.scoring import EXPLANATION, FrameTruth, measure, numbers
 from seqpose_ros.stamps import seconds
-from seqpose_ros.video import write_sheet, write_video
 
 
 @dataclass(frozen=True)
@@ -152,24 +152,25 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--image-topic", help="if the bag has several")
     parser.add_argument("--camera-info-topic", help="if the bag has several")
     parser.add_argument("--truth-topic", default=TRUTH_TOPIC, help="vision_msgs/Detection3DArray (%(default)s)")
+    parser.add_argument("--rectified", action="store_true", help="the images are rectified: use P of camera_info")
+    parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from the bag's tf")
     parser.add_argument(
-        "--rectified", action="store_true", help="the images are rectified: use P of camera_info"
-    )
-    parser.add_argument(
-        "--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from the bag's tf"
-    )
-    parser.add_argument(
-        "--min-score", type=float, default=0.01,
+        "--min-score",
+        type=float,
+        default=0.01,
         help="the node's score_threshold; ranked AP wants low scores too (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--recall-score", type=float, default=least,
+        "--recall-score",
+        type=float,
+        default=least,
         help="least score for recalls, medians and stability (default: %(default)s, the node's own threshold)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--realtime", action="store_true",
+        "--realtime",
+        action="store_true",
         help="also play the bag to the node over DDS: latency, dropped frames, and the same figures",
-    )  # fmt: skip
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="of --realtime: times the recorded speed (default 1)")
     parser.add_argument("--video", action="store_true", help="also write video.mp4 and frames.png")
     parser.add_argument(
@@ -207,9 +208,13 @@ def _write_report(bag: Bag, measured: Run | None, options: argparse.Namespace) -
     }
     subject = f"bag {options.bag.name}"
     path = write_report(
-        options.out / "report", f"SeqPose evaluation: {name}, {subject}", subject, {"every frame": measured},
-        views_of(bag), facts=facts,
-    )  # fmt: skip
+        options.out / "report",
+        f"SeqPose evaluation: {name}, {subject}",
+        subject,
+        {"every frame": measured},
+        views_of(bag),
+        facts=facts,
+    )
     print(f"report written to {path}")
 
 

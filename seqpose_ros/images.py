@@ -72,9 +72,7 @@ def decode_with_numpy(message: Any) -> np.ndarray:
     """:func:`decode_image` by NumPy and OpenCV alone, for a message that was checked."""
     encoding = ENCODINGS[message.encoding]
     height, width, row = message.height, message.width, message.width * encoding.channels
-    rows = np.frombuffer(message.data, dtype=np.uint8, count=height * message.step).reshape(
-        height, message.step
-    )
+    rows = np.frombuffer(message.data, dtype=np.uint8, count=height * message.step).reshape(height, message.step)
     pixels = rows[:, :row]  # without the padding, still a view
     if encoding.channels > 1:
         pixels = pixels.reshape(height, width, encoding.channels)
@@ -155,6 +153,4 @@ def _check(message: Any) -> None:
             f"take {message.height * message.step}",
         )
     if message.encoding in ("yuv422", "uyvy", "yuv422_yuy2", "yuyv") and message.width % 2:
-        raise InputError(
-            "bad_image", f"a {message.encoding} image is {message.width} wide; the width must be even"
-        )
+        raise InputError("bad_image", f"a {message.encoding} image is {message.width} wide; the width must be even")

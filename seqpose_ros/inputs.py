@@ -28,9 +28,7 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
     :raises InputError: for an uncalibrated camera, or a distortion model other than plumb_bob and
         rational_polynomial.
     """
-    matrix = (
-        np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
-    )
+    matrix = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
     distortion = None if rectified or len(info.d) == 0 or not np.any(info.d) else info.d
     if distortion is not None and info.distortion_model not in _PINHOLE_MODELS:
         raise InputError(
@@ -45,9 +43,7 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
     if info.roi.width and info.roi.height:
         camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
     if max(info.binning_x, info.binning_y) > 1:
-        camera = camera.resized(
-            camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1)
-        )
+        camera = camera.resized(camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1))
     return camera
 
 
@@ -58,15 +54,11 @@ def camera_of(image: np.ndarray, info: Any, rectified: bool) -> Camera:
     :raises InputError: there is none, it cannot be used, or it is of another size than the image.
     """
     if info is None:
-        raise InputError(
-            "no_camera_info", "an image came before any camera_info; is the topic remapped and published?"
-        )
+        raise InputError("no_camera_info", "an image came before any camera_info; is the topic remapped and published?")
     camera = camera_from_info(info, rectified)
     height, width = image.shape[:2]
     if (camera.width, camera.height) != (width, height):
-        raise InputError(
-            "size", f"camera_info is {camera.width}x{camera.height} but the image is {width}x{height}"
-        )
+        raise InputError("size", f"camera_info is {camera.width}x{camera.height} but the image is {width}x{height}")
     return camera
 
 

@@ -35,10 +35,7 @@ class MarkerBoard:
             number = o.track_id if o.track_id is not None else -1 - index
             markers += [_box(header, number, o), _axes(header, number, o), _label(header, number, o, up_axis)]
         shown = {(m.ns, m.id) for m in markers}
-        gone = [
-            Marker(header=header, ns=ns, id=number, action=Marker.DELETE)
-            for ns, number in self._shown - shown
-        ]
+        gone = [Marker(header=header, ns=ns, id=number, action=Marker.DELETE) for ns, number in self._shown - shown]
         self._shown = shown
         return MarkerArray(markers=gone + markers)
 

@@ -94,16 +94,18 @@ class SeqPoseNode(LifecycleNode):
             self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
             return TransitionCallbackReturn.FAILURE
         self._pipeline = Pipeline(
-            estimator, self.settings, self._outputs, self._frames, self._health,
+            estimator,
+            self.settings,
+            self._outputs,
+            self._frames,
+            self._health,
             now=lambda: self.get_clock().now().nanoseconds * 1e-9,
-        )  # fmt: skip
+        )
         self._worker = Worker(self._pipeline.take, "seqpose_inference")
         result = super().on_activate(state)
         self._health.start()
         self._subscribe()
-        self.get_logger().info(
-            "active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items())
-        )
+        self.get_logger().info("active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items()))
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -166,9 +168,7 @@ class SeqPoseNode(LifecycleNode):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         if self._worker is not None:
-            self._health.image_received(
-                displaced=self._worker.mailbox.put(Arrival(message, self._camera_info))
-            )
+            self._health.image_received(displaced=self._worker.mailbox.put(Arrival(message, self._camera_info)))
 
     def _on_incompatible_qos(self, event: Any) -> None:
         topics = " or ".join(subscription.topic_name for subscription in self._inputs)
@@ -199,9 +199,7 @@ class SeqPoseNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _engine(self) -> dict[str, str]:
-        return {
-            name: getattr(self.settings, name) for name in ("checkpoint", "device", "runtime", "precision")
-        }
+        return {name: getattr(self.settings, name) for name in ("checkpoint", "device", "runtime", "precision")}
 
     def _report(self) -> None:
         active = self._worker is not None
@@ -209,9 +207,7 @@ class SeqPoseNode(LifecycleNode):
             self._complain_of_silence()
         facts = {"state": "active" if active else "not active", **self._engine(), **self._outputs.listeners()}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
-        self._outputs.diagnostics.publish(
-            self._health.message(name, self.get_clock().now().to_msg(), active, facts)
-        )
+        self._outputs.diagnostics.publish(self._health.message(name, self.get_clock().now().to_msg(), active, facts))
 
     def _complain_of_silence(self) -> None:
         if self._health.seconds_since_image() < QUIET_AFTER:

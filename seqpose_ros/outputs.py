@@ -92,9 +92,7 @@ class Outputs:
             "markers": self._markers,
             "debug_image": self._debug_image,
         }
-        return {
-            f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()
-        }
+        return {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
 
 
 def _heard(publisher: Any) -> bool:

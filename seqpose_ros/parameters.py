@@ -28,19 +28,11 @@ def _refuse_categories(value: Any) -> str | None:
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         return f"is {value!r}; it must be a list of names"
     unknown = [v for v in value if v and v not in CATEGORY_NAMES]
-    return (
-        f"has unknown {', '.join(map(repr, unknown))}; known are {', '.join(CATEGORY_NAMES)}"
-        if unknown
-        else None
-    )
+    return f"has unknown {', '.join(map(repr, unknown))}; known are {', '.join(CATEGORY_NAMES)}" if unknown else None
 
 
 def _refuse_device(value: Any) -> str | None:
-    return (
-        None
-        if re.fullmatch(r"cpu|cuda(:\d+)?", value)
-        else f"is {value!r}; it must be cpu, cuda or cuda:<number>"
-    )
+    return None if re.fullmatch(r"cpu|cuda(:\d+)?", value) else f"is {value!r}; it must be cpu, cuda or cuda:<number>"
 
 
 def _refuse_frame(value: Any) -> str | None:
@@ -50,9 +42,7 @@ def _refuse_frame(value: Any) -> str | None:
 
 def _refuse_prefix(value: Any) -> str | None:
     return (
-        None
-        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_/]*|", value)
-        else f"is {value!r}; use letters, digits, _ and /"
+        None if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_/]*|", value) else f"is {value!r}; use letters, digits, _ and /"
     )
 
 
@@ -84,17 +74,11 @@ class Settings:
         default="cpu",
         metadata=_rule("Where the model runs: cpu, cuda or cuda:<number>.", refuse=_refuse_device),
     )
-    precision: str = field(
-        default="fp32", metadata=_rule("Arithmetic of the model.", choices=("fp32", "bf16"))
-    )
-    runtime: str = field(
-        default="eager", metadata=_rule("Engine that runs the model.", choices=("eager", "compiled"))
-    )
+    precision: str = field(default="fp32", metadata=_rule("Arithmetic of the model.", choices=("fp32", "bf16")))
+    runtime: str = field(default="eager", metadata=_rule("Engine that runs the model.", choices=("eager", "compiled")))
     categories: Sequence[str] = field(
         default=(),
-        metadata=_rule(
-            "Names of the categories to report; empty reports all.", live=True, refuse=_refuse_categories
-        ),
+        metadata=_rule("Names of the categories to report; empty reports all.", live=True, refuse=_refuse_categories),
     )
     score_threshold: float = field(
         default=_OPTIONS.score_threshold,
@@ -112,9 +96,7 @@ class Settings:
     )
     min_hits: int = field(
         default=_OPTIONS.min_hits,
-        metadata=_rule(
-            "Sightings that confirm a track and give it its id and tf frame.", live=True, limits=(1, 100)
-        ),
+        metadata=_rule("Sightings that confirm a track and give it its id and tf frame.", live=True, limits=(1, 100)),
     )
     max_age: int = field(
         default=_OPTIONS.max_age,
@@ -151,9 +133,7 @@ class Settings:
     publish_tf: bool = field(
         default=True, metadata=_rule("Broadcast one tf frame for each confirmed track.", live=True)
     )
-    tf_prefix: str = field(
-        default="", metadata=_rule("Put before the child frame names of tf.", refuse=_refuse_prefix)
-    )
+    tf_prefix: str = field(default="", metadata=_rule("Put before the child frame names of tf.", refuse=_refuse_prefix))
     object_axes: str = field(
         default="nocs",
         metadata=_rule(
@@ -162,9 +142,7 @@ class Settings:
     )
     image_transport: str = field(
         default="raw",
-        metadata=_rule(
-            "raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")
-        ),
+        metadata=_rule("raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")),
     )
     rectified: bool = field(
         default=False,
@@ -211,9 +189,7 @@ def declare(node: Node) -> dict[str, str]:
         default = _FIELDS[name].default
         node.declare_parameter(name, [] if default == () else default, descriptor(name))
     given = getattr(node, "_parameter_overrides", {})  # rclpy has no public way to the names that were given
-    guesses = {
-        name: difflib.get_close_matches(name, _FIELDS, 1, 0.8) for name in set(given).difference(_FIELDS)
-    }
+    guesses = {name: difflib.get_close_matches(name, _FIELDS, 1, 0.8) for name in set(given).difference(_FIELDS)}
     return {name: guess[0] for name, guess in guesses.items() if guess}
 
 

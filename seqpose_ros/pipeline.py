@@ -117,9 +117,7 @@ class Pipeline:
 
     def _to_target(self, header: Header, target_frame: str) -> np.ndarray | None:
         if not header.frame_id:
-            self._health.complain(
-                "frame_id", "images have no frame_id, so no tf is broadcast; set it in the driver"
-            )
+            self._health.complain("frame_id", "images have no frame_id, so no tf is broadcast; set it in the driver")
         if not target_frame or self._frames is None:
             return None
         return self._frames.lookup(target_frame, header.frame_id, header.stamp)

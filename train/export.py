@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.export``: make a checkpoint folder of a training run's last state (its averaged weights).
 
-    python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-nano --half
+python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-nano --half
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seqpose_core import checkpoint, config_io
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.seqpose import SeqPose
 
-_MODEL = "model."  # how the module of train.module calls its network
+_MODEL = "model."  # how the module of train.fit.module calls its network
 
 
 def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:

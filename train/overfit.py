@@ -28,19 +28,29 @@ from matplotlib.figure import Figure
 from seqpose_core.estimator import PoseEstimator
 from seqpose_core.metrics.errors import detect
 from seqpose_core.model.seqpose import SeqPose
-from train.config import TrainConfig, load
 from train.data.augment import Augmentation
 from train.data.nocs_layout import NocsLayout
 from train.data.sampler import Stage
-from train.fit import fit
-from train.module import SeqPoseModule
-from train.result_files import result_of
+from train.evaluate.result_files import result_of
+from train.fit.config import TrainConfig, load
+from train.fit.module import SeqPoseModule
+from train.fit.run import fit
 
 SETTINGS = ("single", "multi")
 _NO_CHANGE = Augmentation(
-    flip=0, crop=0, gain=0, colour=0, gamma=0, contrast=0, saturation=0, noise=0, blur=0, blur_probability=0,
-    jpeg_probability=0, hide_pose=0.5,
-)  # fmt: skip
+    flip=0,
+    crop=0,
+    gain=0,
+    colour=0,
+    gamma=0,
+    contrast=0,
+    saturation=0,
+    noise=0,
+    blur=0,
+    blur_probability=0,
+    jpeg_probability=0,
+    hide_pose=0.5,
+)
 _MIN_SCORE = 0.3  # what a node reports by default
 
 
@@ -118,9 +128,11 @@ def write_curve(out: Path, curve: Curve) -> None:
     axes.axhline(curve.goal, color="grey", linestyle=":", linewidth=1)
     clips = curve.layout.clips
     axes.set(
-        xlabel="training step", ylabel="found within 5° and 5 cm, %", ylim=(0, 101),
+        xlabel="training step",
+        ylabel="found within 5° and 5 cm, %",
+        ylim=(0, 101),
         title=f"Learning {len(clips)} clips, {sum(len(c.frames) for c in clips)} frames, by heart",
-    )  # fmt: skip
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(out / "curve.png", dpi=110, metadata={"Software": None})

@@ -29,7 +29,7 @@ from scipy.spatial.transform import Rotation
 from seqpose_core import Camera, category
 from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
-from train.evaluation_sets import open_set
+from train.evaluate.sets import open_set
 
 CAMERA_FRAME = "camera_optical_frame"
 WORLD_FRAME = "world"
@@ -85,9 +85,7 @@ class MessageMaker:
 
     def camera_info(self, camera: Camera, stamp: int) -> Any:
         """sensor_msgs/CameraInfo of an undistorted camera."""
-        roi = self._make(
-            "sensor_msgs", "RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
+        roi = self._make("sensor_msgs", "RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
         return self._make(
             "sensor_msgs",
             "CameraInfo",
@@ -144,15 +142,11 @@ class MessageMaker:
         if is_symmetric(item):
             axis = item.rotation[:, 1]
             covariance[3:, 3:] = np.pi**2 * np.outer(axis, axis)
-        with_covariance = self._make(
-            "geometry_msgs", "PoseWithCovariance", pose=pose, covariance=covariance.ravel()
-        )
+        with_covariance = self._make("geometry_msgs", "PoseWithCovariance", pose=pose, covariance=covariance.ravel())
         hypothesis = self._make(
             "vision_msgs",
             "ObjectHypothesisWithPose",
-            hypothesis=self._make(
-                "vision_msgs", "ObjectHypothesis", class_id=category(item.class_id).name, score=1.0
-            ),
+            hypothesis=self._make("vision_msgs", "ObjectHypothesis", class_id=category(item.class_id).name, score=1.0),
             pose=with_covariance,
         )
         return self._make(
@@ -203,9 +197,7 @@ def write_bag(
     layout = _layout(scene, labels)
     clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
     if clip is None:
-        raise FileNotFoundError(
-            f"{scene} holds no frames; scenes of {scene.parent} are {layout.clips[0].scene} and on"
-        )
+        raise FileNotFoundError(f"{scene} holds no frames; scenes of {scene.parent} are {layout.clips[0].scene} and on")
     if out.exists():
         raise ValueError(f"{out} exists; a bag is written to a new folder")
     store = typestore()

@@ -72,9 +72,7 @@ class CriterionConfig:
 class Criterion(nn.Module):
     """Every layer's queries are matched and penalised on their own (auxiliary losses), summed with equal weight."""
 
-    def __init__(
-        self, config: CriterionConfig, canonical_focal: float, normalise: Normaliser = at_least_one
-    ) -> None:
+    def __init__(self, config: CriterionConfig, canonical_focal: float, normalise: Normaliser = at_least_one) -> None:
         super().__init__()
         self.config = config
         self.canonical_focal = canonical_focal
@@ -95,9 +93,16 @@ class Criterion(nn.Module):
         )
         for layer, matches in zip(prediction.layers, matched, strict=True):
             terms = object_losses(
-                layer, prediction.valid, targets, matches, intrinsics, image_size, self.distance,
-                self.config.likelihood, self.normalise,
-            )  # fmt: skip
+                layer,
+                prediction.valid,
+                targets,
+                matches,
+                intrinsics,
+                image_size,
+                self.distance,
+                self.config.likelihood,
+                self.normalise,
+            )
             total = total + self._weighted(terms)
         extra: dict[str, Tensor] = {}
         if prediction.denoising is not None:
@@ -114,9 +119,7 @@ class Criterion(nn.Module):
         weights = vars(self.config.weights)
         return sum((weights[name] * value for name, value in terms.items()), start=torch.zeros(()))
 
-    def _denoising(
-        self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor
-    ) -> Tensor:
+    def _denoising(self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor) -> Tensor:
         """The weighted terms of the denoising queries, all layers: each belongs to the place whose truth was noised.
 
         Their errors are those of queries that were told the truth, so the uncertainty must not learn from them.
@@ -128,9 +131,15 @@ class Criterion(nn.Module):
         total = intrinsics.new_zeros(())
         for layer in prediction.denoised:
             terms = object_losses(
-                layer, queries.present, targets, matches, intrinsics, image_size, self.distance,
+                layer,
+                queries.present,
+                targets,
+                matches,
+                intrinsics,
+                image_size,
+                self.distance,
                 normalise=self.normalise,
-            )  # fmt: skip
+            )
             del terms["uncertainty"]
             total = total + self._weighted(terms)
         return total
@@ -159,9 +168,7 @@ def object_losses(
 
     translation = prediction.translation[s, q]
     rotation, size = prediction.pose_of(s, q, classes)
-    true_translation, true_rotation, true_size = (
-        targets.translation[s, m], targets.rotation[s, m], targets.size[s, m]
-    )  # fmt: skip
+    true_translation, true_rotation, true_size = (targets.translation[s, m], targets.rotation[s, m], targets.size[s, m])
     pixels = project(translation[:, None], intrinsics[s])[:, 0] / image_size
     true_pixels = project(true_translation[:, None], intrinsics[s])[:, 0] / image_size
     log_z = translation[:, 2].clamp_min(NEAR).log() - true_translation[:, 2].clamp_min(NEAR).log()
@@ -187,9 +194,7 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float
     return weight * wrong**gamma * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
 
-def negative_log_likelihood(
-    error: Tensor, log_scale: Tensor, likelihood: Literal["laplace", "gaussian"]
-) -> Tensor:
+def negative_log_likelihood(error: Tensor, log_scale: Tensor, likelihood: Literal["laplace", "gaussian"]) -> Tensor:
     """Of errors of scale b (variance 2b² for both, see ObjectPrediction), elementwise, less a constant.
 
     Laplace: log b + |e|/b, least at b = mean |e|. Gaussian: log b + e²/4b², least at 2b² = mean e².

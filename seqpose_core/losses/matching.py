@@ -74,9 +74,7 @@ def match_layers(
     distance: PoseDistance = AS_LABELLED,
 ) -> list[Matches]:
     """:func:`match` of every layer on its own. All costs leave an accelerator in one transfer."""
-    costs = torch.stack(
-        [matching_cost(layer, targets, intrinsics, image_size, weights, distance) for layer in layers]
-    )
+    costs = torch.stack([matching_cost(layer, targets, intrinsics, image_size, weights, distance) for layer in layers])
     costs = costs.nan_to_num(1e6, 1e6, 1e6).masked_fill(~valid[..., None], 1e6)
     # What exists travels along: empty places as NaN, queries as a last column.
     costs = costs.masked_fill(~targets.present[:, None], torch.nan)

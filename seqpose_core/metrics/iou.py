@@ -89,9 +89,7 @@ def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     others.
     """
     origin = first[:, :3, 3]
-    unit = np.maximum(
-        np.linalg.norm(first[:, :3, :3], axis=(1, 2)), np.linalg.norm(second[:, :3, :3], axis=(1, 2))
-    )
+    unit = np.maximum(np.linalg.norm(first[:, :3, :3], axis=(1, 2)), np.linalg.norm(second[:, :3, :3], axis=(1, 2)))
     to_unit = np.zeros_like(first)
     to_unit[:, [0, 1, 2], [0, 1, 2]] = 1.0 / unit[:, None]
     to_unit[:, :3, 3], to_unit[:, 3, 3] = -origin / unit[:, None], 1.0

@@ -64,9 +64,7 @@ def precision_recall(hit: np.ndarray, score: np.ndarray, truths: int) -> Precisi
     hits = np.cumsum(hit)
     with np.errstate(invalid="ignore", divide="ignore"):
         # float32, because the published evaluation rounds recall to it
-        return PrecisionRecall(
-            score, hits / (np.arange(len(hit)) + 1), hits.astype(np.float32) / np.float32(truths)
-        )
+        return PrecisionRecall(score, hits / (np.arange(len(hit)) + 1), hits.astype(np.float32) / np.float32(truths))
 
 
 def average_precision(curve: PrecisionRecall) -> float:

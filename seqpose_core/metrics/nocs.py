@@ -15,10 +15,10 @@ import numpy as np
 
 from seqpose_core.categories import CATEGORIES
 from seqpose_core.metrics import matching
+from seqpose_core.metrics.ap_report import COLUMNS, ApTable, Report
 from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from seqpose_core.metrics.matching import PrecisionRecall
 from seqpose_core.metrics.pairs import pair_errors, pair_ious, pair_up
-from seqpose_core.metrics.report import COLUMNS, ApTable, Report
 from seqpose_core.metrics.results import Result, gather, published_order
 
 #: "original" and "fixed" judge poses only among predictions and truths that match at this IoU.
@@ -91,20 +91,14 @@ class _Scores:
         self._truth_judged[:] = False
         self._truth_judged[matched[self._judged]] = True
         outside = {
-            f"truth: no match above IoU {PREFILTER_IOU}, left out of pose AP": int(
-                (~self._truth_judged).sum()
-            ),
-            f"prediction: no match above IoU {PREFILTER_IOU}, left out of pose AP": int(
-                (~self._judged).sum()
-            ),
+            f"truth: no match above IoU {PREFILTER_IOU}, left out of pose AP": int((~self._truth_judged).sum()),
+            f"prediction: no match above IoU {PREFILTER_IOU}, left out of pose AP": int((~self._judged).sum()),
         }
         self.dropped.update({reason: n for reason, n in outside.items() if n})
         pairs = self._pairs
         undefined = np.isnan(self._degrees) & self._judged[pairs.prediction] & self._truth_judged[pairs.truth]
         if undefined.any():
-            self.dropped["pair: angle undefined (cosine beyond ±1), passes every threshold"] = int(
-                undefined.sum()
-            )
+            self.dropped["pair: angle undefined (cosine beyond ±1), passes every threshold"] = int(undefined.sum())
 
     def _descending(self, judged: np.ndarray) -> list[np.ndarray]:
         """For each category, indices of its judged predictions by falling score over all frames."""
@@ -127,22 +121,16 @@ class _Scores:
         judged = self._judged[self._pairs.prediction] & self._truth_judged[self._pairs.truth]
         return matching.greedy_match(self._pairs, self._by_error, ~far & judged[:, None])
 
-    def _curve(
-        self, hit: np.ndarray, order: list[np.ndarray], judged: np.ndarray, index: int
-    ) -> PrecisionRecall:
+    def _curve(self, hit: np.ndarray, order: list[np.ndarray], judged: np.ndarray, index: int) -> PrecisionRecall:
         mine = order[index]
         of_category = self.truths.category == CATEGORIES[index].id
-        return matching.precision_recall(
-            hit[mine], self.predictions.score[mine], int((of_category & judged).sum())
-        )
+        return matching.precision_recall(hit[mine], self.predictions.score[mine], int((of_category & judged).sum()))
 
     def _ap(self, hits: np.ndarray, order: list[np.ndarray], judged: np.ndarray) -> np.ndarray:
         values = np.full((len(CATEGORIES), hits.shape[1]), np.nan)
         for index, c in enumerate(CATEGORIES):
             if (self.truths.category == c.id).any():
-                values[index] = [
-                    matching.average_precision(self._curve(hit, order, judged, index)) for hit in hits.T
-                ]
+                values[index] = [matching.average_precision(self._curve(hit, order, judged, index)) for hit in hits.T]
         return values
 
     def _batched(self, thresholds: Sequence[Any], pose: bool) -> np.ndarray:

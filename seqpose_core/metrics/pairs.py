@@ -82,18 +82,14 @@ def pair_ious(predictions: Instances, truths: Instances, pairs: Pairs, kind: iou
                 theirs = iou.intervals(*_typed(truths, t, t_types), kind)
                 if turning:
                     theirs = theirs[0][:, None], theirs[1][:, None]
-                some = iou.interval_iou(
-                    (mine[0][p_index], mine[1][p_index]), (theirs[0][t_index], theirs[1][t_index])
-                )
+                some = iou.interval_iou((mine[0][p_index], mine[1][p_index]), (theirs[0][t_index], theirs[1][t_index]))
                 if turning:  # the published code starts its search for the best turn at 0
                     some = np.fmax(np.fmax.reduce(some, axis=-1), 0)
                 overlap[chunk] = some.astype(np.float32)
     return np.nan_to_num(overlap, nan=0.0)
 
 
-def pair_errors(
-    predictions: Instances, truths: Instances, pairs: Pairs, clip: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def pair_errors(predictions: Instances, truths: Instances, pairs: Pairs, clip: bool) -> tuple[np.ndarray, np.ndarray]:
     """(K,) angles in degrees and (K,) distances in centimetres of every pair; infinite for unusable
     predictions.
 

@@ -98,19 +98,25 @@ def _side(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray
         visible = _array(result, "gt_handle_visibility", (), n, name)
     single = np.array([transform.dtype == np.float32, extents.dtype == np.float32])
     return [
-        np.full(n, index), ids, np.arange(n), transform, extents, np.tile(single, (n, 1)), score, visible,
-        np.isfinite(transform).all(axis=(1, 2)) & np.isfinite(extents).all(axis=1)
+        np.full(n, index),
+        ids,
+        np.arange(n),
+        transform,
+        extents,
+        np.tile(single, (n, 1)),
+        score,
+        visible,
+        np.isfinite(transform).all(axis=(1, 2))
+        & np.isfinite(extents).all(axis=1)
         & (np.abs(transform[:, 3] - [0, 0, 0, 1]) < 1e-6).all(axis=1),
-    ]  # fmt: skip
+    ]
 
 
 _TYPES = (np.int64, np.int64, np.int64, np.float64, np.float64, bool, np.float64, np.float64, bool)
 
 
 def _stack(parts: list[list[np.ndarray]]) -> Instances:
-    return Instances(
-        *(np.concatenate(x).astype(t) for x, t in zip(zip(*parts, strict=True), _TYPES, strict=True))
-    )
+    return Instances(*(np.concatenate(x).astype(t) for x, t in zip(zip(*parts, strict=True), _TYPES, strict=True)))
 
 
 def _sort(instances: Instances, by_score: bool) -> Instances:

@@ -113,9 +113,7 @@ def associate(moment: Moment, radius: float = 0.2) -> dict[int, ObjectPose]:
     """
     for truth in moment.truths:
         if truth.track_id is None:
-            raise ValueError(
-                f"a truth {truth.category} at stamp {moment.stamp} has no track_id to know it by"
-            )
+            raise ValueError(f"a truth {truth.category} at stamp {moment.stamp} has no track_id to know it by")
     out: dict[int, ObjectPose] = {}
     for name in sorted({truth.category for truth in moment.truths}):
         truths = [t for t in moment.truths if t.category == name]
@@ -199,10 +197,7 @@ def _collect_changes(
 ) -> None:
     for k in np.flatnonzero(hit[1:] & hit[:-1]):
         pair = np.stack(
-            [
-                geometry.invert(truths[n][instance].transform) @ found[n][instance].transform
-                for n in (k, k + 1)
-            ]
+            [geometry.invert(truths[n][instance].transform) @ found[n][instance].transform for n in (k, k + 1)]
         )
         name = truths[k][instance].category
         step = float(np.linalg.norm(pair[1, :3, 3] - pair[0, :3, 3]))

@@ -59,9 +59,7 @@ class QueryConfig:
         if self.denoising < 0:
             raise ValueError(f"denoising={self.denoising}; it must be 0 or a number of groups")
         if self.anchors < 0 or self.proposals < 0 or self.anchors + self.proposals < 1:
-            raise ValueError(
-                f"anchors={self.anchors} and proposals={self.proposals}; at least one query is needed"
-            )
+            raise ValueError(f"anchors={self.anchors} and proposals={self.proposals}; at least one query is needed")
 
 
 @dataclass(frozen=True)

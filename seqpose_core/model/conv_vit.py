@@ -40,9 +40,13 @@ class ConvVitEncoder(nn.Module):
         self.canonical_focal = canonical_focal
         self.rows, self.columns = height // 14, width // 14
         self.stem = nn.Sequential(
-            nn.Conv2d(3, stem, 9, stride=7, padding=1), nn.GroupNorm(8, stem), nn.GELU(),
-            nn.Conv2d(stem, 2 * stem, 3, padding=1), nn.GroupNorm(8, 2 * stem), nn.GELU(),
-        )  # fmt: skip
+            nn.Conv2d(3, stem, 9, stride=7, padding=1),
+            nn.GroupNorm(8, stem),
+            nn.GELU(),
+            nn.Conv2d(stem, 2 * stem, 3, padding=1),
+            nn.GroupNorm(8, 2 * stem),
+            nn.GELU(),
+        )
         self.patchify = nn.Conv2d(2 * stem, config.width, 2, stride=2)
         self.position = nn.Parameter(0.02 * torch.randn(1, self.rows * self.columns, config.width))
         self.camera = nn.Linear(4, config.width)

@@ -26,10 +26,13 @@ class Dinov2Encoder(BackboneEncoder):
 
         whole = DepthAnythingForDepthEstimation(
             DepthAnythingConfig(
-                backbone_config=_backbone_config(config), patch_size=14, reassemble_hidden_size=config.width,
-                neck_hidden_sizes=list(config.reassemble_widths), fusion_hidden_size=config.neck_width,
+                backbone_config=_backbone_config(config),
+                patch_size=14,
+                reassemble_hidden_size=config.width,
+                neck_hidden_sizes=list(config.reassemble_widths),
+                fusion_hidden_size=config.neck_width,
             )
-        )  # fmt: skip
+        )
         # No output depends on these two: they would be trained, averaged and stored for nothing.
         whole.backbone.embeddings.mask_token = None
         whole.neck.fusion_stage.layers[0].residual_layer1 = None
@@ -64,10 +67,15 @@ def _backbone_config(config: EncoderConfig):  # type: ignore[no-untyped-def]
     from transformers import Dinov2Config, Dinov2WithRegistersConfig
 
     common = {
-        "hidden_size": config.width, "num_hidden_layers": config.depth, "num_attention_heads": config.heads,
-        "image_size": config.pretrain_image_size, "patch_size": 14, "out_indices": list(config.out_layers),
-        "reshape_hidden_states": False, "apply_layernorm": True,
-    }  # fmt: skip
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "image_size": config.pretrain_image_size,
+        "patch_size": 14,
+        "out_indices": list(config.out_layers),
+        "reshape_hidden_states": False,
+        "apply_layernorm": True,
+    }
     if config.kind == "dinov2_registers":
         return Dinov2WithRegistersConfig(**common, num_register_tokens=_REGISTERS)
     return Dinov2Config(**common)

@@ -24,10 +24,22 @@ _DEPTH_DECODER = ("neck.convs.", "neck.fusion_stage.")
 
 #: What decides a backbone's results, besides its weights; another value of these would load and compute nonsense.
 _BACKBONE = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "mlp_ratio", "hidden_act", "layer_norm_eps", "qkv_bias",
-    "num_channels", "patch_size", "use_swiglu_ffn", "num_register_tokens", "window_block_indices",
-    "residual_block_indices", "use_absolute_position_embeddings", "use_relative_position_embeddings",
-)  # fmt: skip
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "mlp_ratio",
+    "hidden_act",
+    "layer_norm_eps",
+    "qkv_bias",
+    "num_channels",
+    "patch_size",
+    "use_swiglu_ffn",
+    "num_register_tokens",
+    "window_block_indices",
+    "residual_block_indices",
+    "use_absolute_position_embeddings",
+    "use_relative_position_embeddings",
+)
 _TAPS = ("out_indices", "apply_layernorm")
 _NECK = ("reassemble_hidden_size", "reassemble_factors", "neck_hidden_sizes", "fusion_hidden_size")
 

@@ -104,9 +104,7 @@ def view_from(memory: QueryMemory, camera_pose: Tensor, stamp: Tensor) -> Memory
     reference = exact_product(rotation, memory.reference[..., None])[..., 0] + translation
     elapsed = (stamp[:, None] - memory.stamp).nan_to_num(0.0).clamp(0.0, 60.0).to(reference.dtype)
     elapsed = torch.where(memory.valid, elapsed, torch.zeros_like(elapsed))
-    motion = torch.cat(
-        [(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1
-    )
+    motion = torch.cat([(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1)
     # Not only masked but blank: what a forgotten slot still holds can reach no result at all.
     valid = memory.valid[..., None]
     embedding = torch.where(valid, memory.embedding, torch.zeros_like(memory.embedding))

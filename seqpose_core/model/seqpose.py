@@ -107,9 +107,7 @@ class SeqPose(nn.Module):
     def empty_memory(self, batch: int) -> QueryMemory:
         """The memory at the start of a stream (the paper's zeros, marked invalid)."""
         memory = self.config.memory
-        return QueryMemory.empty(
-            batch, memory.frames * memory.top_k, self.config.decoder.width, self.pixel_mean.device
-        )
+        return QueryMemory.empty(batch, memory.frames * memory.top_k, self.config.decoder.width, self.pixel_mean.device)
 
     def forward(
         self,
@@ -209,14 +207,10 @@ class SeqPose(nn.Module):
         if denoising is not None:
             denoised = tuple(layer.queries(slice(own, None)) for layer in layers)
             layers, query = [layer.queries(slice(own)) for layer in layers], query[:, :own]
-        prediction = Prediction(
-            layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising
-        )
+        prediction = Prediction(layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising)
         return prediction, self._remember(memory, query, prediction, camera_pose, stamp)
 
-    def _current_queries(
-        self, features: FrameFeatures, finest: Tensor, intrinsics: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _current_queries(self, features: FrameFeatures, finest: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         """Learned anchors and proposals: embeddings (B, Q, C) and references (B, Q, 3), metres."""
         batch = len(intrinsics)
         embeddings, references = [], []

@@ -22,11 +22,15 @@ class VitDetEncoder(BackboneEncoder):
 
         backbone = AutoBackbone.from_config(
             VitDetConfig(
-                hidden_size=config.width, num_hidden_layers=config.depth, num_attention_heads=config.heads,
-                image_size=[height, width], pretrain_image_size=config.pretrain_image_size,
-                patch_size=config.patch_size, out_indices=[config.depth],
+                hidden_size=config.width,
+                num_hidden_layers=config.depth,
+                num_attention_heads=config.heads,
+                image_size=[height, width],
+                pretrain_image_size=config.pretrain_image_size,
+                patch_size=config.patch_size,
+                out_indices=[config.depth],
             )
-        )  # fmt: skip
+        )
         super().__init__(backbone, config.frozen)
         self.pyramid = nn.ModuleList(_level(config.width, config.neck_width, scale) for scale in (4, 2, 1, 0))
         self.semantic_widths, self.geometry_widths = (config.neck_width,) * 4, (0,) * 4

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqpose_core.categories import category
+from seqpose_core.metrics.pairing import pose, sound
+from seqpose_core.metrics.run import Run
 from seqpose_core.objects import ObjectPose
-from seqpose_core.report.pairing import pose, sound
-from seqpose_core.report.runs import Run
 
 #: What counts as wrong in a pair of one category: degrees, centimetres, relative size.
 LIMITS = (10.0, 10.0, 0.2)

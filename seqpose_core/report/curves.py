@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqpose_core.categories import CATEGORY_NAMES
-from seqpose_core.metrics.report import COLUMNS, MEAN, Report
+from seqpose_core.metrics.ap_report import COLUMNS, MEAN, Report
 from seqpose_core.report.plots import INK, MARKERS, Picture, colour_of, legend_below, plot
 
 #: The paper's columns whose precision is drawn against recall.

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from seqpose_core.metrics.run import Run
 from seqpose_core.report.plots import Picture, plot, run_colours
-from seqpose_core.report.runs import Run
 
 
 @dataclass(frozen=True)

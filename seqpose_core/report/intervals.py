@@ -11,10 +11,10 @@ import numpy as np
 
 from seqpose_core.categories import category
 from seqpose_core.metrics.calibration import Coverage, coverage
+from seqpose_core.metrics.pairing import pose, sound, symmetric
+from seqpose_core.metrics.run import Run
 from seqpose_core.objects import ObjectPose
-from seqpose_core.report.pairing import pose, sound, symmetric
 from seqpose_core.report.plots import FAINT, Picture, legend_below, plot, run_colours
-from seqpose_core.report.runs import Run
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.7, 0.8, 0.9, 0.95, 0.99)
 

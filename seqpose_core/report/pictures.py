@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from seqpose_core.metrics.pairing import pose, sound
+from seqpose_core.metrics.run import Run
 from seqpose_core.objects import ObjectPose
 from seqpose_core.report.cases import Case
-from seqpose_core.report.pairing import pose, sound
 from seqpose_core.report.plots import Picture
-from seqpose_core.report.runs import Run, View, short_name
+from seqpose_core.report.views import View, short_name
 from seqpose_core.visualize import PREDICTION, TRUTH, Style, crop, draw_objects
 
 FRAMES_SHOWN = 12

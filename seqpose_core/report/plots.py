@@ -90,9 +90,16 @@ def legend_below(axes: Any, columns: int = 4) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.figure.legend(
-            handles, labels, loc="lower center", ncols=columns, fontsize=8.5, columnspacing=1.0,
-            handlelength=1.8, handletextpad=0.5, borderaxespad=0.3,
-        )  # fmt: skip
+            handles,
+            labels,
+            loc="lower center",
+            ncols=columns,
+            fontsize=8.5,
+            columnspacing=1.0,
+            handlelength=1.8,
+            handletextpad=0.5,
+            borderaxespad=0.3,
+        )
 
 
 def run_colours(names: Sequence[str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from seqpose_core.categories import CATEGORY_NAMES
+from seqpose_core.metrics.ap_report import COLUMNS, MEAN, Report
 from seqpose_core.metrics.errors import RECALLS, Detections
-from seqpose_core.metrics.report import COLUMNS, MEAN, Report
 from seqpose_core.metrics.stability import StabilityReport
 
 AP_HEAD = tuple(COLUMNS)
@@ -23,9 +23,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 def ap_rows(report: Report) -> dict[str, list[str]]:
     """Average precision in percent in the paper's columns, for the mean over categories and for each."""
-    return {
-        name: [number(100 * value) for value in report.columns(name).values()] for name in (MEAN, *CATEGORY_NAMES)
-    }
+    return {name: [number(100 * value) for value in report.columns(name).values()] for name in (MEAN, *CATEGORY_NAMES)}
 
 
 def error_rows(detections: Detections) -> dict[str, list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from seqpose_core.metrics.ap_report import MEAN, Report
 from seqpose_core.metrics.errors import Detections
-from seqpose_core.metrics.report import MEAN, Report
 from seqpose_core.report.tables import AP_HEAD, ERROR_HEAD, ap_rows, error_rows
 
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seqpose_core.categories import CATEGORY_NAMES
-from seqpose_core.metrics.report import MEAN
-from seqpose_core.report import cases, pairing, pictures
+from seqpose_core.metrics import pairing
+from seqpose_core.metrics.ap_report import MEAN
+from seqpose_core.metrics.run import RADIUS, Run
+from seqpose_core.report import cases, pictures
 from seqpose_core.report.confusion import confusion_picture
 from seqpose_core.report.curves import PRECISION_RECALL_AT, ap_curves, precision_recall, with_truth
 from seqpose_core.report.factors import FACTORS, factor_picture
 from seqpose_core.report.intervals import LEVELS, coverage_pictures, covered
 from seqpose_core.report.page import Page
-from seqpose_core.report.runs import RADIUS, Frames, Run, View, no_images, short_name
 from seqpose_core.report.tables import AP_HEAD, ERROR_HEAD, ap_rows, error_rows, number, stability_line
+from seqpose_core.report.views import Frames, View, no_images, short_name
 
 HTML = "report.html"
 
@@ -38,7 +40,7 @@ def write_report(
     :param title: such as "SeqPose evaluation: seqpose-nano".
     :param measured_on: the data behind every figure, such as "synthetic renders, split test".
     :param runs: by name, such as "single" and "multi"; measured on the same frames.
-    :param frames: gives image and camera of the frames to show, see :data:`seqpose_core.report.runs.Frames`.
+    :param frames: gives image and camera of the frames to show, see :data:`seqpose_core.metrics.run.Frames`.
     :param facts: further names and values for the head, such as the checkpoint.
     :param published: rows of papers measured on the same data: method, the cells of :data:`tables.AP_HEAD`, kind of
         IoU.

@@ -57,9 +57,7 @@ class Augmentation:
             raise ValueError(f"augmentation noise {self.noise} and blur {self.blur} must not be negative")
         low, high = self.jpeg_quality
         if not 0 <= low <= high <= 100:
-            raise ValueError(
-                f"augmentation jpeg_quality is {self.jpeg_quality}; it must be (low, high) in 0..100"
-            )
+            raise ValueError(f"augmentation jpeg_quality is {self.jpeg_quality}; it must be (low, high) in 0..100")
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,7 @@ class Window:
         part = image[self.y : self.y + self.height, self.x : self.x + self.width]
         if part.shape[:2] != (height, width):
             shrinking = self.width >= width and self.height >= height
-            part = cv2.resize(
-                part, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-            )  # type: ignore[assignment]
+            part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)  # type: ignore[assignment]
         return cv2.flip(part, 1) if self.flip else np.ascontiguousarray(part)  # type: ignore[return-value]
 
     def camera(self, camera: Camera, height: int, width: int) -> Camera:

@@ -108,9 +108,7 @@ class NocsClips(Dataset[dict[str, Any]]):
                     for text in list(layout.broken.values())[count:]
                 ]
                 return sample
-        raise RuntimeError(
-            f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts"
-        )
+        raise RuntimeError(f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts")
 
     def sequential(self) -> Iterator[tuple[int, Iterator[Frame]]]:
         """For evaluation: (clip number, its readable frames in order, read when asked for), unaltered."""
@@ -165,9 +163,7 @@ class NocsClips(Dataset[dict[str, Any]]):
         kept = sorted(visible, key=lambda instance: (-visible[instance], instance))[: self.max_objects]
         return {instance: slot for slot, instance in enumerate(sorted(kept))}
 
-    def _frame(
-        self, frame: Frame, draw: ClipAugmentation | None, slots: dict[int, int]
-    ) -> dict[str, np.ndarray]:
+    def _frame(self, frame: Frame, draw: ClipAugmentation | None, slots: dict[int, int]) -> dict[str, np.ndarray]:
         height, width = self.image_size
         if draw is None:
             window = centred_window(frame.camera.height, frame.camera.width, height, width)

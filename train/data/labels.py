@@ -81,9 +81,7 @@ def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: 
     return count_values(part) * (height * width / (window.height * window.width))
 
 
-def dense_labels(
-    frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int
-) -> DenseLabels:
+def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int) -> DenseLabels:
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
     :param objects: of this frame after :func:`canonical` and before :func:`mirrored`; the map of an object
@@ -147,9 +145,7 @@ def surface_normals(
     left, right = np.maximum(columns - reach, 0), np.minimum(columns + reach, width - 1)
 
     # One gather of all neighbours: block (i, j) of three by three is rows i, columns j.
-    depth = depth_mm[np.concatenate([up, rows, down])][:, np.concatenate([left, columns, right])].astype(
-        np.float32
-    )
+    depth = depth_mm[np.concatenate([up, rows, down])][:, np.concatenate([left, columns, right])].astype(np.float32)
     inverse = np.divide(np.float32(1e3), depth, out=np.full_like(depth, np.nan), where=depth > 0)
     blocks = inverse.reshape(3, len(rows), 3, len(columns))
     here = blocks[1, :, 1]

@@ -37,9 +37,7 @@ def read_bytes(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise BrokenFrameError(
-            path, "is missing" if isinstance(error, FileNotFoundError) else str(error)
-        ) from error
+        raise BrokenFrameError(path, "is missing" if isinstance(error, FileNotFoundError) else str(error)) from error
 
 
 def read_image(path: str, flags: int) -> NDArray[Any]:
@@ -158,18 +156,14 @@ def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[Scen
     if len(rows) != len(classes):  # the published labels leave out objects without a pixel in the mask
         rows = [row for row in rows if pixels[row[0]] > 0]
     if [row[1] for row in rows] != classes.tolist():
-        raise BrokenFrameError(
-            label, f"has classes {classes.tolist()} but {meta} has {[row[1] for row in rows]}"
-        )
+        raise BrokenFrameError(label, f"has classes {classes.tolist()} but {meta} has {[row[1] for row in rows]}")
     if not rows:
         return ()
     linear = transforms[:, :3, :3]
     with np.errstate(invalid="ignore"):
         scale = np.cbrt(np.linalg.det(linear))
     if not (scale > 1e-6).all():
-        raise BrokenFrameError(
-            label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive"
-        )
+        raise BrokenFrameError(label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive")
     rotations = rigid_part(label, linear / scale[:, None, None])
     sizes = scales * scale[:, None]
     return tuple(

@@ -72,9 +72,7 @@ class NocsLayout:
         self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
         for folder in (self.frames_folder, self.labels):
             if isinstance(folder, Path) and not folder.is_dir():
-                raise FileNotFoundError(
-                    f"{folder} is not a folder; a NOCS layout has scene folders and gts/<split>"
-                )
+                raise FileNotFoundError(f"{folder} is not a folder; a NOCS layout has scene folders and gts/<split>")
         self.clips = tuple(_list_clips(self.frames_folder))
         if not self.clips:
             raise FileNotFoundError(f"{self.frames_folder} holds no <scene>/<frame>_color.png")
@@ -167,9 +165,7 @@ class NocsLayout:
 def _list_clips(frames: Path) -> Iterator[Clip]:
     with os.scandir(frames) as entries:
         # A leading dot marks a clip that is still being written.
-        scenes = sorted(
-            (entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir()
-        )
+        scenes = sorted((entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir())
     for scene, folder in scenes:
         names = set()
         for file in os.listdir(folder):

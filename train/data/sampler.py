@@ -88,9 +88,7 @@ class StepSampler(Sampler[list[ClipSample]]):
             self.stages += (stage,)
         ends = [0] + [stage.until_step or 0 for stage in self.stages]
         if len(ends) < 2 or any(end <= start for start, end in pairwise(ends)):
-            raise ValueError(
-                f"stages end at steps {ends[1:]}; at least one stage, each ending later than the last"
-            )
+            raise ValueError(f"stages end at steps {ends[1:]}; at least one stage, each ending later than the last")
         self._starts, self._orders = ends[:-1], orders
 
     @property
@@ -197,9 +195,7 @@ class _Walks:
             for share, chosen in zip(shares(total, weights), self.clips, strict=True)
         ]
         self.mixture = Mixture(counts, [*seed, 4])
-        self.orders = [
-            ClipOrder(len(chosen), [*seed, 3, number]) for number, chosen in enumerate(self.clips)
-        ]
+        self.orders = [ClipOrder(len(chosen), [*seed, 3, number]) for number, chosen in enumerate(self.clips)]
         self._tape: tuple[int, np.ndarray] = (-1, np.zeros((0, 3), np.int64))
 
     def batch(self, step: int, _: np.random.Generator, __: float) -> list[ClipSample]:

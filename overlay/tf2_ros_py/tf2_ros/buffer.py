@@ -43,9 +43,7 @@ class Buffer:
         self._changed = threading.Condition()
         self._jump_handle = None
         if node is not None:
-            threshold = JumpThreshold(
-                min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
-            )
+            threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
             self._jump_handle = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
@@ -63,9 +61,7 @@ class Buffer:
         """Forget everything that moves; what is static stays, for it is published only once."""
         with self._changed:
             self._histories = {
-                child: history
-                for child, history in self._histories.items()
-                if isinstance(history, StaticHistory)
+                child: history for child, history in self._histories.items() if isinstance(history, StaticHistory)
             }
             self._parents = {history.latest().parent for history in self._histories.values()}
 
@@ -131,9 +127,7 @@ class Buffer:
         if parent == child:
             raise InvalidArgumentException(f"{context}: a frame cannot be its own parent")
         if not all(map(math.isfinite, vector + quaternion)):
-            raise InvalidArgumentException(
-                f"{context}: {vector} {quaternion} holds a value that is not finite"
-            )
+            raise InvalidArgumentException(f"{context}: {vector} {quaternion} holds a value that is not finite")
         if abs(math.hypot(*quaternion) - 1.0) > QUATERNION_TOLERANCE:
             raise InvalidArgumentException(f"{context}: quaternion {quaternion} is not of unit length")
         sample = Sample(_nanoseconds(message.header.stamp), parent, Rigid(vector, normalized(quaternion)))
@@ -149,9 +143,7 @@ class Buffer:
     def _lookup(self, target: str, source: str, stamp: int) -> tuple[int, Rigid]:
         for name, frame in (("target_frame", target), ("source_frame", source)):
             if not frame or frame.startswith("/"):
-                raise InvalidArgumentException(
-                    f"{name} '{frame}': a frame name is not empty and has no leading '/'"
-                )
+                raise InvalidArgumentException(f"{name} '{frame}': a frame name is not empty and has no leading '/'")
             if frame not in self._histories and frame not in self._parents:
                 raise LookupException(f'"{frame}" passed to lookupTransform argument {name} does not exist.')
         if stamp == 0:
@@ -177,9 +169,7 @@ class Buffer:
                 return seen_from, error
             frame = sample.parent
             if frame in seen_from:
-                raise ConnectivityException(
-                    f"the transforms form a loop through the frames {sorted(seen_from)}"
-                )
+                raise ConnectivityException(f"the transforms form a loop through the frames {sorted(seen_from)}")
             transform = compose(sample.transform, transform)
             seen_from[frame] = transform
         return seen_from, None
@@ -204,9 +194,7 @@ class Buffer:
                 newest = min(newest, sample.stamp)
             frame = sample.parent
             if frame in reached:
-                raise ConnectivityException(
-                    f"the transforms form a loop through the frames {sorted(reached)}"
-                )
+                raise ConnectivityException(f"the transforms form a loop through the frames {sorted(reached)}")
             reached[frame] = newest
         return reached
 
@@ -222,9 +210,7 @@ def _nanoseconds(time: Time | TimeMessage) -> int:
         return int(time.nanoseconds)
     if isinstance(time, TimeMessage):
         return int(time.sec) * 10**9 + int(time.nanosec)
-    raise TypeError(
-        f"time is {type(time).__name__}, wanted rclpy.time.Time or builtin_interfaces.msg.Time"
-    )
+    raise TypeError(f"time is {type(time).__name__}, wanted rclpy.time.Time or builtin_interfaces.msg.Time")
 
 
 def _message(target: str, source: str, stamp: int, transform: Rigid) -> TransformStamped:

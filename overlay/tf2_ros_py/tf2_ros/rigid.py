@@ -79,6 +79,4 @@ def interpolate(a: Rigid, b: Rigid, share: float) -> Rigid:
         weight_b = math.sin(share * angle) / math.sin(angle)
     mixed = [weight_a * p + sign * weight_b * q for p, q in zip(a.rotation, b.rotation, strict=True)]
     straight = [(1.0 - share) * p + share * q for p, q in zip(a.translation, b.translation, strict=True)]
-    return Rigid(
-        (straight[0], straight[1], straight[2]), normalized((mixed[0], mixed[1], mixed[2], mixed[3]))
-    )
+    return Rigid((straight[0], straight[1], straight[2]), normalized((mixed[0], mixed[1], mixed[2], mixed[3])))

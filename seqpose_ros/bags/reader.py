@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens a bag, sound or damaged: what can be read is read, what cannot is said with the file's name."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from seqpose_ros.bags import mcap_recovery
+
+_STORAGE = (".mcap", ".db3")
+
+
+class BagError(ValueError):
+    """A bag that cannot be read; the message names it, says why, and what would help."""
+
+
+class BagReader:
+    """An open ROS 2 bag: a folder with metadata.yaml, or a single .mcap or .db3 file.
+
+    An MCAP file that was cut (a recorder killed, a disk full) is read up to the cut; :attr:`damage` says so.
+
+    :raises FileNotFoundError: there is no such path. :raises BagError: it cannot be read as a bag.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no bag {path}")
+        self.path = path
+        #: Sentences on what of the bag cannot be read; grows while messages are read.
+        self.damage: list[str] = []
+        self._stack = ExitStack()
+        try:
+            self._reader = AnyReader([self._source()], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._stack.enter_context(self._reader)
+        except BagError:
+            self.close()
+            raise
+        except Exception as error:  # a damaged file makes rosbags raise nearly anything
+            self.close()
+            raise BagError(f"{path} cannot be read as a bag: {_words(error)}") from error
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The topics, with their types."""
+        return self._reader.connections
+
+    @property
+    def start_time(self) -> int:
+        """Nanoseconds at which the first message was recorded."""
+        return self._reader.start_time
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from the first message to the last."""
+        return self._reader.end_time - self._reader.start_time
+
+    def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        """(connection, recorded time in ns, content) of the messages of these connections, in recorded order.
+
+        Ends early where the file is damaged; :attr:`damage` says so.
+        """
+        if not connections:
+            return
+        stream = self._reader.messages(connections)
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration:
+                return
+            except Exception as error:  # as above
+                self._note(f"{self.path} cannot be read to its end: {_words(error)}")
+                return
+            yield item
+
+    def deserialize(self, connection: Connection, raw: bytes) -> Any:
+        """The message that the bytes hold.
+
+        :raises ValueError: they hold none.
+        """
+        try:
+            return self._reader.deserialize(raw, connection.msgtype)
+        except Exception as error:  # as above
+            kind = f"{len(raw)} bytes are no {connection.msgtype}"
+            raise ValueError(f"{kind}: {_words(error)}") from error
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.damage:
+            self.damage.append(sentence)
+
+    def _source(self) -> Path:
+        """What rosbags can open: the bag itself, or a repaired copy that lives as long as the reader."""
+        path = self.path
+        if path.suffix == ".bag":
+            raise BagError(f"{path} is a ROS 1 bag; make a ROS 2 bag of it: rosbags-convert --src {path} --dst NEW")
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE)
+            if not (path / "metadata.yaml").is_file():
+                if len(files) != 1:
+                    raise BagError(
+                        f"{path} is no bag: it holds no metadata.yaml and {len(files)} files of "
+                        f"{' or '.join(_STORAGE)}; `ros2 bag reindex` writes metadata.yaml for several files"
+                    )
+                self._note(f"{path} holds no metadata.yaml; {files[0].name} is read by itself")
+                path = files[0]
+        for file in files:
+            _refuse_cut_database(file)
+        cut = [file for file in files if file.suffix == ".mcap" and mcap_recovery.is_cut(file)]
+        return self._repaired(path, files, cut) if cut else path
+
+    def _repaired(self, path: Path, files: list[Path], cut: list[Path]) -> Path:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="seqpose_bag_")))
+        for file in files:
+            if file in cut:
+                self._note(f"{file} is cut off: what was recorded after its last whole message is lost")
+                mcap_recovery.recover(file, folder / file.name)
+            else:
+                (folder / file.name).symlink_to(file.resolve())
+        if path in files:
+            return folder / path.name
+        shutil.copy(path / "metadata.yaml", folder)
+        return folder
+
+
+def _refuse_cut_database(path: Path) -> None:
+    """SQLite finds its tables through pages all over the file: a cut one cannot be read up to the cut."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
+        return
+    page, pages = struct.unpack_from(">H", head, 16)[0], struct.unpack_from(">I", head, 28)[0]
+    page = 65536 if page == 1 else page
+    size = path.stat().st_size
+    # The page count holds only if these two agree (https://www.sqlite.org/fileformat.html, 1.3.7).
+    if head[24:28] == head[92:96] and size < page * pages:
+        raise BagError(
+            f"{path} is cut off: {size} of {page * pages} bytes are there; "
+            f"`sqlite3 {path.name} .recover | sqlite3 NEW.db3` saves what is left"
+        )
+
+
+def _words(error: Exception) -> str:
+    """What an exception of a library says, or its kind where it says nothing."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

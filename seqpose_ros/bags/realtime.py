@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag through the real node at its recorded rate: what came back of it, how late, and how good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqpose_core import ObjectPose
+from seqpose_ros.bags import replay
+from seqpose_ros.bags.bag import Bag
+from seqpose_ros.bags.player import Timeline
+from seqpose_ros.bags.replay import Recording, ReplayError
+from seqpose_ros.bags.scoring import FrameTruth
+
+_ENGINE = ("device", "runtime", "precision", "inference_p50_ms")
+
+
+@dataclass(frozen=True)
+class RealtimeRun:
+    """What a replay gave.
+
+    :param predictions: objects by frame index, of the frames that the node processed.
+    :param statistics: frames sent, processed, dropped and refused, latency, tf frames, engine.
+    """
+
+    predictions: dict[int, list[ObjectPose]]
+    statistics: dict[str, Any]
+
+
+def run(bag: Bag, frames: Sequence[FrameTruth], parameters: Mapping[str, Any], rate: float, out: Path) -> RealtimeRun:
+    """Play ``bag`` to a ``seqpose_node`` in a process of its own and record what it publishes.
+
+    :param frames: every usable frame of the bag. :param parameters: of the node.
+    :param rate: times the recorded speed. :param out: folder for the player's report, player.json.
+    :raises ReplayError: the node or the player failed, or the node published nothing.
+    """
+    played_path = out / "player.json"
+    recording = replay.run(
+        bag.path, bag.image.topic, bag.camera_info.topic, bag.compressed, dict(parameters), rate, played_path
+    )
+    return measure(bag.image.topic, frames, recording, json.loads(played_path.read_text()))
+
+
+def measure(
+    image_topic: str, frames: Sequence[FrameTruth], recording: Recording, played: Mapping[str, Any]
+) -> RealtimeRun:
+    """Sort what was recorded by frame, and count.
+
+    :param played: the player's report.
+    :raises ReplayError: nothing was published for any image.
+    """
+    stamps = {frame.index: frame.stamp for frame in frames}
+    predictions, latencies = predictions_by_index(recording, Timeline(**played["timeline"]), stamps)
+    sent, state = int(played["sent"][image_topic]), recording.diagnostics
+    if not predictions:
+        raise ReplayError(
+            f"seqpose_node published nothing for the {sent} images sent: it received "
+            f"{state.get('images_received', 0)} and refused {state.get('images_refused', 0)} of them "
+            f"({state.get('message', 'no diagnostics came')})"
+        )
+    latency = {f"p{q}": round(1e3 * float(np.percentile(latencies, q)), 2) for q in (50, 95)}
+    statistics = {
+        "frames_sent": sent,
+        "frames_processed": len(predictions),
+        "frames_dropped": sent - len(predictions),
+        "frames_refused": int(state.get("images_refused", 0)),
+        "latency_ms": {**latency, "max": round(1e3 * max(latencies), 2)},
+        "tf_frames": sorted(recording.tf_frames),
+        "player_late_ms": played["late_ms"],
+        "node": {name: state.get(name) for name in _ENGINE},
+    }
+    return RealtimeRun(predictions, statistics)
+
+
+def predictions_by_index(
+    recording: Recording, timeline: Timeline, stamps: Mapping[int, int]
+) -> tuple[dict[int, list[ObjectPose]], list[float]]:
+    """Sort what was recorded by frame.
+
+    :param stamps: recorded image stamp by frame index, nanoseconds.
+    :return: objects by index of the processed frames, and their latencies in seconds.
+    """
+    index_of = {timeline.replayed(stamp): index for index, stamp in stamps.items()}
+    known = [stamp for stamp in recording.objects if stamp in index_of]
+    predictions = {index_of[stamp]: recording.objects[stamp] for stamp in known}
+    return predictions, [recording.latency[stamp] for stamp in known]

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag through the real node: node and player in processes of their own, recorded over DDS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+
+from seqpose_core import ObjectPose
+from seqpose_ros.inputs import objects_from_detections
+from seqpose_ros.stamps import stamp_nanoseconds
+
+START_TIMEOUT = 120.0  # seconds for the node to load its model and be found
+DRAIN_TIMEOUT = 60.0  # seconds for the node to finish after the last message
+STOP_TIMEOUT = 30.0  # seconds for a process to end after an interrupt
+
+
+class ReplayError(RuntimeError):
+    """The replay did not get through; the message says which part failed and how."""
+
+
+@dataclass
+class Recording:
+    """What came back: by image stamp in nanoseconds, the objects and the latency in seconds; and the rest."""
+
+    objects: dict[int, list[ObjectPose]] = field(default_factory=dict)
+    latency: dict[int, float] = field(default_factory=dict)
+    tf_frames: set[str] = field(default_factory=set)
+    diagnostics: dict[str, str] = field(default_factory=dict)
+
+
+class Recorder(Node):
+    """Listens to the outputs of one ``seqpose_node``."""
+
+    def __init__(self, node_name: str, context: Context) -> None:
+        super().__init__("seqpose_recorder", context=context)
+        self.recording = Recording()
+        self._node_name = node_name
+        self._frame_id: str | None = None
+        # Deep: whatever the node publishes during a slow moment of this process is kept.
+        deep = QoSProfile(depth=1000)
+        on_detections: Any = self._on_detections  # rclpy hands over the message info too where asked for
+        self.create_subscription(Detection3DArray, f"{node_name}/detections", on_detections, deep)
+        self.create_subscription(TFMessage, "/tf", self._on_transforms, deep)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
+
+    def _on_detections(self, message: Detection3DArray, info: dict[str, int]) -> None:
+        stamp = stamp_nanoseconds(message.header.stamp)
+        self._frame_id = message.header.frame_id
+        self.recording.objects[stamp] = objects_from_detections(message.detections)
+        self.recording.latency[stamp] = (info["source_timestamp"] - stamp) * 1e-9
+
+    def _on_transforms(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            if transform.header.frame_id == self._frame_id:
+                self.recording.tf_frames.add(transform.child_frame_id)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith(self._node_name.lstrip("/")):
+                self.recording.diagnostics = {v.key: v.value for v in status.values} | {"message": status.message}
+
+
+def run(
+    bag: Path,
+    image: str,
+    camera_info: str,
+    compressed: bool,
+    parameters: dict[str, Any],
+    rate: float,
+    report: Path,
+    say: Callable[[str], None] = print,
+) -> Recording:
+    """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
+
+    :param image: the image topic as recorded; with ``compressed`` it ends in /compressed.
+    :param parameters: of the node.
+    :param report: file for the player's report.
+    :raises ReplayError: a process died or did not get ready in time, or the node stopped with an error.
+    """
+    base = image.removesuffix("/compressed")
+    arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
+    for name, value in {**parameters, "image_transport": "compressed" if compressed else "raw"}.items():
+        arguments += ["-p", f"{name}:={value}"]
+    with _recorder() as (recorder, spin_once):
+        node = _start("seqpose_ros.node", ["--ros-args", *arguments])
+        try:
+            say("waiting for the node to load its model")
+            _spin_until(spin_once, lambda: _ready(recorder.recording), START_TIMEOUT, "get ready", node)
+            say(f"replaying {bag} at {rate:g} times its recorded rate")
+            player = _start(
+                "seqpose_ros.bags.player",
+                [str(bag), "--rate", str(rate), "--restamp", "--report", str(report)]
+                + ["--wait-for", image, camera_info],
+            )
+            try:
+                _spin_until(spin_once, lambda: player.poll() is not None, None, "be played to", node)
+            finally:
+                _stop(player)
+            if player.returncode != 0:
+                raise ReplayError(f"the player ended with exit status {player.returncode}")
+            recorder.recording.diagnostics = {}  # only a report from after the last message counts
+            _spin_until(spin_once, lambda: _idle(recorder.recording), DRAIN_TIMEOUT, "finish its work", node)
+        finally:
+            _stop(node)
+    if node.returncode != 0:
+        raise ReplayError(f"seqpose_node ended with exit status {node.returncode}")
+    return recorder.recording
+
+
+def private_ros_environment() -> dict[str, str]:
+    """Variables that keep a replay to this machine, in a domain that nobody uses, with room for images."""
+    profile = _profile()
+    # Fast DDS read FASTRTPS_... up to Jazzy and reads FASTDDS_... from Kilted on; each ignores the other.
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    return {
+        "ROS_DOMAIN_ID": str(_free_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        **({name: str(profile) for name in names} if profile is not None else {}),
+    }
+
+
+def _profile() -> Path | None:
+    """config/fastdds.xml of the checkout, or of the installed package."""
+    checkout = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
+    if checkout.is_file():
+        return checkout
+    with contextlib.suppress(LookupError):
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory("seqpose_ros")) / "config" / "fastdds.xml"
+    return None
+
+
+def _free_domain() -> int:
+    """A ROS domain in which no participant of this machine listens.
+
+    Participant n of domain d takes the UDP port 7410 + 250 d + 2 n for itself (DDSI-RTPS 9.6.1.1).
+    """
+    for domain in random.sample(range(1, 100), 99):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7410 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    raise ReplayError("all ROS domains from 1 to 99 are in use on this machine")
+
+
+@contextlib.contextmanager
+def _recorder() -> Iterator[tuple[Recorder, Callable[[], None]]]:
+    context = Context()
+    rclpy.init(context=context)
+    recorder = Recorder("/seqpose_node", context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(recorder)
+    try:
+        yield recorder, lambda: executor.spin_once(timeout_sec=0.05)
+    finally:
+        executor.shutdown()
+        recorder.destroy_node()
+        context.try_shutdown()
+
+
+def _start(module: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=os.environ)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _spin_until(
+    spin_once: Callable[[], None],
+    done: Callable[[], bool],
+    timeout: float | None,
+    what: str,
+    node: subprocess.Popen[bytes],
+) -> None:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not done():
+        if node.poll() is not None:
+            raise ReplayError(f"seqpose_node died with exit status {node.returncode} while it had to {what}")
+        if deadline is not None and time.monotonic() > deadline:
+            raise ReplayError(f"seqpose_node did not {what} within {timeout:.0f} s")
+        spin_once()
+
+
+def _ready(recording: Recording) -> bool:
+    """The node is active and has found this process's subscription."""
+    state = recording.diagnostics
+    return state.get("state") == "active" and state.get("listeners_detections", "0") != "0"
+
+
+def _idle(recording: Recording) -> bool:
+    """Every image that the node received is accounted for, and what it published has arrived."""
+    if "images_received" not in recording.diagnostics:
+        return False
+    names = ("images_received", "images_processed", "images_dropped", "images_refused")
+    received, *settled = (int(recording.diagnostics[name]) for name in names)
+    return received == sum(settled) and len(recording.objects) >= settled[0]

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a replay: truth beside prediction, as a video and as a sheet of a few frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import imageio.v2 as imageio
+import numpy as np
+
+from seqpose_core import ObjectPose
+from seqpose_core.metrics.errors import detect
+from seqpose_core.visualize import TRUTH, Style, beside, draw_objects
+from seqpose_ros.bags.bag import BagFrame
+from seqpose_ros.bags.scoring import frame_result
+
+_TRUTH = Style(colour=TRUTH.colour)
+_SHEET_ROWS = 3
+
+
+def panels(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarray:
+    """One frame (H, 2W + gap, 3): the truth on the left, the prediction on the right.
+
+    :param predicted: None for a frame that was not processed; it is shown dimmed.
+    """
+    truth = draw_objects(frame.image, frame.camera, frame.truth or [], _TRUTH)
+    if predicted is None:
+        right, title = frame.image // 2, "dropped"
+    else:
+        right, title = draw_objects(frame.image, frame.camera, predicted), "prediction"
+    return beside([truth, right], [f"truth, frame {frame.index}", title])
+
+
+def write_video(
+    path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]], rate: float
+) -> Path:
+    """Write :func:`panels` of every frame as MP4, or as GIF where no ffmpeg is to be had.
+
+    :param predictions: by frame index; frames without an entry were not processed.
+    :return: the file written: ``path``, or the same with suffix .gif.
+    """
+    pictures = (panels(frame, predictions.get(frame.index)) for frame in frames)
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):  # not installed, or no binary for this platform
+        path = path.with_suffix(".gif")
+        small = (cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for p in pictures)
+        imageio.mimwrite(path, list(small), duration=1000.0 / rate, loop=0)
+        return path
+    with imageio.get_writer(path, fps=rate, codec="libx264", quality=7, macro_block_size=1) as writer:
+        for picture in pictures:
+            writer.append_data(_even(picture))  # type: ignore[attr-defined]
+    return path
+
+
+def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
+    """Write the frames that show most as one PNG, truth beside prediction; returns their indices.
+
+    The clip is cut into thirds; of each, the processed frame with the most objects found within 10 cm.
+    """
+    best: dict[int, tuple[float, BagFrame]] = {}
+    for frame in _processed(frames, predictions):
+        third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
+        found = detect([frame_result(frame.truth or [], predictions[frame.index])], min_score=0.0)
+        value = float(np.clip(1.0 - found.centimetres[found.found] / 10.0, 0.0, None).sum())
+        if third not in best or value > best[third][0]:
+            best[third] = (value, frame)
+    chosen = [best[third][1] for third in sorted(best)]
+    rows = [panels(frame, predictions[frame.index]) for frame in chosen]
+    sheet = np.concatenate(rows, axis=0)
+    if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"could not write {path}")
+    return [frame.index for frame in chosen]
+
+
+def _processed(frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> Iterator[BagFrame]:
+    return (frame for frame in frames if frame.index in predictions)
+
+
+def _even(picture: np.ndarray) -> np.ndarray:
+    """H.264 with 4:2:0 colour needs even sides."""
+    height, width = picture.shape[:2]
+    return picture[: height // 2 * 2, : width // 2 * 2]

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS client for tests, and the node in the test's process or in one of its own."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray
+
+from seqpose_core import Camera, ObjectPose
+from seqpose_ros.bags.replay import private_ros_environment
+from seqpose_ros.images import image_fields
+from seqpose_ros.node import SeqPoseNode
+
+PATIENCE = 240.0  # seconds until something that should come counts as missing; only a failure waits that long
+DEEP = QoSProfile(depth=2000)
+CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
+
+
+class FakeEstimator:
+    """For tests of the node's plumbing alone: notes its input, returns `objects`."""
+
+    def __init__(self, objects: Sequence[ObjectPose] = ()) -> None:
+        self.objects = list(objects)
+        self.steps: list[dict[str, Any]] = []
+        self.resets = 0
+        self.options: dict[str, Any] = {}
+        self.fault: Exception | None = None
+        self.free = threading.Event()
+        self.free.set()
+
+    def step(
+        self,
+        image: np.ndarray,
+        camera: Camera,
+        stamp: float | None = None,
+        camera_pose: np.ndarray | None = None,
+    ) -> list[ObjectPose]:
+        self.steps.append({"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose})
+        self.free.wait(PATIENCE)
+        if self.fault is not None:
+            raise self.fault
+        return self.objects
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def configure(self, **options: Any) -> None:
+        self.options = options
+
+
+class Client:
+    """Publishes a camera and listens to the node. Spins only while it waits."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context)
+        self.node = Node("client", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.image = self.node.create_publisher(Image, "image", 10)
+        self.info = self.node.create_publisher(CameraInfo, "camera_info", 10)
+        self.detections = self.listen(Detection3DArray, "/seqpose_node/detections")
+        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile = DEEP) -> list[Any]:
+        """A list that fills with the topic's messages."""
+        messages: list[Any] = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+    def until(self, done: Callable[[], Any], what: str) -> None:
+        """Spin until something holds.
+
+        :raises AssertionError: if it does not come about.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def connect(self) -> None:
+        """Wait until the node hears this client's camera, and this client the node's detections."""
+        self.until(lambda: self.image.get_subscription_count() and self.info.get_subscription_count(), "the node")
+        self.until(lambda: self.values().get("listeners_detections", "0") != "0", "the node's detections")
+
+    def values(self) -> dict[str, str]:
+        """The node's latest diagnostics."""
+        return {v.key: v.value for v in self.diagnostics[-1].status[0].values} if self.diagnostics else {}
+
+    def call(self, kind: type, name: str, request: Any) -> Any:
+        """Call a service and wait for its answer."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f"the service {name}")
+        future = client.call_async(request)
+        self.until(future.done, f"an answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def send_info(self, camera: Camera = CAMERA, stamp: float = 0.0) -> None:
+        self.info.publish(info_message(camera, stamp))
+
+    def send_image(self, picture: np.ndarray, stamp: float) -> None:
+        self.image.publish(Image(header=header(stamp), **image_fields(picture)))
+
+    def send(self, picture: np.ndarray, stamp: float) -> Any:
+        """Publish one image and wait for the detections of its stamp."""
+        self.send_image(picture, stamp)
+        expected = header(stamp)
+        self.until(lambda: self.detections and self.detections[-1].header == expected, "detections")
+        return self.detections[-1]
+
+    def send_first(self, picture: np.ndarray, stamp: float) -> Any:
+        """Publish camera_info and an image, which travel apart, until both have met in the node."""
+        self.until(lambda: self.info.get_subscription_count(), "the node's subscription to camera_info")
+        while not self.detections:
+            self.send_info()
+            self.send_image(picture, stamp)
+            self.executor.spin_once(timeout_sec=0.2)
+        return self.detections[-1]
+
+    def counts(self) -> dict[str, int]:
+        """What the node counted of the images, once two of its reports agree: nothing is under way any more."""
+
+        def report(index: int) -> dict[str, int]:
+            values = self.diagnostics[index].status[0].values
+            return {v.key: int(v.value) for v in values if v.key.startswith("images_")}
+
+        self.diagnostics.clear()
+        self.until(lambda: len(self.diagnostics) >= 2 and report(-1) == report(-2), "two reports that agree")
+        return report(-1)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+class InProcess:
+    """The node in this process, spun by a thread."""
+
+    def __init__(self, load: Callable[..., Any], **parameters: Any) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context)
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        self.node = SeqPoseNode(load, context=self.context, parameter_overrides=overrides)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self._spin, daemon=True)
+        self.thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self.executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+        # rclpy frees a lifecycle node's services with the object only: a later client must not find them.
+        del self.node, self.executor
+        gc.collect()
+
+
+class Process:
+    """``python -m seqpose_ros.node`` in a process of its own; what it logs is kept."""
+
+    def __init__(self, log: Path, *parameters: str) -> None:
+        self.log_file = log
+        given = [item for parameter in parameters for item in ("-p", parameter)]
+        command = [sys.executable, "-m", "seqpose_ros.node", "--ros-args", *given]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def resident_bytes(self) -> int:
+        """Memory that the process holds."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> int:
+        """Interrupt it, as Ctrl-C does; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def restore_ros_environment(patch: pytest.MonkeyPatch) -> None:
+    """After the test, the variables that a replay sets are as they were."""
+    patch.setenv("OMP_NUM_THREADS", "1")
+    for name in private_ros_environment():
+        patch.setenv(name, "1")
+
+
+def header(stamp: float, frame_id: str = "camera") -> Header:
+    nanoseconds = round(stamp * 1e9)
+    return Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9), frame_id=frame_id)
+
+
+def info_message(camera: Camera, stamp: float = 0.0) -> CameraInfo:
+    message = CameraInfo(header=header(stamp), width=camera.width, height=camera.height)
+    message.distortion_model, message.d = "plumb_bob", list(camera.distortion or ())
+    message.k = camera.matrix.ravel()
+    message.p = np.hstack([camera.matrix, np.zeros((3, 1))]).ravel()
+    return message
+
+
+def picture(seed: int = 0, camera: Camera = CAMERA) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (camera.height, camera.width, 3), dtype=np.uint8)

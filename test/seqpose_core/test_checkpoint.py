@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints and configuration: what is written is read, and what does not fit is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import frames, tiny_model
+
+from seqpose_core import SeqPoseConfig, checkpoint
+from seqpose_core.config_io import ConfigError
+from seqpose_core.weights import CheckpointError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "config" / "model").glob("*.yaml"))
+
+
+def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
+    model = tiny_model()
+    checkpoint.save(model, tmp_path)
+    for source in (tmp_path, tmp_path / "model.safetensors"):
+        with torch.no_grad():
+            a, b = (m(*frames(1))[0].objects for m in (model, checkpoint.load(source)))
+        assert torch.equal(a.translation, b.translation)
+
+
+def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
+    checkpoint.save(tiny_model(), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    gone = next(iter(tensors))
+    del tensors[gone]
+    tensors["stray"] = torch.zeros(1)
+    tensors["layers.0.ffn.0.bias"] = torch.zeros(3)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(tmp_path)
+    for part in (f"1 tensors missing: {gone}", "stray", "layers.0.ffn.0.bias is (3,), needs (64,)"):
+        assert part in str(error.value)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    checkpoint.save(tiny_model(), tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        checkpoint.load(tmp_path)
+
+
+def test_an_absent_checkpoint_is_named_and_nothing_is_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        checkpoint.load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="allow_download"):
+        checkpoint.load("nobody/no-such-model")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_named_configurations_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
+    config = SeqPoseConfig.from_yaml(path)
+    (tmp_path / "again.yaml").write_text(config.to_yaml())
+    assert SeqPoseConfig.from_yaml(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("memory: {frame: 3}", r"unknown key 'memory\.frame'; did you mean 'frames'"),
+        ("image_width: wide", "image_width is 'wide' .*must be a int"),
+        ("image_width: 100", "image_width is 100; it must be a multiple of 14"),
+        ("encoder: {kind: resnet}", r"encoder\.kind is 'resnet'; it must be one of 'conv_vit', 'dinov2'"),
+        ("queries: {anchors: 0, proposals: 0}", "at least one query"),
+        ("memory: 3", "must be a mapping"),
+        ("memory: [", "is not YAML"),
+        ("decoder: {width: true}", "must be a int"),
+    ],
+)
+def test_bad_configurations_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        SeqPoseConfig.from_yaml(path)
+    assert str(path) in str(error.value)
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text("image_width: !!python/object/apply:os.system ['true']")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        SeqPoseConfig.from_yaml(path)

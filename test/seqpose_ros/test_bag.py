@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A clip becomes a bag, and the bag gives it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_rig import CAMERA, FRAMES, HEIGHT, SIZE, WIDTH, camera_pose, mug_pose, write_clip
+from rclpy.serialization import serialize_message
+from ros_rig import header
+from rosbags.rosbag2 import StoragePlugin, Writer
+from sensor_msgs.msg import Image
+
+from seqpose_ros.bags.bag import Bag
+from seqpose_ros.bags.scoring import handle_visible
+from seqpose_ros.evaluate_bag import camera_poses
+from seqpose_ros.images import image_fields
+from train.to_bag import EPOCH, Written, main, typestore, write_bag
+
+
+def test_all_of_the_clip_is_written(tmp_path: Path) -> None:
+    assert write_bag(write_clip(tmp_path), tmp_path / "bag") == Written(FRAMES, {})
+
+
+def test_the_bag_gives_the_clip_back(bag_path: Path) -> None:
+    with Bag(bag_path) as bag:
+        frames = list(bag.frames())
+        assert (len(bag), bag.compressed, bag.image.topic) == (FRAMES, True, "/camera/image_raw/compressed")
+        assert bag.rate == pytest.approx(10.0, rel=1e-3)
+    across = np.arange(WIDTH)
+    for index, frame in enumerate(frames):
+        assert frame.index == index
+        assert frame.stamp == EPOCH * 10**9 + index * 10**8
+        assert frame.frame_id == "camera_optical_frame"
+        assert frame.camera == CAMERA
+        assert np.abs(frame.image[..., 0].astype(int) - 2 * across).mean() < 3  # red, after JPEG
+        assert frame.truth is not None
+        (mug,) = frame.truth  # the can shows one pixel: too few to count as visible
+        assert (mug.category, mug.track_id) == ("mug", 1)
+        np.testing.assert_allclose(mug.transform, mug_pose(index), atol=1e-9)
+        np.testing.assert_allclose(mug.size, SIZE, atol=1e-9)
+        assert handle_visible(mug)
+
+
+def test_the_truth_says_when_a_mugs_turn_cannot_be_seen(tmp_path: Path) -> None:
+    write_bag(write_clip(tmp_path, handle_visible=False), tmp_path / "bag")
+    with Bag(tmp_path / "bag") as bag:
+        (mug,) = next(bag.frames()).truth or []
+    assert not handle_visible(mug)
+    axis = mug.rotation[:, 1]
+    assert axis @ mug.covariance[3:, 3:] @ axis == pytest.approx(np.pi**2)
+    assert np.abs(mug.covariance[3:, 3:] @ mug.rotation[:, 0]).max() < 1e-12
+
+
+def test_the_bags_transforms_are_the_cameras_poses(bag_path: Path) -> None:
+    with Bag(bag_path) as bag:
+        pose = camera_poses(bag, "world")
+        for frame in bag.frames():
+            np.testing.assert_allclose(pose(frame), camera_pose(frame.index), atol=1e-9)
+        assert camera_poses(bag, "map")(frame) is None
+
+
+def test_a_bag_of_raw_images_in_sqlite_is_read_too(tmp_path: Path, bag_path: Path) -> None:
+    store = typestore()
+    picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    info = None
+    with Bag(bag_path) as bag:
+        info = bag._first_info
+    with Writer(tmp_path / "raw", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        images = writer.add_connection("/cam", "sensor_msgs/msg/Image", typestore=store)
+        infos = writer.add_connection("/info", "sensor_msgs/msg/CameraInfo", typestore=store)
+        message = Image(header=header(5.0), **image_fields(picture))
+        writer.write(infos, 5 * 10**9, store.serialize_cdr(info, infos.msgtype))
+        writer.write(images, 5 * 10**9 + 1, serialize_message(message))
+    with Bag(tmp_path / "raw") as bag:
+        (frame,) = bag.frames()
+    np.testing.assert_array_equal(frame.image, picture)
+    assert frame.truth is None
+
+
+def test_a_bag_that_does_not_fit_is_refused_by_name(tmp_path: Path, bag_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no bag"):
+        Bag(tmp_path / "none")
+    with pytest.raises(
+        ValueError, match=r"image topics of .*bag are: /camera/image_raw/compressed; /other is not among"
+    ):
+        Bag(bag_path, image_topic="/other")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "val" / "00009"), "--out", str(tmp_path / "bag")])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag is played to the real node, and what comes back is sorted by frame."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_rig import FRAMES, thing
+from rclpy.serialization import deserialize_message, serialize_message
+from ros_rig import header, restore_ros_environment
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+
+from seqpose_ros import demo
+from seqpose_ros.bags.player import Timeline, restamp
+from seqpose_ros.bags.realtime import predictions_by_index
+from seqpose_ros.bags.replay import Recording, ReplayError, _spin_until
+from seqpose_ros.conversions import detections_message, transform_messages
+from seqpose_ros.images import image_fields
+
+
+def test_stamps_move_together_however_deep_they_lie() -> None:
+    timeline = Timeline(origin=10 * 10**9, start=1000 * 10**9, rate=2.0)
+    message = detections_message(header(14.0), [thing("mug", (0, 0, 1))])
+    moved = restamp(deserialize_message(serialize_message(message), Detection3DArray), timeline)
+    assert moved.header.stamp == moved.detections[0].header.stamp == header(1002.0).stamp  # 4 s at double speed
+    assert moved.detections[0].bbox == message.detections[0].bbox
+    tf = TFMessage(transforms=transform_messages(header(10.0), [thing("mug", (0, 0, 1))], ""))
+    assert restamp(tf, timeline).transforms[0].header.stamp == header(1000.0).stamp
+    image = Image(header=header(12.0), **image_fields(np.zeros((4, 4, 3), np.uint8)))
+    assert restamp(image, timeline).header.stamp == header(1001.0).stamp
+
+
+def test_predictions_find_their_frame_and_dropped_ones_are_absent() -> None:
+    timeline = Timeline(origin=0, start=10**18, rate=1.0)
+    mug = thing("mug", (0, 0, 1))
+    recording = Recording(
+        objects={timeline.replayed(200): [mug], 5: []}, latency={timeline.replayed(200): 0.03, 5: 9.0}
+    )
+    predictions, latencies = predictions_by_index(recording, timeline, {0: 100, 1: 200, 2: 300})
+    assert (predictions, latencies) == ({1: [mug]}, [0.03])
+
+
+def test_a_node_that_dies_while_it_is_played_to_is_told_with_its_exit_status() -> None:
+    node = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 while it had to be played to"):
+        _spin_until(lambda: time.sleep(0.01), lambda: False, None, "be played to", node)
+
+
+def test_too_low_a_recall_is_told_against_what_is_stated() -> None:
+    stated = {"recall_10deg10cm": 30.0, "recall_10cm": 60.0}
+    assert demo.shortfalls({"recall_10deg10cm": 15.0, "recall_10cm": 31.0}, stated) == []
+    (problem,) = demo.shortfalls({"recall_10deg10cm": 14.9, "recall_10cm": 31.0}, stated)
+    assert problem == "recall_10deg10cm is 14.9 %, below half of the 30.0 % that the model card states"
+
+
+# The whole way, with random weights.
+
+
+def test_the_demo_runs_the_bag_through_the_real_node(
+    bag_path: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    restore_ros_environment(monkeypatch)
+    arguments = ["--bag", str(bag_path), "--checkpoint", str(weights), "--out", str(tmp_path), "--rate", "0.5"]
+    assert demo.main(arguments) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["frames_sent"] == FRAMES
+    assert report["frames_processed"] + report["frames_dropped"] == FRAMES
+    assert report["objects_true"] == report["frames_processed"] >= 1
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p95"] <= report["latency_ms"]["max"]
+    assert (tmp_path / "demo.png").is_file()
+    assert (tmp_path / report["video"]).is_file()
+    assert "recall_10deg10cm" in capsys.readouterr().out
+
+
+def test_a_demo_whose_node_dies_says_so(
+    bag_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    restore_ros_environment(monkeypatch)
+    assert demo.main(["--bag", str(bag_path), "--checkpoint", "none-such", "--out", str(tmp_path)]) == 1
+    assert "seqpose_node died with exit status 1" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the contract: described, bounded, and refused with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from seqpose_core import EstimatorOptions
+from seqpose_ros import parameters
+from seqpose_ros.parameters import Settings
+
+CONTRACT = (
+    "checkpoint device precision runtime categories score_threshold max_objects memory_frames min_hits "
+    "max_age max_frame_gap target_frame fixed_frame publish_tf tf_prefix object_axes image_transport "
+    "rectified autostart"
+).split()
+LIVE = set("categories score_threshold max_objects min_hits max_age max_frame_gap smoothing publish_tf".split())
+
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture(scope="module")
+def make_node() -> Iterator[MakeNode]:
+    context = Context()
+    rclpy.init(context=context)
+    nodes = []
+
+    def make(**given: Any) -> Node:
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        nodes.append(Node("node", context=context, parameter_overrides=overrides, start_parameter_services=False))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def test_every_parameter_of_the_contract_is_declared_and_described(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters.declare(node)
+    for name in CONTRACT:
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description
+        assert descriptor.read_only == (name not in LIVE), name
+
+
+def test_the_file_of_defaults_states_the_defaults() -> None:
+    path = Path(__file__).resolve().parents[2] / "config" / "seqpose.yaml"
+    stated = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
+    assert stated.pop("categories") == [""]
+    defaults = dataclasses.asdict(Settings())
+    defaults.pop("categories")
+    assert stated == defaults
+
+
+def test_the_node_runs_the_estimator_with_its_own_defaults() -> None:
+    assert EstimatorOptions(**parameters.estimator_options(Settings())) == EstimatorOptions()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"score_threshold": 1.5}, "score_threshold out of range"),
+        ({"score_threshold": -0.1}, "score_threshold out of range"),
+        ({"score_threshold": 1}, "INTEGER.*expecting type 'DOUBLE'"),
+        ({"max_objects": 0}, "max_objects out of range"),
+        ({"min_hits": 0}, "min_hits out of range"),
+        ({"max_age": -1}, "max_age out of range"),
+        ({"max_frame_gap": 0.0}, "max_frame_gap out of range"),
+        ({"memory_frames": -2}, "memory_frames out of range"),
+        ({"checkpoint": 3}, "expecting type 'STRING'"),
+        ({"device": "gpu"}, "device is 'gpu'; it must be cpu, cuda or cuda:<number>"),
+        ({"precision": "fp64"}, "precision is 'fp64'; it must be one of fp32, bf16"),
+        ({"runtime": "fast"}, "runtime is 'fast'; it must be one of eager, compiled"),
+        ({"object_axes": "enu"}, "object_axes is 'enu'; it must be one of nocs, rep103"),
+        ({"image_transport": "theora"}, "it must be one of raw, compressed"),
+        ({"categories": ["mug", "cup"]}, "categories has unknown 'cup'; known are bottle, bowl"),
+        ({"categories": "mug"}, "categories is 'mug'; it must be a list"),
+        ({"target_frame": "/base"}, "target_frame is '/base'; .* no leading slash"),
+        ({"tf_prefix": "a b"}, "tf_prefix is 'a b'"),
+    ],
+)
+def test_bad_values_are_refused_with_a_reason(make_node: MakeNode, given: dict[str, Any], said: str) -> None:
+    node = make_node(**given)
+    with pytest.raises((ParameterException, ValueError), match=said):
+        parameters.declare(node)
+        parameters.read(node)
+
+
+def test_given_values_arrive(make_node: MakeNode) -> None:
+    node = make_node(score_threshold=0.7, categories=["mug", ""], memory_frames=0, device="cuda:1")
+    parameters.declare(node)
+    settings = parameters.read(node)
+    assert (settings.score_threshold, settings.categories, settings.device) == (0.7, ("mug",), "cuda:1")
+    assert parameters.estimator_options(settings)["memory_frames"] == 0
+    assert parameters.estimator_options(Settings())["memory_frames"] is None
+
+
+def test_read_only_parameters_stay(make_node: MakeNode) -> None:
+    node = make_node()
+    parameters.declare(node)
+    (result,) = node.set_parameters([Parameter("checkpoint", value="other")])
+    assert not result.successful
+    assert "read-only" in result.reason
+    (result,) = node.set_parameters([Parameter("score_threshold", value=0.9)])
+    assert result.successful
+    assert parameters.read(node).score_threshold == 0.9
+
+
+def test_a_misspelt_name_is_told_apart_from_other_nodes_parameters(make_node: MakeNode) -> None:
+    node = make_node(score_treshold=0.3, frame_rate=30)
+    assert parameters.declare(node) == {"score_treshold": "score_threshold"}

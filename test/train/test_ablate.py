@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of ablations: what their rows change, and the files that they become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seqpose_core import config_io
+from seqpose_core.metrics.ap_report import COLUMNS
+from train.ablate.row import Measurement
+from train.ablate.table import AblationRow, AblationTable, changed, configured, refuse_alike, shortened
+from train.ablate.table_files import write_table
+from train.data.sampler import Stage
+from train.evaluate import published_results as published
+from train.fit.config import OptimizerConfig, TrainConfig, load
+
+TABLES = sorted((Path(__file__).parents[2] / "config/ablate").glob("*.yaml"))
+TRAIN = Path(__file__).parents[2] / "config/train"
+
+
+#: Every base with every table that is for it: encoders of published sizes on DINOv2, nano's on nano.
+CASES = [
+    (base.stem, path.stem)
+    for base in sorted(TRAIN.glob("*.yaml"))
+    for path in TABLES
+    if path.stem not in ("encoders", "encoders-nano") or (path.stem == "encoders-nano") == (base.stem == "nano")
+]
+PAPERS = ("paper", "real275", "camera25")  # bases that have the paper's network, criterion and recipe
+#: Rows that change nothing on a base, or nothing that tells, by table and base.
+ALIKE = {
+    **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
+    **{("switches", base): ["direct position", "default"] for base in ("small", "base")},
+    **{("switches", base): ["direct position", "the paper's criterion", "default"] for base in PAPERS},
+    # Blocks of a frozen backbone have no rates.
+    **{
+        ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]
+        for base in PAPERS
+    },
+    ("recipe", "nano-ablation"): ["layer-wise rates, 0.8", "default"],
+    ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
+    # Without a memory there is nothing to forget between frames.
+    ("memory", "camera25"): ["w/o STSQ Memory", "full"],
+}
+
+
+@pytest.mark.parametrize(("base", "name"), CASES)
+def test_rows_of_every_table_are_runs_of_their_own_on_every_base_or_are_refused(base: str, name: str) -> None:
+    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
+    config = load(TRAIN / f"{base}.yaml")
+    rows = list(table.rows)
+    alike = ALIKE.get((name, base), [])
+    if alike:
+        with pytest.raises(ValueError, match="same run; leave out all but one: --rows") as refused:
+            refuse_alike(rows, [configured(config, row) for row in rows])
+        assert " and ".join(map(repr, alike)) in str(refused.value)
+        rows = [row for row in rows if row.name not in alike[:-1]]
+        assert str(refused.value).endswith("--rows " + " ".join(row.slug for row in rows))
+    refuse_alike(rows, [configured(config, row) for row in rows])
+
+
+@pytest.mark.parametrize(("base", "rate"), [("nano", 5e-4), ("small", 2e-4), ("paper", 2e-4)])
+def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> None:
+    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == "recipe"))
+    row = next(row for row in table.rows if row.name == "half the learning rate")
+    config = load(TRAIN / f"{base}.yaml")
+    half = configured(config, row)
+    assert half.optimizer.learning_rate == rate
+    assert replace(half, optimizer=replace(half.optimizer, learning_rate=2 * rate)) == config
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"optimizer": {"lerning_rate": 0.5}}, r"'optimizer\.lerning_rate'; did you mean 'learning_rate'"),
+        ({"optimizer": {"warmup_steps": 0.5}}, "warmup_steps is 300 and its scale 0.5; only real numbers"),
+        ({"optimizer": 0.5}, "optimizer is .* and its scale 0.5; only real numbers"),
+        ({"optimizer": {"learning_rate": "half"}}, "learning_rate is 0.001 and its scale 'half'; only real numbers"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused(scale: dict[str, object], message: str) -> None:
+    with pytest.raises(config_io.ConfigError, match=message):
+        configured(TrainConfig(), AblationRow("scaled", scale=scale))
+
+
+def test_papers_rows_are_those_of_the_papers_tables() -> None:
+    # The full model of Tables 2 and 3 is the multi-frame row of Table 1.
+    full = next(row for row in published.ROWS[published.REAL275] if row.method == "SeqPose, multi frame")
+    names = {"frames": "3 frames", "queries": "600 anchors", "heads": "full", "memory": "full", "encoders": "full"}
+    for name, row_name in names.items():
+        table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
+        assert next(row for row in table.rows if row.name == row_name).paper == full.values
+
+
+def test_a_row_changes_what_it_names_and_nothing_else() -> None:
+    base = TrainConfig()
+    other = changed(base, {"model": {"memory": {"frames": 5}}})
+    assert other.model.memory.frames == 5
+    assert changed(other, {"model": {"memory": {"frames": base.model.memory.frames}}}) == base
+
+
+def test_a_row_with_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(config_io.ConfigError, match=r"memry.*did you mean 'memory'"):
+        changed(TrainConfig(), {"model": {"memry": {"frames": 5}}})
+
+
+def test_a_shorter_schedule_keeps_its_shape() -> None:
+    config = TrainConfig(stages=(Stage(800, 2, 8), Stage(1000, 4, 4)), optimizer=OptimizerConfig(warmup_steps=100))
+    short = shortened(config, 100)
+    assert [s.until_step for s in short.stages] == [80, 100]
+    assert short.optimizer.warmup_steps == 10 and short.val_every == 100
+    assert [s.until_step for s in shortened(config, 1).stages] == [1]
+
+
+def test_the_papers_figures_stand_beside_figures_on_real275_only(tmp_path: Path) -> None:
+    row = AblationRow("full", paper=tuple(float(k) for k in range(8)))
+    here = Measurement(dict.fromkeys(COLUMNS, 0.5), "synthetic renders, split val", 10)
+    write_table(tmp_path, "Title", "oriented", [(row, [here])])
+    assert "paper" not in (tmp_path / "table.md").read_text()
+    write_table(tmp_path, "Title", "original", [(row, [Measurement(here.ap, "REAL275", 10)])])
+    assert "| full (paper) | 0.0 | 1.0 | 2.0 | 3.0 |" in (tmp_path / "table.md").read_text()
+
+
+def test_several_seeds_give_a_mean_and_its_spread(tmp_path: Path) -> None:
+    runs = [Measurement(dict.fromkeys(COLUMNS, ap), "data", 10) for ap in (0.1, 0.2, 0.3)]
+    write_table(tmp_path, "Title", "oriented", [(AblationRow("full"), runs)])
+    assert "| full | 20.0 ± 10.0 |" in (tmp_path / "table.md").read_text()
+
+
+def test_rows_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"twice: \['a b', 'a-b'\]"):
+        AblationTable("Title", (AblationRow("a b"), AblationRow("a-b")))

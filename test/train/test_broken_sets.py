@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broken sets and results given to train.evaluate and train.to_bag: an error or a counted skip, named."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from bag_rig import FRAMES, write_clip
+from nocs_tree import write_tree
+
+from seqpose_core.objects import ObjectPose
+from seqpose_ros.bags.bag import Bag
+from train import to_bag
+from train.data import NocsLayout
+from train.evaluate import __main__ as evaluate
+from train.evaluate.result_files import result_of, result_path, write_result
+from train.to_bag import EPOCH, write_bag
+
+# train.to_bag
+
+
+def relabel(**changes: Any) -> Callable[[Path, Path], None]:
+    def change(scene: Path, label: Path) -> None:
+        label.write_bytes(pickle.dumps({**pickle.loads(label.read_bytes()), **changes}))
+
+    return change
+
+
+BROKEN_FRAMES: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
+    "missing image": (lambda scene, label: (scene / "0002_color.png").unlink(), "0002_color.png: is missing"),
+    "missing label": (lambda scene, label: label.unlink(), "results_val_00003_0002.pkl: is missing"),
+    "mask of another size": (
+        lambda scene, label: cv2.imwrite(str(scene / "0002_mask.png"), np.zeros((9, 9), np.uint8)),
+        "0002_mask.png: is 9x9 but the image is 96x72",
+    ),
+    "poses of a wrong shape": (relabel(gt_RTs=np.zeros((2, 3, 4))), "results_val_00003_0002.pkl: ValueError"),
+    "class outside 1..6": (
+        lambda scene, label: (scene / "0002_meta.txt").write_text("1 9 mug_a\n2 4 can_a\n"),
+        "0002_meta.txt: line '1 9 mug_a' has an instance or class out of range",
+    ),
+    "labelled class outside 1..6": (relabel(gt_class_ids=np.array([9, 4])), "has classes [9, 4] but"),
+    "not finite": (relabel(gt_scales=np.full((2, 3), np.inf)), "hold values that are not finite"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_FRAMES)
+def test_a_broken_frame_is_a_gap_in_the_bag_and_is_named(case: str, tmp_path: Path) -> None:
+    scene = write_clip(tmp_path)
+    damage, reason = BROKEN_FRAMES[case]
+    damage(scene, tmp_path / "gts" / "val" / "results_val_00003_0002.pkl")
+    written = write_bag(scene, tmp_path / "bag")
+    assert written.frames == FRAMES - 1
+    ((name, text),) = written.skipped.items()
+    assert name == "00003/0002" and reason in text
+    with Bag(tmp_path / "bag") as bag:
+        assert [round((f.stamp - EPOCH * 10**9) * 1e-9, 3) for f in bag.frames()] == [0.0, 0.1, 0.3]
+
+
+def test_the_command_counts_and_names_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_clip(tmp_path)
+    (scene / "0001_depth.png").unlink()
+    to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
+    said = capsys.readouterr().out
+    assert "3 frames" in said and "1 frames skipped: 00003/0001: " in said and "0001_depth.png: is missing" in said
+
+
+def test_a_scene_without_any_usable_frame_makes_no_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_clip(tmp_path)
+    for path in scene.glob("*_color.png"):
+        path.write_bytes(b"torn")
+    with pytest.raises(SystemExit) as stop:
+        to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert f"none of the {FRAMES} frames of {scene} can be used" in said and "0000_color.png" in said
+    assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda root: root / "val" / "00009", "is not a folder"),
+        (lambda root: write_clip(root).parent / "00009", "holds no frames; scenes of"),
+    ],
+)
+def test_a_scene_that_is_not_there_is_refused_by_name(
+    make: Callable[[Path], Path], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        to_bag.main([str(make(tmp_path)), "--out", str(tmp_path / "bag")])
+    assert reason in capsys.readouterr().err
+
+
+def test_stamps_that_do_not_grow_leave_the_frame_out(tmp_path: Path) -> None:
+    scene = write_clip(tmp_path)
+    rows = np.loadtxt(scene / "camera_poses.txt")
+    rows[2, 0] = rows[1, 0]
+    rows[3, 0] = np.nan
+    np.savetxt(scene / "camera_poses.txt", rows)
+    written = write_bag(scene, tmp_path / "bag")
+    assert written.frames == 2
+    assert "row 2 is not later than the last" in written.skipped["00003/0002"]
+    assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
+
+
+def test_a_scene_as_nocs_publishes_it_gets_stamps_by_the_rate_and_its_own_intrinsics(tmp_path: Path) -> None:
+    """No camera_poses.txt, no intrinsics.txt, labels under gts/real_test."""
+    write_tree(tmp_path, "real_test", clips=1, frames=3, height=84, width=112)
+    scene = tmp_path / "real" / "test" / "scene_1"
+    scene.parent.mkdir(parents=True)
+    (tmp_path / "real_test" / "00000").rename(scene)
+    (tmp_path / "real_test").rmdir()
+    for name in ("camera_poses.txt", "intrinsics.txt"):
+        (scene / name).unlink()
+    for label in (tmp_path / "gts" / "real_test").iterdir():
+        label.rename(label.with_name(label.name.replace("_00000_", "_scene_1_")))
+    assert write_bag(scene, tmp_path / "bag", rate=20.0).frames == 3
+    with Bag(tmp_path / "bag") as bag:
+        frames = list(bag.frames())
+    assert [f.stamp - EPOCH * 10**9 for f in frames] == [0, 50_000_000, 100_000_000]
+    assert frames[0].camera.fx == 591.0125
+    assert {o.category for o in frames[0].truth or []} == {"bottle", "laptop", "mug"}
+
+
+# train.evaluate
+
+
+def write_results(root: Path, **changes: Any) -> Path:
+    """Results of three frames, perfect but for what is changed in the second."""
+    write_tree(root / "data", "test", clips=1, frames=3, height=84, width=112)
+    for shot in NocsLayout.open(root / "data", "test").frames(0):
+        estimates = [
+            ObjectPose(t.category, 0.9, t.rotation, t.translation, t.size, np.eye(6), t.track_id)
+            for t in shot.object_poses()
+        ]
+        result = result_of(shot, int(shot.name), f"test/00000/{shot.name}", estimates)
+        if shot.name == "0001":
+            result.update(changes)
+        write_result(result_path(root / "results", "test", "00000", shot.name), result)
+    return root / "results"
+
+
+WRONG_SHAPES = {
+    "gt_RTs": np.zeros((3, 3, 4)),
+    "gt_scales": np.zeros((3, 2)),
+    "pred_RTs": np.zeros((2, 4, 4)),
+    "pred_scores": np.ones(2),
+    "pred_class_ids": np.array([[1, 5, 6]]),
+    "gt_instance_ids": np.array([1]),
+    "gt_visible_pixels": np.array([5, 5]),
+    "pred_track_ids": np.array([1, 2]),
+    "pred_covariances": np.zeros((3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("key", WRONG_SHAPES)
+def test_results_of_a_wrong_shape_are_refused_with_frame_key_and_shape(key: str, tmp_path: Path) -> None:
+    folder = write_results(tmp_path, **{key: WRONG_SHAPES[key]})
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["--results", str(folder)])
+    said = str(stop.value)
+    assert "test/00000/0001" in said and "shape" in said
+    # Classes say how many there are: where they are wrong, the first key that disagrees is named.
+    assert (key if key != "pred_class_ids" else "pred_") in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"gt_class_ids": np.array([1, 9, 6])}, "truth: class outside 1..6"),
+        ({"pred_class_ids": np.array([0, 5, 6])}, "prediction: class outside 1..6"),
+        ({"gt_RTs": np.full((3, 4, 4), np.nan)}, "truth: pose or size not finite"),
+        ({"pred_RTs": np.full((3, 4, 4), np.inf)}, "prediction: pose or size not finite, counted as false"),
+        ({"pred_scales": np.full((3, 3), np.nan)}, "prediction: pose or size not finite, counted as false"),
+        ({"pred_scores": np.full(3, np.nan)}, "prediction: score not finite"),
+    ],
+)
+def test_instances_that_make_no_sense_are_counted_and_the_rest_is_scored(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    folder = write_results(tmp_path, **changes)
+    evaluate.main(["--results", str(folder)])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    report = metrics["ap"]["results oriented"]
+    assert report["frames"] == 3 and report["dropped"][reason] >= 1
+    assert metrics["detections"]["results"]["all"]["found"] >= 6  # the other two frames
+    assert metrics["stability"]["results"]["truths_in_sight"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "holds no results_*.pkl"),
+        (b"cos\nsystem\n(S'true'\ntR.", "results_0.pkl (posix.system is refused"),
+        (b"", "results_0.pkl (damaged pickle"),
+        (pickle.dumps([1, 2]), "results_0.pkl[0] (result is a int, not a dictionary"),
+    ],
+)
+def test_a_folder_without_a_usable_result_is_refused_by_name(
+    content: bytes | None, reason: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "results_0.pkl").write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["--results", str(tmp_path)])
+    assert reason.replace("posix.system", "os.system") in str(stop.value).replace("posix.system", "os.system")
+
+
+@pytest.mark.parametrize("name", ["data", "data/test", "gts"])
+def test_an_empty_set_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    if name == "gts":
+        (tmp_path / "data" / "gts" / "test").mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r"is not a folder; a NOCS layout|holds no <scene>/<frame>_color.png"):
+        evaluate.main(["--checkpoint", "seqpose-nano", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "o")])

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches: a function of seed and step, fair to clips, frames and sets, the same for any number of processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nocs_tree import write_tree
+
+from train.data import NocsClips, NocsLayout, Stage, StepSampler, make_loader
+from train.data.augment import Augmentation
+from train.data.clips import ClipSample
+from train.data.order import shares
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("nocs")
+    write_tree(root, clips=3, frames=4)
+    return root
+
+
+STAGES = [Stage(5, 1, 4), Stage(9, 3, 2)]
+
+
+def test_batches_depend_on_seed_and_step_only() -> None:
+    lengths = [4, 4, 5, 4, 6]
+    whole = list(StepSampler(lengths, STAGES, seed=3))
+    assert len(whole) == 9 and [len(batch) for batch in whole] == [4] * 5 + [2] * 4
+    assert list(StepSampler(lengths, STAGES, seed=3, start_step=6)) == whole[6:]
+    assert StepSampler(lengths, STAGES, seed=3).batch(7) == whole[7]
+    assert list(StepSampler(lengths, STAGES, seed=4)) != whole
+
+
+def test_every_clip_and_every_frame_is_seen_equally() -> None:
+    sampler = StepSampler([4] * 7, [Stage(4 * 7, 1, 3)], seed=1)  # 84 samples = 12 epochs of 7 clips
+    seen: dict[tuple[int, int], int] = {}
+    for sample in (sample for batch in sampler for sample in batch):
+        seen[sample.clip, sample.frames[0]] = seen.get((sample.clip, sample.frames[0]), 0) + 1
+    assert set(seen.values()) == {3} and len(seen) == 28
+
+
+def test_frames_are_consecutive_in_either_direction_and_short_clips_are_left_out() -> None:
+    sampler = StepSampler([2, 6, 9], [Stage(200, 3, 1)], seed=2)
+    steps = set()
+    for (sample,) in sampler:
+        steps.add(tuple(np.diff(sample.frames)))
+        assert sample.clip != 0 and min(sample.frames) >= 0 and max(sample.frames) < [2, 6, 9][sample.clip]
+    assert steps == {(1, 1), (-1, -1)}
+
+
+@pytest.mark.parametrize("stages", [[], [Stage(3, 1, 1), Stage(3, 1, 1)], [Stage(3, 7, 1)]])
+def test_impossible_stages_are_refused(stages: list[Stage]) -> None:
+    with pytest.raises(ValueError, match=r"stage|Stage"):
+        StepSampler([4, 4], stages)
+
+
+@pytest.mark.parametrize("values", [{}, {"until_step": 3, "epochs": 1}, {"epochs": 0}, {"epochs": 1, "clip_length": 0}])
+def test_a_stage_ends_once_and_holds_something(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"give one|at least one frame"):
+        Stage(**values)
+
+
+def test_epochs_become_steps_by_the_windows_that_there_are() -> None:
+    # 600 and 10 frames are 610 windows of one frame, or 150 + 2 of four.
+    sampler = StepSampler([600, 10], [Stage(epochs=2, batch_clips=16), Stage(epochs=1, clip_length=4, batch_clips=8)])
+    assert [stage.until_step for stage in sampler.stages] == [77, 77 + 19]
+    assert len(list(sampler)) == 96
+
+
+def test_every_frame_of_long_and_short_clips_is_seen_once_an_epoch_all_the_time_from_both() -> None:
+    samples = [sample for batch in StepSampler([90, 10], [Stage(50, 1, 2)], seed=3) for sample in batch]
+    assert len({(sample.clip, sample.frames) for sample in samples}) == 100
+    # The short clip's ten frames come one in each tenth of the epoch, near enough.
+    places = [place for place, sample in enumerate(samples) if sample.clip == 1]
+    assert [abs(place - 10 * tenth - 5) <= 6 for tenth, place in enumerate(places)] == [True] * 10
+
+
+def test_sets_are_mixed_by_their_weights_whatever_their_size() -> None:
+    sets = [0] * 20 + [1] * 2
+    sampler = StepSampler([5] * 22, [Stage(440, 1, 1)], set_of_clip=sets, weights=[3.0, 1.0], seed=1)
+    clips = [batch[0].clip for batch in sampler]
+    counts = Counter(sets[clip] for clip in clips)
+    assert abs(counts[0] / counts[1] - 3) < 0.1
+    window = [sum(sets[clip] for clip in clips[first : first + 20]) for first in range(0, 420, 20)]
+    assert min(window) >= 3 and max(window) <= 7
+    # Within a set all frames are seen equally often, to one pass.
+    seen = Counter((batch[0].clip, batch[0].frames) for batch in sampler if sets[batch[0].clip])
+    assert len(seen) == 10 and max(seen.values()) - min(seen.values()) <= 1
+
+
+def test_shares_are_whole_and_add_up() -> None:
+    assert shares(10, [1, 1, 1]) in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
+    assert shares(100, [3, 1]) == [75, 25] and shares(5, [1e-9, 1.0]) == [1, 5]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_processes_share_out_what_one_would_see(streaming: bool) -> None:
+    stages = [Stage(6, 2, 4, streaming=streaming)]
+    whole = list(StepSampler([8] * 9, stages, seed=2))
+    parts = [list(StepSampler([8] * 9, stages, seed=2, process=(rank, 2))) for rank in range(2)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == whole
+    with pytest.raises(ValueError, match="must divide into 3 processes"):
+        StepSampler([8] * 9, stages, process=(0, 3))
+
+
+def test_accumulated_parts_make_up_the_batch() -> None:
+    whole, parts = (list(StepSampler([4] * 9, [Stage(3, 1, 4)], accumulate=k)) for k in (1, 2))
+    assert [parts[2 * step] + parts[2 * step + 1] for step in range(3)] == whole
+
+
+def test_a_walk_goes_through_each_clip_in_order_and_begins_where_a_clip_does() -> None:
+    lengths = [7, 4, 10, 5, 6]  # pieces of two frames: 3 + 2 + 5 + 2 + 3 = 15, seven and a half a place
+    sampler = StepSampler(lengths, [Stage(14, 2, 2, streaming=True)], seed=4)
+    seen: Counter[tuple[int, ...]] = Counter()
+    for place in range(2):
+        walk = [batch[place] for batch in sampler]
+        for step, sample in enumerate(walk):
+            seen[(sample.clip, *sample.frames)] += 1
+            assert sample.begins == (sample.frames[0] == 0 or step % 7 == 0)
+            if not sample.begins:
+                before = walk[step - 1]
+                assert (before.clip, before.seed) == (sample.clip, sample.seed)
+                assert sample.frames == tuple(frame + 2 for frame in before.frames)
+    assert max(seen.values()) == 2  # two epochs
+    assert sum(seen.values()) == 28 and len(seen) >= 14
+    assert list(StepSampler(lengths, sampler.stages, seed=4, start_step=9)) == list(sampler)[9:]
+
+
+def test_pieces_of_a_walk_look_alike_but_for_their_noise(tree: Path) -> None:
+    clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation(hide_pose=0))
+    first, second, again = (clips[ClipSample(0, (1,), 11, piece, False)] for piece in (0, 1, 1))
+    assert torch.equal(first["intrinsics"], second["intrinsics"]) and torch.equal(first["nocs"], second["nocs"])
+    assert not torch.equal(first["image"], second["image"]) and torch.equal(second["image"], again["image"])
+
+
+def test_backwards_clips_have_rising_stamps_of_the_same_spacing(tree: Path) -> None:
+    clips = NocsClips([NocsLayout.open(tree, "train")])
+    forth, back = clips[ClipSample(0, (0, 1, 2), 0)], clips[ClipSample(0, (2, 1, 0), 0)]
+    assert torch.equal(back["image"], forth["image"].flip(0))
+    assert (back["stamp"].diff() > 0).all()
+    assert torch.allclose(back["stamp"].diff(), forth["stamp"].diff().flip(0))
+
+
+def test_loader_gives_the_same_batches_from_any_start_and_any_number_of_workers(tree: Path) -> None:
+    clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation())
+    whole = list(make_loader(clips, StepSampler(clips.clip_lengths, STAGES, seed=5), workers=0))
+    resumed = list(make_loader(clips, StepSampler(clips.clip_lengths, STAGES, seed=5, start_step=4), workers=1))
+    assert len(resumed) == 5
+    for first, second in zip(islice(whole, 4, None), resumed, strict=True):
+        assert first.pop("broken") == second.pop("broken") == []
+        for key in first:
+            assert torch.equal(first[key].nan_to_num(7), second[key].nan_to_num(7)), key

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training as a command does it: resumable to the bit, and leaving a checkpoint that the estimator reads."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import targets, tiny_config
+from training_rig import small_training
+
+from seqpose_core import PoseEstimator
+from seqpose_core.metrics.errors import detect
+from seqpose_core.model.pose_head import ObjectPrediction
+from train.benchmarks.loader import measure
+from train.data.sampler import Stage
+from train.export import export
+from train.fit.batches import Batches
+from train.fit.config import OptimizerConfig, TrainConfig
+from train.fit.module import SeqPoseModule, nocs_results
+from train.fit.run import fit
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    model = tiny_config()
+    return small_training(
+        tmp_path_factory.mktemp("data"),
+        # Denoising queries draw random numbers in each step.
+        model=replace(model, queries=replace(model.queries, denoising=1)),
+        optimizer=OptimizerConfig(warmup_steps=2, ema=0.5),
+        # Windows from anywhere, then a walk through three clips with the memory carried on.
+        stages=(Stage(1, 2, 2), Stage(6, 1, 2, streaming=True)),
+        val_every=100,
+        save_every=3,
+    )
+
+
+def weights(module: SeqPoseModule) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in module.model.named_parameters()}
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config: TrainConfig, tmp_path: Path) -> None:
+    whole = weights(fit(config, tmp_path / "whole", progress=False))
+    # The same schedule, cut off by the wall clock at the end of the first stage and twice within the walk.
+    for step in range(1, 4):
+        fit(config, tmp_path / "cut", hours=0.0, progress=False)
+        assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["global_step"] == step
+    resumed = weights(fit(config, tmp_path / "cut", progress=False))
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    short = replace(config, stages=(Stage(2, 1, 2),), val_every=2, precision="bf16-mixed", accumulate=2)
+    fit(short, tmp_path, progress=False)
+    estimator = PoseEstimator.from_pretrained(tmp_path / "best")
+    assert estimator.model.config == config.model
+    # Two steps are fewer than save_every: the end is saved all the same.
+    assert export(tmp_path, tmp_path / "last") == 2
+
+
+def test_validation_is_loaded_by_the_configurations_loader_processes_and_the_same_by_none(config: TrainConfig) -> None:
+    one = replace(config, data=replace(config.data, workers=1))
+    loader, alone = Batches(one).val_dataloader(), Batches(config).val_dataloader()
+    assert (loader.num_workers, alone.num_workers) == (1, 0)
+    batches, expected = list(loader), list(alone)
+    assert len(batches) == len(expected) > 0
+    for batch, own in zip(batches, expected, strict=True):
+        assert batch.keys() == own.keys()
+        for name in batch:
+            torch.testing.assert_close(batch[name], own[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_loading_and_training_are_timed_stage_by_stage(config: TrainConfig) -> None:
+    rates = list(measure(config, batches=2, steps=1))
+    assert [part.stage for part in rates] == list(config.stages)
+    assert all(part.loaded > 0 and part.trained > 0 for part in rates)
+
+
+def test_broken_frames_are_reported_at_the_end(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(config.data.root, tmp_path / "data")
+    labels = [tmp_path / f"data/gts/val/results_val_00000_{frame:04d}.pkl" for frame in range(2)]
+    for label in labels:
+        label.unlink()
+    one = replace(config, data=replace(config.data, root=str(tmp_path / "data")), stages=(Stage(1, 1, 1),))
+    fit(one, tmp_path / "run", progress=False)
+    assert (tmp_path / "run/broken.txt").read_text().splitlines() == [f"{label}: is missing" for label in labels]
+    assert "2 broken frames were skipped" in capsys.readouterr().out
+
+
+def test_validation_sees_a_true_prediction_as_true_and_a_shifted_one_as_shifted() -> None:
+    truth = targets(2, [3, 0])
+    logits = torch.full((2, 5, 6), -20.0)
+    logits[0, torch.arange(3), truth.classes[0, :3]] = 20.0
+    shifted = truth.translation + torch.tensor([0.03, 0.0, 0.0])
+    prediction = ObjectPrediction(logits, shifted, truth.rotation, truth.size, torch.zeros(2, 5, 6))
+    found = detect(nocs_results(prediction, truth), min_score=0.1, radius=0.3)
+    assert found.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
+    assert found.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
+    assert found.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
+    assert sum(found.false.values()) == 0

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training configurations: the shipped ones, models by name, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seqpose_core import config_io
+from seqpose_core.model.config import SeqPoseConfig
+from train.fit import __main__ as fit
+from train.fit.config import DataConfig, OptimizerConfig, SetConfig, TrainConfig, explicit, load
+
+CONFIG = Path(__file__).parents[2] / "config"
+SHIPPED = sorted((CONFIG / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configurations_survive_being_printed(path: Path, tmp_path: Path) -> None:
+    config = load(path)
+    (tmp_path / "printed.yaml").write_text(config_io.dump_yaml(config))
+    assert load(tmp_path / "printed.yaml") == config
+
+
+@pytest.mark.parametrize("name", ["real275", "camera25", "paper"])
+def test_the_papers_schedule_is_the_papers(name: str) -> None:
+    config = load(CONFIG / "train" / f"{name}.yaml")
+    (stage,) = config.stages
+    assert (stage.epochs, stage.batch_clips, config.optimizer.learning_rate) == (24, 16, 4e-4)
+    weights = config.criterion.weights
+    assert (weights.position, weights.rotation, weights.size) == (1, 10, 1)
+    assert {weights.classification, weights.segmentation, weights.depth, weights.normals} == {1}
+    assert (config.model.image_height, config.model.image_width, config.model.queries.anchors) == (238, 322, 600)
+    assert config.model.memory.frames == (0 if name == "camera25" else 3)
+
+
+def test_a_model_is_named_and_may_be_changed(tmp_path: Path) -> None:
+    nano = SeqPoseConfig.from_yaml(CONFIG / "model/nano.yaml")
+    named, changed = tmp_path / "named.yaml", tmp_path / "changed.yaml"
+    named.write_text(yaml.safe_dump({"model": str(CONFIG / "model/nano.yaml")}))
+    changed.write_text(yaml.safe_dump({"model": {"from": str(CONFIG / "model/nano.yaml"), "memory": {"frames": 5}}}))
+    assert load(named).model == nano
+    assert load(changed).model.memory.frames == 5
+    assert load(changed).model.memory.top_k == nano.memory.top_k and load(changed).model.encoder == nano.encoder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: {lerning_rate: 1.0}", r"bad\.yaml: unknown key 'optimizer\.lerning_rate'; did you mean 'learn"),
+        ("data: {train: [{splitt: train}]}", r"unknown key 'data\.train\[0\]\.splitt'; did you mean 'split'"),
+        ("data: {train: [{split: a, labels: raw}]}", r"labels is 'raw'; it must be one of 'gts', 'relabelled'"),
+        ("data: {train: [{split: a, weight: 0}]}", "weight of a is 0.0; it must be positive"),
+        ("data: {val: []}", "each needs at least one"),
+        ("stages: [{clip_length: 2}]", "give one"),
+        ("model: nowhere.yaml", r"model is 'nowhere\.yaml', but there is no file"),
+        ("model: {from: other.yaml, memry: {}}", r"unknown key 'model\.memry'; did you mean 'memory'"),
+        ("precision: bf16", "must be one of '32-true', 'bf16-mixed'"),
+        ("model: [", "is not YAML"),
+    ],
+)
+def test_a_fault_is_named_with_what_would_be_right(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "other.yaml").write_text("memory: {frames: 2}\n")
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(config_io.ConfigError, match=message):
+        load(tmp_path / "bad.yaml")
+
+
+def test_the_command_prints_the_whole_configuration(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = CONFIG / "train/real275.yaml"
+    monkeypatch.setattr(sys, "argv", ["fit", "--config", str(path), "--data", "/data/nocs", "--print-config"])
+    fit.main()
+    printed = config_io.from_dict(TrainConfig, yaml.safe_load(capsys.readouterr().out))
+    assert printed.data.root == "/data/nocs" and printed.optimizer == load(path).optimizer
+    assert explicit(printed) == explicit(replace(load(path), data=replace(load(path).data, root="/data/nocs")))
+
+
+def test_an_explicit_configuration_names_the_numbers_of_the_encoders_size() -> None:
+    config = load(CONFIG / "train/real275.yaml")
+    encoder = config_io.to_dict(explicit(config))["model"]["encoder"]
+    # DINOv2 S and the neck of Depth Anything V2 Small, as published.
+    assert (encoder["width"], encoder["depth"], encoder["heads"], encoder["neck_width"]) == (384, 12, 6, 64)
+    assert (encoder["out_layers"], encoder["reassemble_widths"]) == ([3, 6, 9, 12], [48, 96, 192, 384])
+    assert encoder["pretrain_image_size"] == 518
+    # Nothing else differs, and it is the same run as before.
+    assert replace(explicit(config), model=config.model) == config
+    assert explicit(explicit(config)) == explicit(config)
+
+
+def test_sets_take_the_common_root_unless_they_have_their_own() -> None:
+    data = DataConfig(root="a", train=(SetConfig("train"), SetConfig("real_train", "b", "relabelled", 3.0)))
+    assert [part.root or data.root for part in data.train] == ["a", "b"]
+    with pytest.raises(ValueError, match="layer_decay is 0"):
+        OptimizerConfig(layer_decay=0)

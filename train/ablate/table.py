@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A table of ablations: rows that each change a training configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from seqpose_core import config_io
+from seqpose_core.metrics.ap_report import COLUMNS
+from train.data.sampler import Stage
+from train.fit.config import TrainConfig, explicit
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One row.
+
+    :param name: as printed. :param change: what differs from the base, nested as in a training configuration.
+    :param scale: factors of the base's numbers, nested likewise.
+    :param frames: whether the estimator forgets before each frame ("single") or each clip ("multi").
+    :param paper: the paper's eight figures on REAL275 in percent, where it has this row.
+    """
+
+    name: str
+    change: Any = None
+    scale: Any = None
+    frames: Literal["single", "multi"] = "multi"
+    paper: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key, value in (("change", self.change), ("scale", self.scale)):
+            if not isinstance(value, (dict, type(None))):
+                raise ValueError(f"{key} of row {self.name!r} is {value!r}; it must be a mapping")
+        if len(self.paper) not in (0, len(COLUMNS)):
+            raise ValueError(f"paper of row {self.name!r} has {len(self.paper)} figures; expected {len(COLUMNS)}")
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """A title and its rows; see config/ablate/*.yaml."""
+
+    title: str
+    rows: tuple[AblationRow, ...]
+
+    def __post_init__(self) -> None:
+        slugs = [row.slug for row in self.rows]
+        double = {row.name for row in self.rows if slugs.count(row.slug) > 1}
+        if double or not slugs:
+            raise ValueError(f"rows need names of their own, at least one; twice: {sorted(double)}")
+
+
+def changed(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
+    """``base`` with some values replaced.
+
+    :raises seqpose_core.config_io.ConfigError: for a key that does not exist or a bad value.
+    """
+    return config_io.from_dict(TrainConfig, config_io.merged(config_io.to_dict(base), change or {}))
+
+
+def configured(base: TrainConfig, row: AblationRow) -> TrainConfig:
+    """What a row trains.
+
+    :raises seqpose_core.config_io.ConfigError: as :func:`changed`, and for a factor of what is no such number.
+    """
+    config = changed(base, row.change)
+    return config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
+
+
+def _scaled(data: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(data)
+    for key, factor in factors.items():
+        value = result.get(key)
+        if isinstance(value, Mapping) and isinstance(factor, Mapping):
+            result[key] = _scaled(value, factor)
+        elif isinstance(value, float) and isinstance(factor, (int, float)):
+            result[key] = value * factor
+        elif key in result:
+            raise config_io.ConfigError(f"{key} is {value!r} and its scale {factor!r}; only real numbers can be scaled")
+        else:
+            result[key] = factor  # no such key: what builds the configuration says so
+    return result
+
+
+def refuse_alike(rows: Sequence[AblationRow], configs: Sequence[TrainConfig]) -> None:
+    """Each row is to be a run of its own: on some bases a row changes nothing.
+
+    :raises ValueError: naming the rows that are the same run, and those to choose instead.
+    """
+    groups: dict[str, list[AblationRow]] = {}
+    for row, config in zip(rows, configs, strict=True):
+        groups.setdefault(_run(row, config), []).append(row)
+    alike = [" and ".join(repr(row.name) for row in group) for group in groups.values() if len(group) > 1]
+    if alike:
+        distinct = {group[-1].slug for group in groups.values()}
+        chosen = " ".join(row.slug for row in rows if row.slug in distinct)
+        raise ValueError(
+            f"with this configuration {'; '.join(alike)} are the same run; leave out all but one: --rows {chosen}"
+        )
+
+
+def _run(row: AblationRow, config: TrainConfig) -> str:
+    """What tells a run from others, as text: values without effect are set to one."""
+    encoder = config.model.encoder
+    if encoder.frozen or "encoder" in config.frozen_parts:
+        # Blocks learn at rates of their own in the backbone alone.
+        config = replace(config, optimizer=replace(config.optimizer, layer_decay=1.0))
+    frames = row.frames if config.model.memory.frames else "single"
+    return f"{frames}\n{config_io.dump_yaml(explicit(config))}"
+
+
+def shortened(config: TrainConfig, steps: int) -> TrainConfig:
+    """The same schedule drawn together to another number of steps. :raises ValueError: for stages given in epochs."""
+    ratio = steps / config.max_steps
+    kept: list[Stage] = []
+    end = 0
+    for stage in config.stages:
+        start, end = end, max(1, round((stage.until_step or 0) * ratio))
+        if end > start:
+            kept.append(replace(stage, until_step=end))
+    optimizer = replace(config.optimizer, warmup_steps=round(config.optimizer.warmup_steps * ratio))
+    return replace(config, stages=tuple(kept), optimizer=optimizer, val_every=min(config.val_every, steps))

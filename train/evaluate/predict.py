@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run an estimator over the clips of a set: one result file per frame; clips already done are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from seqpose_core import checkpoint
+from seqpose_core.estimator import PoseEstimator
+from train.data.atomic_file import whole_file
+from train.data.nocs_sets import Labels
+from train.evaluate.result_files import result_of, result_path, write_result
+from train.evaluate.sets import open_set
+
+_SETTINGS = "predictions.yaml"
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """What to predict.
+
+    :param frames: "single": the estimator is reset before each frame; "multi": before each clip.
+    :param ego_motion: give the recorded camera poses to the estimator.
+    :param limit: only so many clips from the start, None for all.
+    :param min_score, max_objects: what counts as a prediction; ranked AP wants low scores too.
+    :param labels: which labels the results hold, see train.data.nocs_sets.
+    """
+
+    checkpoint: str
+    data: Path
+    split: str
+    out: Path
+    frames: str = "multi"
+    ego_motion: bool = False
+    limit: int | None = None
+    min_score: float = 0.01
+    max_objects: int = 20
+    device: str = "cpu"
+    labels: Labels = "gts"
+
+    def settings(self) -> dict[str, object]:
+        """What the predictions depend on; where they lie and how many clips are done is not part of it."""
+        values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
+        return {
+            **values,
+            "data": str(self.data.resolve()),
+            "weights_sha256": weights_digest(self.checkpoint),
+        }
+
+
+def weights_digest(name: str) -> str:
+    """SHA-256 of a checkpoint's weights in hexadecimal: what tells them from others of the same name."""
+    weights = checkpoint.resolve(name) / checkpoint.WEIGHTS
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def claim(job: PredictionJob) -> None:
+    """Note the settings in the output folder, so that predictions of different runs are never mixed.
+
+    :raise ValueError: the folder holds predictions of other settings; names the first that differs.
+    """
+    path, settings = job.out / _SETTINGS, job.settings()
+    if path.is_file():
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for key, value in settings.items():
+            if found.get(key) != value:
+                raise ValueError(
+                    f"{path} says {key} is {found.get(key)!r} but this run has {value!r}; take another --out"
+                )
+        return
+    with whole_file(path) as file:
+        file.write(yaml.safe_dump(settings, sort_keys=False).encode())
+
+
+class ClipPredictor:
+    """An estimator and a set; predicts one clip at a time."""
+
+    def __init__(self, job: PredictionJob) -> None:
+        self.job = job
+        self.layout = open_set(job.data, job.split, job.labels).layout
+        self.estimator = PoseEstimator.from_pretrained(
+            job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
+        )
+
+    def clips(self) -> list[int]:
+        """Indices of the clips to do."""
+        return list(range(len(self.layout.clips)))[: self.job.limit]
+
+    def paths(self, clip: int) -> list[Path]:
+        """Where the results of a clip's frames lie, readable or not."""
+        folder = self.layout.clips[clip]
+        return [result_path(self.job.out, self.job.split, folder.scene, name) for name in folder.frames]
+
+    def predict(self, clip: int) -> tuple[int, dict[str, str]]:
+        """Predict a clip unless that is done; how many frames it has, and broken ones with the reason."""
+        folder = self.layout.clips[clip]
+        done = self.job.out / f"{folder.scene}.done"  # lists the broken frames; written when all others are
+        if done.is_file():
+            return len(folder.frames), dict(yaml.safe_load(done.read_text(encoding="utf-8")) or {})
+        self.estimator.reset()
+        for frame in self.layout.frames(clip):
+            if self.job.frames == "single":
+                self.estimator.reset()
+            pose = frame.camera_pose if self.job.ego_motion else None
+            estimates = self.estimator.step(frame.image, frame.camera, frame.stamp, pose)
+            image_path = f"{self.job.split}/{frame.scene}/{frame.name}"
+            result = result_of(frame, int(frame.name), image_path, estimates)
+            write_result(result_path(self.job.out, self.job.split, frame.scene, frame.name), result)
+        broken = {k: v for k, v in self.layout.broken.items() if k.startswith(f"{folder.scene}/")}
+        done.write_text(yaml.safe_dump(broken), encoding="utf-8")
+        return len(folder.frames), broken
+
+
+_worker: ClipPredictor | None = None
+
+
+def _start_worker(job: PredictionJob) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = ClipPredictor(job)
+
+
+def _work(clip: int) -> tuple[int, dict[str, str]]:
+    assert _worker is not None
+    return _worker.predict(clip)
+
+
+def predict(job: PredictionJob, workers: int = 1, shard: tuple[int, int] = (0, 1)) -> tuple[list[Path], dict[str, str]]:
+    """Predict all clips of a shard, with a progress bar.
+
+    :param workers: processes, each with an estimator of its own. A clip's results do not depend on them.
+    :param shard: (i, n): every n-th clip from the i-th on.
+    :return: result files of the shard in the order of the set; broken frames with file and reason.
+    """
+    claim(job)
+    predictor = ClipPredictor(job)
+    clips = predictor.clips()[shard[0] :: shard[1]]
+    total = sum(len(predictor.layout.clips[clip].frames) for clip in clips)
+    broken: dict[str, str] = {}
+    with tqdm(total=total, unit="frame", desc=f"{job.frames} frame", smoothing=0.05) as bar:
+        for count, faults in _run(job, predictor, clips, workers):
+            bar.update(count)
+            broken.update(faults)
+    return [path for clip in clips for path in predictor.paths(clip) if path.is_file()], broken
+
+
+def _run(
+    job: PredictionJob, predictor: ClipPredictor, clips: list[int], workers: int
+) -> Iterator[tuple[int, dict[str, str]]]:
+    if workers <= 1:
+        yield from map(predictor.predict, clips)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _start_worker, (job,)) as pool:
+        yield from pool.map(_work, clips)

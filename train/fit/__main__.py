@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.fit``: train a SeqPose.
+
+    python -m train.fit --config config/train/nano.yaml --out out/fit/nano
+    torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs
+
+Run it again with the same ``--out`` to go on from the last checkpoint. The best model so far lies in OUT/best, as
+``PoseEstimator.from_pretrained`` reads it. See docs/training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from seqpose_core import config_io
+from train.fit.config import explicit, load
+from train.fit.run import fit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a refused input ends it with its message."""
+    parser = argparse.ArgumentParser(description="Train a SeqPose.")
+    parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
+    parser.add_argument("--out", type=Path, help="where logs and checkpoints go (default: out/fit/<config name>)")
+    parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
+    parser.add_argument("--devices", type=int, help="processes on this machine, in place of compute.devices")
+    parser.add_argument("--hours", type=float, help="stop after this many hours")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch, in each process")
+    parser.add_argument("--download", action="store_true", help="fetch encoder.pretrained from the hub if need be")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    options = parser.parse_args(arguments)
+    for name in ("devices", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} is {value}; it must be at least 1")
+    try:
+        config = load(options.config)
+    except (OSError, config_io.ConfigError) as error:
+        parser.error(str(error))
+    if options.data:
+        config = replace(config, data=replace(config.data, root=options.data))
+    if options.devices:
+        config = replace(config, compute=replace(config.compute, devices=options.devices))
+    if options.print_config:
+        print(config_io.dump_yaml(explicit(config)), end="")
+        return
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    # One loader process is a choice here, made by measurement; Lightning would ask for more.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    out = options.out or Path("out/fit") / options.config.stem
+    try:
+        fit(config, out, options.hours, allow_download=options.download)
+    except config_io.ConfigError as error:
+        sys.exit(f"fit: {error}")
+
+
+if __name__ == "__main__":
+    main()

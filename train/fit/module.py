@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LightningModule: a clip goes through the network frame by frame, the memory carried along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqpose_core.geometry import make_transform
+from seqpose_core.losses.criterion import Criterion
+from seqpose_core.losses.targets import Targets
+from seqpose_core.metrics.errors import detect
+from seqpose_core.model.denoising import DenoisingQueries
+from seqpose_core.model.memory import QueryMemory
+from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.seqpose import Prediction, SeqPose
+from train.fit.carried_memory import CarriedMemory
+from train.fit.config import TrainConfig
+from train.fit.distributed import gather, shared_count
+from train.fit.initial_weights import freeze
+from train.fit.optimizer import make_optimizer
+
+
+class SeqPoseModule(lightning.LightningModule):
+    """Trains a SeqPose on batches of clips (see train.data.clips for their entries)."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = SeqPose(config.model)
+        freeze(self.model, config.frozen_parts)
+        self.criterion = Criterion(config.criterion, config.model.canonical_focal, shared_count)
+        self.encode, self.decode = self.model.encode, self.model.decode
+        if config.compute.compile:
+            self.encode, self.decode = torch.compile(self.encode), torch.compile(self.decode)
+        self._streaming = any(stage.streaming for stage in config.stages)
+        self._carried = CarriedMemory()
+        self._results: list[dict[str, np.ndarray]] = []
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        """Mean loss over the frames of the clips."""
+        # Random numbers of the step alone: a resumed run draws what it would have drawn.
+        torch.manual_seed(_seed(self.config.seed, self.global_step, index, self.global_rank))
+        predictions, memory = self.run_clips(batch, self._carried.before(batch), denoise=True)
+        if self._streaming:
+            self._carried.after(batch, memory)
+        total = self.model.image_size.new_zeros(())
+        sums: dict[str, Tensor] = {}
+        for frame, prediction in enumerate(predictions):
+            targets = Targets.at_frame(batch, frame)
+            loss, terms = self.criterion(prediction, targets, batch["intrinsics"][:, frame], self.model.image_size)
+            total = total + loss / len(predictions)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, value.new_zeros(())) + value.detach() / len(predictions)
+        self.log("train/loss", total.detach(), prog_bar=True, sync_dist=True)
+        self.log_dict({f"train/{name}": value for name, value in sums.items()})
+        return total
+
+    def run_clips(
+        self, batch: dict[str, Tensor], memory: QueryMemory | None = None, denoise: bool = False
+    ) -> tuple[list[Prediction], QueryMemory]:
+        """The predictions of every frame of (B, T, ...) clips, and the memory behind the last.
+
+        All frames are encoded at once; the query network then walks through time. Unless the whole window is
+        trained, no gradient passes from a frame into the one before it.
+
+        :param memory: of what came before the first frame; None = nothing.
+        :param denoise: whether noised truth asks as well, where the configuration has groups of denoising queries.
+        """
+        groups = self.config.model.queries.denoising if denoise else 0
+        images, intrinsics = batch["image"], batch["intrinsics"]
+        clips, frames = images.shape[:2]
+        pixels = images.flatten(0, 1).to(self.model.pixel_mean.dtype) / 255
+        features = self.encode(pixels, intrinsics.flatten(0, 1))
+        memory = self.model.empty_memory(clips) if memory is None else memory
+        predictions = []
+        for frame in range(frames):
+            denoising = None
+            if groups:
+                truth = Targets.at_frame(batch, frame)
+                denoising = DenoisingQueries.draw(truth.classes, truth.translation, truth.size, groups)
+            at_frame = torch.arange(clips, device=images.device) * frames + frame
+            prediction, memory = self.decode(
+                features.sample(at_frame),
+                intrinsics[:, frame],
+                memory,
+                batch["camera_pose"][:, frame],
+                batch["stamp"][:, frame],
+                denoising,
+            )
+            if not self.config.gradient_through_window:
+                memory = memory.detach()
+            predictions.append(prediction)
+        return predictions, memory
+
+    def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
+        """Collects what was found in the last frame of every clip."""
+        prediction = self.run_clips(batch)[0][-1].objects
+        self._results += nocs_results(prediction, Targets.at_frame(batch, batch["image"].shape[1] - 1))
+
+    def on_validation_epoch_end(self) -> None:
+        """Recalls over all true objects, percent: matched by category and nearest centre, score above 0.1."""
+        found = detect(gather(self._results), min_score=0.1, radius=0.3)
+        self._results.clear()
+        degrees, centimetres = found.degrees, found.centimetres  # NaN, which no threshold admits, for a miss
+        recalls = {
+            "val/recall_10deg10cm": np.mean((degrees <= 10) & (centimetres <= 10)),
+            "val/recall_5deg5cm": np.mean((degrees <= 5) & (centimetres <= 5)),
+            "val/recall_10cm": np.mean(centimetres <= 10),
+        }
+        self.log_dict({name: 100.0 * float(value) for name, value in recalls.items()}, prog_bar=True, sync_dist=True)
+        if np.isfinite(degrees).any():
+            medians = {"val/median_deg": np.nanmedian(degrees), "val/median_cm": np.nanmedian(centimetres)}
+            self.log_dict(medians, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine, step by step."""
+        optimizer, schedule = make_optimizer(self.model, self.config.optimizer, self.config.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["carried"] = self._carried.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._carried.load_state_dict(checkpoint.get("carried", {}), self.global_rank, self.trainer.world_size)
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def nocs_results(prediction: ObjectPrediction, targets: Targets) -> list[dict[str, np.ndarray]]:
+    """One NOCS result (see seqpose_core.metrics.nocs) a sample; a query counts for its best category."""
+    score, found = prediction.logits.sigmoid().max(-1)
+    predicted = _boxes(prediction.rotation, prediction.translation, prediction.size)
+    true = _boxes(targets.rotation, targets.translation, targets.size)
+    results = []
+    for sample, present in enumerate(targets.present.cpu().numpy()):
+        results.append(
+            {
+                "gt_class_ids": targets.classes[sample].cpu().numpy()[present] + 1,
+                "gt_RTs": true[0][sample][present],
+                "gt_scales": true[1][sample][present],
+                "gt_handle_visibility": (~targets.symmetric[sample]).cpu().numpy()[present].astype(int),
+                "pred_class_ids": found[sample].cpu().numpy() + 1,
+                "pred_RTs": predicted[0][sample],
+                "pred_scales": predicted[1][sample],
+                "pred_scores": score[sample].double().cpu().numpy(),
+            }
+        )
+    return results
+
+
+def _boxes(rotation: Tensor, translation: Tensor, size: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """NOCS transforms (B, Q, 4, 4), the box diagonal as their scale, and extents (B, Q, 3) of unit diagonal."""
+    diagonal = size.norm(dim=-1, keepdim=True)
+    transforms = make_transform((rotation * diagonal[..., None]).cpu().numpy(), translation.cpu().numpy())
+    return transforms, (size / diagonal).double().cpu().numpy()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a configuration into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks.progress import TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from seqpose_core import config_io
+from train.data.atomic_file import whole_file
+from train.fit import distributed
+from train.fit.batches import Batches
+from train.fit.callbacks import AveragedWeights, ExportBest, ReportBroken, SaveAtTheEnd, WholeFiles
+from train.fit.config import TrainConfig
+from train.fit.initial_weights import initialise
+from train.fit.module import SeqPoseModule
+from train.fit.resume import resumed_config
+
+
+def fit(
+    config: TrainConfig,
+    out: Path,
+    hours: float | None = None,
+    progress: bool = True,
+    allow_download: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> SeqPoseModule:
+    """Train, or go on training, into ``out``.
+
+    :param hours: stop after this many hours at the latest; the schedule is that of the configuration all the same.
+    :param allow_download: whether encoder.pretrained may be fetched from the hub.
+    :param callbacks: more of Lightning's callbacks.
+    :raises seqpose_core.config_io.ConfigError: if ``out`` holds a run with other settings.
+    """
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    batches = Batches(config)
+    config, last = batches.config, out / "last.ckpt"
+    resumes = last.is_file()
+    if resumes:
+        config = resumed_config(config, out)
+    trainer = make_trainer(config, out, hours, progress, callbacks)
+    if trainer.is_global_zero:
+        with whole_file(out / "train.yaml") as file:  # other processes may be reading it
+            file.write(config_io.dump_yaml(config).encode())
+    module = SeqPoseModule(config)
+    if not resumes:
+        initialise(module.model, config, allow_download)
+    trainer.fit(module, datamodule=batches, ckpt_path=last if resumes else None)
+    if trainer.global_step >= config.max_steps:
+        # The end of training is a candidate for the best as well, wherever the last interval ended.
+        trainer.validate(module, datamodule=batches, verbose=False)
+    return module
+
+
+def make_trainer(
+    config: TrainConfig, out: Path, hours: float | None, progress: bool, more: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Lightning's trainer for a configuration whose stages end by steps."""
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            out, filename="last", every_n_train_steps=config.save_every, save_top_k=1, enable_version_counter=False
+        ),
+        LearningRateMonitor("step"),
+        ReportBroken(out / "broken.txt"),
+    ]
+    averaging = AveragedWeights(decay=config.optimizer.ema) if config.optimizer.ema else None
+    if averaging:
+        callbacks.append(averaging)
+    callbacks.append(ExportBest(out / "best", "val/recall_10deg10cm", averaging))
+    callbacks += [*more, SaveAtTheEnd(out / "last.ckpt", hours)]
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    devices, nodes = distributed.layout(config.compute)
+    return lightning.Trainer(
+        accelerator=config.compute.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=distributed.strategy(config.compute, devices * nodes),
+        max_steps=config.max_steps,
+        precision=config.precision,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.optimizer.clip_norm,
+        val_check_interval=config.val_every * config.accumulate,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        callbacks=callbacks,
+        plugins=[WholeFiles(), *distributed.environments()],
+        default_root_dir=out,
+        logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="", version="tensorboard")],
+        enable_progress_bar=progress,
+        enable_model_summary=progress,
+        use_distributed_sampler=False,
+    )
