@@ -14,7 +14,9 @@ from train.render.shapes import Shape
 
 
 def box(rng: Generator) -> Mesh:
-    return rounded_box(rng.uniform([0.04, 0.03, 0.05], [0.14, 0.16, 0.18]), rng.uniform(0.0005, 0.004), 0)
+    return join(
+        [rounded_box(rng.uniform([0.04, 0.03, 0.05], [0.14, 0.16, 0.18]), rng.uniform(0.0005, 0.004), 0)], "print"
+    )
 
 
 def book(rng: Generator) -> Mesh:
@@ -26,13 +28,13 @@ def book(rng: Generator) -> Mesh:
         for s in (-1, 1)
     ]
     spine = rounded_box([cover, size[1], size[2]], 0.0008, 0, 1).moved(None, [-(size[0] - cover) / 2, 0, 0])
-    return join([pages, *sides, spine]).centred()
+    return join([pages, *sides, spine], "print", "paper").centred()
 
 
 def ball(rng: Generator) -> Mesh:
     radius = rng.uniform(0.02, 0.05)
     angle = np.linspace(-np.pi / 2, np.pi / 2, 24)
-    return lathe(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), 0, 36)
+    return join([lathe(np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1), 0, 36)], "rubber")
 
 
 def cylinder(rng: Generator) -> Mesh:
@@ -46,7 +48,7 @@ def cylinder(rng: Generator) -> Mesh:
         [radius - bevel, height],
         [0, height],
     ]
-    return lathe(profile, 0, 36).centred()
+    return join([lathe(profile, 0, 36)], "plastic").centred()
 
 
 def plate(rng: Generator) -> Mesh:
@@ -60,13 +62,13 @@ def plate(rng: Generator) -> Mesh:
         [radius, height],
     ]
     profile += [[radius - 0.004, height], [flat, 0.008], [flat * 0.9, 0.006], [0, 0.006]]
-    return lathe(profile, 0, 44).centred()
+    return join([lathe(profile, 0, 44)], "ceramic").centred()
 
 
 def phone(rng: Generator) -> Mesh:
     size = np.array([rng.uniform(0.065, 0.08), rng.uniform(0.007, 0.01), rng.uniform(0.135, 0.165)])
     face = panel([0, size[1] / 2 + 0.0004, 0], [0, 0, -size[2] * 0.95], [-size[0] * 0.93, 0, 0], 1)
-    return join([rounded_box(size, size[1] * 0.45, 0), face]).centred()
+    return join([rounded_box(size, size[1] * 0.45, 0), face], "plastic", "screen").centred()
 
 
 DISTRACTORS: dict[str, Shape] = {

@@ -149,21 +149,56 @@ def _mug(rng: Generator, bank: TextureBank) -> list[Material]:
     return [outer, inner, handle, drink]
 
 
-def _distractor(rng: Generator, bank: TextureBank) -> list[Material]:
-    if rng.random() < 0.6:
-        main = _printed(rng, bank, (1, 1, 1), "label", "cloth", "plain", "wood", "checks", "speckle")
-    else:
-        main = _matt(rng, _rgb(rng, saturation=0.8))
-    second = _matt(rng, _grey(rng, 0.02, 0.95))
-    return [main, second]
+_FRUIT: dict[str, tuple[Rgb, ...]] = {
+    "apple": ((0.62, 0.08, 0.08), (0.55, 0.68, 0.15), (0.80, 0.62, 0.15)),
+    "banana": ((0.88, 0.74, 0.12), (0.72, 0.74, 0.20)),
+    "lemon": ((0.92, 0.82, 0.15), (0.45, 0.65, 0.15)),
+    "orange": ((0.92, 0.48, 0.06), (0.95, 0.58, 0.15)),
+    "pear": ((0.66, 0.70, 0.25), (0.72, 0.60, 0.22)),
+    "leaf": ((0.13, 0.32, 0.10), (0.25, 0.42, 0.15), (0.10, 0.25, 0.14)),
+    "skin": ((0.85, 0.64, 0.52), (0.72, 0.50, 0.38), (0.45, 0.29, 0.20), (0.28, 0.18, 0.13)),
+    "soil": ((0.16, 0.10, 0.07), (0.25, 0.18, 0.12)),
+    "liquid": ((0.07, 0.03, 0.015), (0.35, 0.2, 0.1), (0.3, 0.12, 0.03), (0.6, 0.6, 0.6)),
+}
+_TEXTURED: dict[str, tuple[str, ...]] = {
+    "print": ("label",),
+    "wood": ("wood",),
+    "fabric": ("cloth", "checks"),
+    "tags": ("checks",),
+    "screen": ("screen",),
+    "keyboard": ("keyboard",),
+}
+
+
+def surface_material(rng: Generator, bank: TextureBank, surface: str) -> Material:
+    """A material for one of :data:`train.render.meshes.SURFACES`."""
+    if surface in _TEXTURED:
+        return _printed(rng, bank, (1, 1, 1), *_TEXTURED[surface])
+    if surface in _FRUIT:
+        colours = _FRUIT[surface]
+        r, g, b = np.clip(np.array(colours[rng.integers(len(colours))]) * rng.normal(1, 0.08, 3), 0, 1)
+        return Material((float(r), float(g), float(b)), roughness=rng.uniform(0.3, 0.7), gloss=0.6)
+    if surface in ("glass", "clear_plastic"):
+        return Material(_rgb(rng, (0.45, 0.8), 0.2), roughness=rng.uniform(0.03, 0.12), gloss=1.6)
+    if surface == "metal":
+        return _metal(rng)
+    if surface == "ceramic":
+        return _glazed(rng, _rgb(rng, (0.3, 0.97), 0.75))
+    if surface == "paper":
+        return _matt(rng, _grey(rng, 0.75, 0.97))
+    if surface in ("rubber", "leather"):
+        return _matt(rng, _grey(rng, 0.02, 0.25))
+    return Material(_rgb(rng, saturation=0.9), roughness=rng.uniform(0.15, 0.6))
 
 
 _MAKERS = {"bottle": _bottle, "bowl": _bowl, "camera": _camera, "can": _can, "laptop": _laptop, "mug": _mug}
 
 
-def sample_materials(rng: Generator, bank: TextureBank, kind: str) -> list[Material]:
-    """Materials for the parts of an object of a category, or of a distractor; at most 8."""
-    return _MAKERS.get(kind, _distractor)(rng, bank)
+def sample_materials(rng: Generator, bank: TextureBank, kind: str, surfaces: tuple[str, ...] = ()) -> list[Material]:
+    """Materials for the parts of an object of a category, or of a distractor by its surfaces; at most 8."""
+    if kind in _MAKERS:
+        return _MAKERS[kind](rng, bank)
+    return [surface_material(rng, bank, surface) for surface in surfaces]
 
 
 def sample_surface(rng: Generator, bank: TextureBank, kinds: tuple[str, ...]) -> Material:

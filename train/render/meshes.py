@@ -15,6 +15,12 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+MAXIMUM_PARTS = 8
+# What a part can be made of; train.render.materials draws a material for each.
+SURFACES = frozenset(
+    "ceramic clear_plastic fabric glass keyboard leather liquid metal paper plastic print rubber screen tags wood "
+    "apple banana lemon orange pear leaf skin soil".split()
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Mesh:
 
     vertices (V, 3) m, normals (V, 3) unit and outward, uvs (V, 2) with v = 0 at the image's top row,
     parts (V,) int: which material of the object a vertex has; faces (F, 3) int, counter-clockwise seen from
-    outside.
+    outside. ``surfaces`` names what each part is made of, by part number (one of :data:`SURFACES`, at most
+    :data:`MAXIMUM_PARTS`); it is empty where the object's kind alone decides.
     """
 
     vertices: Array
@@ -31,6 +38,7 @@ class Mesh:
     uvs: Array
     parts: NDArray[np.int32]
     faces: NDArray[np.int32]
+    surfaces: tuple[str, ...] = ()
 
     @property
     def extents(self) -> Array:
@@ -57,8 +65,8 @@ def clipped_normal(rng: Generator, mean: float, sigma: float, low: float, high: 
     return float(np.clip(rng.normal(mean, sigma), low, high))
 
 
-def join(meshes: list[Mesh]) -> Mesh:
-    """One mesh out of several."""
+def join(meshes: list[Mesh], *surfaces: str) -> Mesh:
+    """One mesh out of several; ``surfaces`` names the material of parts 0, 1, ... of the result."""
     offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
@@ -66,6 +74,7 @@ def join(meshes: list[Mesh]) -> Mesh:
         np.concatenate([mesh.uvs for mesh in meshes]),
         np.concatenate([mesh.parts for mesh in meshes]),
         np.concatenate([mesh.faces + offset for mesh, offset in zip(meshes, offsets, strict=True)]).astype(np.int32),
+        surfaces,
     )
 
 

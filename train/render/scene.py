@@ -165,7 +165,8 @@ def _sample_objects(rng: Generator, split: str, bank: TextureBank) -> list[Scene
         pose[:3, :3] = rotation
         pose[:3, 3] = [*(place - middle), -turned[:, 2].min()]
         class_id = category(kind).id if kind in SHAPES else 0
-        objects.append(SceneObject(kind, class_id, model, mesh, sample_materials(rng, bank, kind), pose))
+        materials = sample_materials(rng, bank, kind, mesh.surfaces)
+        objects.append(SceneObject(kind, class_id, model, mesh, materials, pose))
     order = rng.permutation(len(objects))
     return [objects[i] for i in order]
 
