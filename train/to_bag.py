@@ -35,7 +35,7 @@ CAMERA_FRAME = "camera_optical_frame"
 WORLD_FRAME = "world"
 IMAGE_TOPIC = "/camera/image_raw/compressed"
 INFO_TOPIC = "/camera/camera_info"
-TRUTH_TOPIC = "/truth/detections"
+GROUND_TRUTH_TOPIC = "/truth/detections"
 EPOCH = 1_700_000_000  # seconds: clips begin at 0, which tf takes for "the latest"
 #: Least visible part of the image: 16 pixels at 224x168, as in training. Smaller objects are no truth.
 LEAST_VISIBLE = 16 / (224 * 168)
@@ -66,7 +66,7 @@ class MessageMaker:
             yield "/tf", self.transform(frame.camera_pose, stamp)
         yield INFO_TOPIC, self.camera_info(frame.camera, stamp)
         yield IMAGE_TOPIC, self.image(frame.image, stamp)
-        yield TRUTH_TOPIC, self.truth(frame, stamp)
+        yield GROUND_TRUTH_TOPIC, self.ground_truth(frame, stamp)
 
     def image(self, rgb: NDArray[np.uint8], stamp: int) -> Any:
         """sensor_msgs/CompressedImage, JPEG."""
@@ -119,7 +119,7 @@ class MessageMaker:
         )
         return self._make("tf2_msgs", "TFMessage", transforms=[stamped])
 
-    def truth(self, frame: Frame, stamp: int) -> Any:
+    def ground_truth(self, frame: Frame, stamp: int) -> Any:
         """vision_msgs/Detection3DArray of the visible objects, id = instance.
 
         The covariance is zero but for what the image cannot show: the turn of a symmetric object, or of a

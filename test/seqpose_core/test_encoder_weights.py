@@ -21,7 +21,7 @@ from seqpose_core import checkpoint
 from seqpose_core.model.encoder_weights import load_pretrained
 from seqpose_core.weights import CheckpointError
 from train.fit.config import TrainConfig
-from train.fit.initial_weights import initialise
+from train.fit.initial_weights import load_initial_weights
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -200,7 +200,7 @@ def test_a_run_starts_from_the_encoders_weights_and_refuses_a_frozen_encoder_wit
     theirs.save_pretrained(tmp_path)
     model = network(replace(DINOV2, frozen=True))
     with pytest.raises(ValueError, match=r"encoder\.frozen is true.*set encoder\.pretrained or init_from"):
-        initialise(model, TrainConfig(model=model.config))
+        load_initial_weights(model, TrainConfig(model=model.config))
     named = replace(model.config, encoder=replace(DINOV2, frozen=True, pretrained=str(tmp_path)))
-    initialise(model, TrainConfig(model=named))
+    load_initial_weights(model, TrainConfig(model=named))
     torch.testing.assert_close(model.encoder.neck.convs[0].weight, theirs.neck.convs[0].weight)

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from seqpose_ros.bags import player
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagReader
-from train.to_bag import IMAGE_TOPIC, INFO_TOPIC, TRUTH_TOPIC, typestore
+from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
 
 # Nothing can be measured: exit status 1 and one line that names the bag.
 
@@ -79,7 +79,7 @@ def truth_of_another_type(bag: Path, out: Path) -> Path:
     # The tf messages take the truth's name.
     with BagReader(bag) as reader, Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for c in reader.connections:
-            topic = {TRUTH_TOPIC: "/other", "/tf": TRUTH_TOPIC}.get(c.topic, c.topic)
+            topic = {GROUND_TRUTH_TOPIC: "/other", "/tf": GROUND_TRUTH_TOPIC}.get(c.topic, c.topic)
             to = writer.add_connection(topic, c.msgtype, typestore=typestore())
             for _, time, raw in reader.messages([c]):
                 writer.write(to, time, raw)
@@ -141,7 +141,7 @@ def test_an_image_that_cannot_be_decoded_is_skipped_and_named(
 def test_bytes_that_are_no_message_are_skipped_and_named(
     bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
-    damage = {(IMAGE_TOPIC, 2), (INFO_TOPIC, 0), (TRUTH_TOPIC, 3)}
+    damage = {(IMAGE_TOPIC, 2), (INFO_TOPIC, 0), (GROUND_TRUTH_TOPIC, 3)}
     bag = rewrite(bag_path, tmp_path / "bag", lambda t, n, m: b"\x00\x01\x00\x00?" if (t, n) in damage else m)
     status, _, report = evaluate(bag)
     assert (status, report["frames_processed"], report["frames_skipped"], report["truths_skipped"]) == (0, 3, 1, 1)
@@ -154,7 +154,7 @@ def spoilt(bag: Path, out: Path, spoil: Callable[[Any], None]) -> Path:
     """The truth of the third frame is changed."""
 
     def change(topic: str, number: int, message: Any) -> Any:
-        if topic == TRUTH_TOPIC and number == 2:
+        if topic == GROUND_TRUTH_TOPIC and number == 2:
             spoil(message)
         return message
 

@@ -10,8 +10,8 @@ import pytest
 
 from seqpose_core import config_io
 from seqpose_core.metrics.ap_report import COLUMNS
-from train.ablate.row import Measurement
-from train.ablate.table import AblationRow, AblationTable, changed, configured, refuse_alike, shortened
+from train.ablate.row import RowResult
+from train.ablate.table import AblationRow, AblationTable, check_rows_differ, row_config, shorten_schedule, with_changes
 from train.ablate.table_files import write_table
 from train.data.sampler import Stage
 from train.evaluate import published_results as published
@@ -54,11 +54,11 @@ def test_rows_of_every_table_are_runs_of_their_own_on_every_base_or_are_refused(
     alike = ALIKE.get((name, base), [])
     if alike:
         with pytest.raises(ValueError, match="same run; leave out all but one: --rows") as refused:
-            refuse_alike(rows, [configured(config, row) for row in rows])
+            check_rows_differ(rows, [row_config(config, row) for row in rows])
         assert " and ".join(map(repr, alike)) in str(refused.value)
         rows = [row for row in rows if row.name not in alike[:-1]]
         assert str(refused.value).endswith("--rows " + " ".join(row.slug for row in rows))
-    refuse_alike(rows, [configured(config, row) for row in rows])
+    check_rows_differ(rows, [row_config(config, row) for row in rows])
 
 
 @pytest.mark.parametrize(("base", "rate"), [("nano", 5e-4), ("small", 2e-4), ("paper", 2e-4)])
@@ -66,7 +66,7 @@ def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> 
     table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == "recipe"))
     row = next(row for row in table.rows if row.name == "half the learning rate")
     config = load(TRAIN / f"{base}.yaml")
-    half = configured(config, row)
+    half = row_config(config, row)
     assert half.optimizer.learning_rate == rate
     assert replace(half, optimizer=replace(half.optimizer, learning_rate=2 * rate)) == config
 
@@ -82,7 +82,7 @@ def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> 
 )
 def test_what_cannot_be_scaled_is_refused(scale: dict[str, object], message: str) -> None:
     with pytest.raises(config_io.ConfigError, match=message):
-        configured(TrainConfig(), AblationRow("scaled", scale=scale))
+        row_config(TrainConfig(), AblationRow("scaled", scale=scale))
 
 
 def test_papers_rows_are_those_of_the_papers_tables() -> None:
@@ -96,35 +96,35 @@ def test_papers_rows_are_those_of_the_papers_tables() -> None:
 
 def test_a_row_changes_what_it_names_and_nothing_else() -> None:
     base = TrainConfig()
-    other = changed(base, {"model": {"memory": {"frames": 5}}})
+    other = with_changes(base, {"model": {"memory": {"frames": 5}}})
     assert other.model.memory.frames == 5
-    assert changed(other, {"model": {"memory": {"frames": base.model.memory.frames}}}) == base
+    assert with_changes(other, {"model": {"memory": {"frames": base.model.memory.frames}}}) == base
 
 
 def test_a_row_with_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(config_io.ConfigError, match=r"memry.*did you mean 'memory'"):
-        changed(TrainConfig(), {"model": {"memry": {"frames": 5}}})
+        with_changes(TrainConfig(), {"model": {"memry": {"frames": 5}}})
 
 
 def test_a_shorter_schedule_keeps_its_shape() -> None:
     config = TrainConfig(stages=(Stage(800, 2, 8), Stage(1000, 4, 4)), optimizer=OptimizerConfig(warmup_steps=100))
-    short = shortened(config, 100)
+    short = shorten_schedule(config, 100)
     assert [s.until_step for s in short.stages] == [80, 100]
     assert short.optimizer.warmup_steps == 10 and short.val_every == 100
-    assert [s.until_step for s in shortened(config, 1).stages] == [1]
+    assert [s.until_step for s in shorten_schedule(config, 1).stages] == [1]
 
 
 def test_the_papers_figures_stand_beside_figures_on_real275_only(tmp_path: Path) -> None:
     row = AblationRow("full", paper=tuple(float(k) for k in range(8)))
-    here = Measurement(dict.fromkeys(COLUMNS, 0.5), "synthetic renders, split val", 10)
+    here = RowResult(dict.fromkeys(COLUMNS, 0.5), "synthetic renders, split val", 10)
     write_table(tmp_path, "Title", "oriented", [(row, [here])])
     assert "paper" not in (tmp_path / "table.md").read_text()
-    write_table(tmp_path, "Title", "original", [(row, [Measurement(here.ap, "REAL275", 10)])])
+    write_table(tmp_path, "Title", "original", [(row, [RowResult(here.ap, "REAL275", 10)])])
     assert "| full (paper) | 0.0 | 1.0 | 2.0 | 3.0 |" in (tmp_path / "table.md").read_text()
 
 
 def test_several_seeds_give_a_mean_and_its_spread(tmp_path: Path) -> None:
-    runs = [Measurement(dict.fromkeys(COLUMNS, ap), "data", 10) for ap in (0.1, 0.2, 0.3)]
+    runs = [RowResult(dict.fromkeys(COLUMNS, ap), "data", 10) for ap in (0.1, 0.2, 0.3)]
     write_table(tmp_path, "Title", "oriented", [(AblationRow("full"), runs)])
     assert "| full | 20.0 ± 10.0 |" in (tmp_path / "table.md").read_text()
 

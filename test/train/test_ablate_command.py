@@ -18,7 +18,7 @@ from seqpose_core import config_io
 from seqpose_core.metrics.ap_report import COLUMNS
 from train.ablate import row as ablation
 from train.ablate.__main__ import main
-from train.ablate.row import Scoring, device_of
+from train.ablate.row import Scoring, prediction_device
 from train.data.sampler import Stage
 from train.evaluate.predict import PredictionJob
 from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, SetConfig, TrainConfig
@@ -79,7 +79,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(config: TrainConfig, folder: Path, download: bool) -> None:
         raise AssertionError(f"{folder} is trained")
 
-    monkeypatch.setattr(ablation, "train", refuse)
+    monkeypatch.setattr(ablation, "run_training", refuse)
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_rows_are_scored_on_what_the_configuration_validates_on() -> None:
     config = TrainConfig(data=DataConfig(root="here", val=sets))
 
     def scored(split: str | None) -> tuple[str, str, str]:
-        scoring = Scoring.of(row, config, split, "fixed")
+        scoring = Scoring.from_row(row, config, split, "fixed")
         assert (scoring.iou, scoring.frames) == ("fixed", "single")
         return str(scoring.root), scoring.split, scoring.labels
 
@@ -204,10 +204,10 @@ def test_rows_predict_on_a_gpu_where_there_is_one(
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr(ablation, "train", lambda *_: None)
+    monkeypatch.setattr(ablation, "run_training", lambda *_: None)
     monkeypatch.setattr(ablation, "export", lambda *_: 4)
     monkeypatch.setattr(ablation, "predict", stop)
     config = TrainConfig(compute=ComputeConfig(accelerator=accelerator))
-    assert device_of(config) == device
+    assert prediction_device(config) == device
     with pytest.raises(StopError):
-        ablation.measure(config, tmp_path / "row", Scoring(tmp_path, "val", "gts", "oriented", "multi"))
+        ablation.train_and_score(config, tmp_path / "row", Scoring(tmp_path, "val", "gts", "oriented", "multi"))

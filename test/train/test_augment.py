@@ -19,7 +19,7 @@ from train.data import Augmentation, NocsClips, NocsLayout
 from train.data.augment import ClipAugmentation, Window, centred_window, mirror_transform
 from train.data.clips import ClipSample
 from train.data.frame import SceneObject
-from train.data.labels import canonical, mirrored
+from train.data.labels import canonicalize_objects, mirror_objects
 
 GEOMETRY = Augmentation(
     flip=0.5,
@@ -66,7 +66,7 @@ def make_object(class_id: int, seed: int, handle_visible: bool = True) -> SceneO
 def test_a_flip_mirrors_the_projected_corners(seed: int) -> None:
     item = make_object(5, seed)
     camera = Camera(210.0, 205.0, 108.3, 87.1, 224, 168)
-    (other,) = mirrored([item])
+    (other,) = mirror_objects([item])
     flipped = Window(0, 0, 224, 168, flip=True).camera(camera, 168, 224)
     assert np.linalg.det(other.rotation) == pytest.approx(1)
     corners = camera.project(box_corners(item.size) @ item.rotation.T + item.translation)
@@ -175,19 +175,19 @@ def test_mirroring_twice_is_nothing() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_symmetric_label_has_the_camera_in_its_x_half_plane(seed: int, class_id: int) -> None:
     item = make_object(class_id, seed)
-    (turned,) = canonical([item])
+    (turned,) = canonicalize_objects([item])
     eye = turned.rotation.T @ -turned.translation
     assert eye[2] == pytest.approx(0, abs=1e-9) and eye[0] >= 0
     assert np.allclose(turned.rotation[:, 1], item.rotation[:, 1])
     assert turned.size[0] == turned.size[2] == pytest.approx((item.size[0] + item.size[2]) / 2)
-    (mirror,) = mirrored([turned])  # still canonical afterwards
+    (mirror,) = mirror_objects([turned])  # still canonical afterwards
     assert (mirror.rotation.T @ -mirror.translation)[2] == pytest.approx(0, abs=1e-9)
 
 
 def test_only_symmetric_objects_are_turned_and_hidden_handles_on_request() -> None:
     laptop, mug, hidden = make_object(5, 1), make_object(6, 2), make_object(6, 3, handle_visible=False)
-    assert canonical([laptop, mug, hidden]) == (laptop, mug, hidden)
-    turned = canonical([laptop, mug, hidden], hidden_handles=True)
+    assert canonicalize_objects([laptop, mug, hidden]) == (laptop, mug, hidden)
+    turned = canonicalize_objects([laptop, mug, hidden], hidden_handles=True)
     assert turned[:2] == (laptop, mug)
     assert (turned[2].rotation.T @ -hidden.translation)[2] == pytest.approx(0, abs=1e-9)
     assert np.array_equal(turned[2].size, hidden.size)
@@ -199,7 +199,7 @@ def test_only_symmetric_objects_are_turned_and_hidden_handles_on_request() -> No
 def test_no_light_changes_leave_the_image_as_it_is(layout: NocsLayout) -> None:
     image = layout.read(0, 0).image
     draw = ClipAugmentation.draw(GEOMETRY, np.random.default_rng(0))
-    assert np.array_equal(draw.light(image), image)
+    assert np.array_equal(draw.change_colours(image), image)
 
 
 def test_noise_has_the_asked_deviation_and_no_bias() -> None:
@@ -207,7 +207,7 @@ def test_noise_has_the_asked_deviation_and_no_bias() -> None:
     grey = np.full((168, 224, 3), 128, np.uint8)
     deviations = []
     for _ in range(40):
-        noise = draw.light(grey).astype(float) - 128
+        noise = draw.change_colours(grey).astype(float) - 128
         assert abs(noise.mean()) < 0.1
         deviations.append(noise.std())
     assert 6.5 < max(deviations) < 8.2 and min(deviations) < 1.5
@@ -216,10 +216,10 @@ def test_noise_has_the_asked_deviation_and_no_bias() -> None:
 def test_gain_scales_grey_and_saturation_keeps_luminance() -> None:
     gain = ClipAugmentation.draw(replace(GEOMETRY, gain=0.5), np.random.default_rng(3))
     grey = np.full((8, 8, 3), 100, np.uint8)
-    level = gain.light(grey)[0, 0]
+    level = gain.change_colours(grey)[0, 0]
     assert level[0] == level[1] == level[2] != 100 and 50 <= level[0] <= 150
     saturation = ClipAugmentation.draw(replace(GEOMETRY, saturation=0.9), np.random.default_rng(3))
-    assert np.array_equal(saturation.light(grey), grey)
+    assert np.array_equal(saturation.change_colours(grey), grey)
 
 
 @pytest.mark.parametrize("change", [{"flip": 1.2}, {"crop": 1.0}, {"noise": -1.0}, {"jpeg_quality": (90, 20)}])

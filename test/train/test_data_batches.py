@@ -15,7 +15,7 @@ from nocs_tree import write_tree
 from train.data import NocsClips, NocsLayout, Stage, StepSampler, make_loader
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample
-from train.data.order import shares
+from train.data.order import proportional_counts
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_sets_are_mixed_by_their_weights_whatever_their_size() -> None:
 
 
 def test_shares_are_whole_and_add_up() -> None:
-    assert shares(10, [1, 1, 1]) in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
-    assert shares(100, [3, 1]) == [75, 25] and shares(5, [1e-9, 1.0]) == [1, 5]
+    assert proportional_counts(10, [1, 1, 1]) in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
+    assert proportional_counts(100, [3, 1]) == [75, 25] and proportional_counts(5, [1e-9, 1.0]) == [1, 5]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -122,8 +122,8 @@ def test_a_walk_goes_through_each_clip_in_order_and_begins_where_a_clip_does() -
         walk = [batch[place] for batch in sampler]
         for step, sample in enumerate(walk):
             seen[(sample.clip, *sample.frames)] += 1
-            assert sample.begins == (sample.frames[0] == 0 or step % 7 == 0)
-            if not sample.begins:
+            assert sample.reset_memory == (sample.frames[0] == 0 or step % 7 == 0)
+            if not sample.reset_memory:
                 before = walk[step - 1]
                 assert (before.clip, before.seed) == (sample.clip, sample.seed)
                 assert sample.frames == tuple(frame + 2 for frame in before.frames)

@@ -83,7 +83,7 @@ def test_batch_has_the_promised_tensors(tree: Path) -> None:
         "nocs": (torch.float32, (b, t, 3, 48, 64)),
         "skipped": (torch.int64, (b,)),
         "clip": (torch.int64, (b,)),
-        "begins": (torch.bool, (b,)),
+        "reset_memory": (torch.bool, (b,)),
     }
     assert batch.pop("broken") == []
     assert {key: (value.dtype, tuple(value.shape)) for key, value in batch.items()} == expected

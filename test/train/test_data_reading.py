@@ -61,10 +61,10 @@ def test_sizes_camera_pose_and_stamp_are_metric(tree: Path) -> None:
     assert np.allclose(bottle, [0.15, 0.15, 0.1], atol=1e-6)
 
 
-def test_truth_repeats_the_label_file(tree: Path) -> None:
+def test_ground_truth_repeats_the_label_file(tree: Path) -> None:
     stored = safe_pickle.load(label_file(tree, 2, 1))
-    truth = NocsLayout.open(tree, "train").read(2, 1).truth()
-    for key, value in truth.items():
+    ground_truth = NocsLayout.open(tree, "train").read(2, 1).ground_truth()
+    for key, value in ground_truth.items():
         assert np.allclose(value, stored[key], atol=1e-6), key
 
 

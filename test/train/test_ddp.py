@@ -56,7 +56,7 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(tmp_path: Path) ->
     assert run.returncode == 0, run.stderr[-4000:]
     one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two"))
     assert one["global_step"] == two["global_step"] == 3
-    for part, names in (("state_dict", list(one["state_dict"])), ("carried", list(one["carried"]))):
+    for part, names in (("state_dict", list(one["state_dict"])), ("streaming_memory", list(one["streaming_memory"]))):
         for name in names:
             torch.testing.assert_close(
                 two[part][name], one[part][name], atol=1e-5, rtol=0, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
@@ -68,11 +68,11 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(tmp_path: Path) ->
 
 def test_torchrun_and_slurm_say_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ComputeConfig(devices=2, num_nodes=3)
-    assert distributed.layout(config) == (2, 3)
+    assert distributed.process_layout(config) == (2, 3)
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}.items():
         monkeypatch.setenv(name, value)
-    assert distributed.layout(config) == (4, 2)
+    assert distributed.process_layout(config) == (4, 2)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     for name, value in {"SLURM_NTASKS": "16", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "fit"}.items():
         monkeypatch.setenv(name, value)
-    assert distributed.layout(config) == (8, 2)
+    assert distributed.process_layout(config) == (8, 2)

@@ -137,10 +137,10 @@ def test_under_slurm_a_new_run_does_not_take_over_another_ones_checkpoint(config
 
 
 def test_slurm_requeues_nothing_by_itself_and_torchrun_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert distributed.environments() == []
+    assert distributed.slurm_plugins() == []
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    assert [environment.auto_requeue for environment in distributed.environments()] == [False]
+    assert [environment.auto_requeue for environment in distributed.slurm_plugins()] == [False]
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert distributed.environments() == []
+    assert distributed.slurm_plugins() == []

@@ -20,7 +20,7 @@ from training_rig import small_training
 from seqpose_core import checkpoint
 from train.data.sampler import Stage
 from train.export import export
-from train.fit.callbacks import AveragedWeights, WholeFiles
+from train.fit.callbacks import AtomicCheckpointIO, AveragedWeights
 from train.fit.config import OptimizerConfig, TrainConfig
 from train.fit.run import fit, make_trainer
 
@@ -101,12 +101,12 @@ def disk_for(size: int) -> Iterator[None]:
 
 def test_a_checkpoint_that_cannot_be_written_to_its_end_leaves_the_former_one(tmp_path: Path) -> None:
     path = tmp_path / "run/last.ckpt"
-    WholeFiles().save_checkpoint({"step": 1, "weights": torch.zeros(100_000)}, path)
+    AtomicCheckpointIO().save_checkpoint({"step": 1, "weights": torch.zeros(100_000)}, path)
     with disk_for(50_000), pytest.raises((OSError, RuntimeError)):
-        WholeFiles().save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, path)
+        AtomicCheckpointIO().save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, path)
     assert torch.load(path, weights_only=True)["step"] == 1
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
-    WholeFiles().save_checkpoint({"step": 3, "weights": torch.zeros(100_000)}, path)
+    AtomicCheckpointIO().save_checkpoint({"step": 3, "weights": torch.zeros(100_000)}, path)
     assert torch.load(path, weights_only=True)["step"] == 3
 
 

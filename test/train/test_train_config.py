@@ -13,7 +13,7 @@ import yaml
 from seqpose_core import config_io
 from seqpose_core.model.config import SeqPoseConfig
 from train.fit import __main__ as fit
-from train.fit.config import DataConfig, OptimizerConfig, SetConfig, TrainConfig, explicit, load
+from train.fit.config import DataConfig, OptimizerConfig, SetConfig, TrainConfig, expand_encoder_size, load
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHIPPED = sorted((CONFIG / "train").glob("*.yaml"))
@@ -78,19 +78,21 @@ def test_the_command_prints_the_whole_configuration(
     fit.main()
     printed = config_io.from_dict(TrainConfig, yaml.safe_load(capsys.readouterr().out))
     assert printed.data.root == "/data/nocs" and printed.optimizer == load(path).optimizer
-    assert explicit(printed) == explicit(replace(load(path), data=replace(load(path).data, root="/data/nocs")))
+    assert expand_encoder_size(printed) == expand_encoder_size(
+        replace(load(path), data=replace(load(path).data, root="/data/nocs"))
+    )
 
 
 def test_an_explicit_configuration_names_the_numbers_of_the_encoders_size() -> None:
     config = load(CONFIG / "train/real275.yaml")
-    encoder = config_io.to_dict(explicit(config))["model"]["encoder"]
+    encoder = config_io.to_dict(expand_encoder_size(config))["model"]["encoder"]
     # DINOv2 S and the neck of Depth Anything V2 Small, as published.
     assert (encoder["width"], encoder["depth"], encoder["heads"], encoder["neck_width"]) == (384, 12, 6, 64)
     assert (encoder["out_layers"], encoder["reassemble_widths"]) == ([3, 6, 9, 12], [48, 96, 192, 384])
     assert encoder["pretrain_image_size"] == 518
     # Nothing else differs, and it is the same run as before.
-    assert replace(explicit(config), model=config.model) == config
-    assert explicit(explicit(config)) == explicit(config)
+    assert replace(expand_encoder_size(config), model=config.model) == config
+    assert expand_encoder_size(expand_encoder_size(config)) == expand_encoder_size(config)
 
 
 def test_sets_take_the_common_root_unless_they_have_their_own() -> None:

@@ -21,12 +21,12 @@ import torch
 
 from seqpose_core import config_io
 from seqpose_core.metrics.iou import IOU_KINDS
-from train.ablate.row import Measurement, Scoring, measure
-from train.ablate.table import AblationRow, AblationTable, changed, configured, refuse_alike, shortened
+from train.ablate.row import RowResult, Scoring, train_and_score
+from train.ablate.table import AblationRow, AblationTable, check_rows_differ, row_config, shorten_schedule, with_changes
 from train.ablate.table_files import write_table
-from train.fit.batches import resolved
+from train.fit.batches import stages_in_steps
 from train.fit.config import ComputeConfig, TrainConfig, load
-from train.fit.distributed import layout
+from train.fit.distributed import process_layout
 
 _TABLES = Path(__file__).parents[2] / "config/ablate"
 
@@ -49,24 +49,26 @@ def _ablate(options: argparse.Namespace) -> None:
         raise ValueError(f"no row {unknown[0]!r} in {options.table}; {config_io.nearest(unknown[0], known)}")
     base = load(options.config)
     if options.data:
-        base = changed(base, {"data": {"root": str(options.data)}})
+        base = with_changes(base, {"data": {"root": str(options.data)}})
     # Whatever can be refused is refused before the first row is trained: at once, not after a night.
     _refuse_several(base)
-    configs = [configured(base, row) for row in rows]
-    refuse_alike(rows, configs)
+    configs = [row_config(base, row) for row in rows]
+    check_rows_differ(rows, configs)
     if options.steps:
-        configs = [shortened(resolved(config), options.steps) for config in configs]
+        configs = [shorten_schedule(stages_in_steps(config), options.steps) for config in configs]
     runs = [[replace(config, seed=seed) for seed in options.seeds] for config in configs]
-    scorings = [Scoring.of(row, config, options.split, options.iou) for row, config in zip(rows, configs, strict=True)]
+    scorings = [
+        Scoring.from_row(row, config, options.split, options.iou) for row, config in zip(rows, configs, strict=True)
+    ]
     for scoring in scorings:
         scoring.open()
     torch.set_num_threads(1)  # as train.evaluate: a result must not depend on the number of cores
-    measured: list[tuple[AblationRow, list[Measurement]]] = []
+    measured: list[tuple[AblationRow, list[RowResult]]] = []
     for row, seeds, scoring in zip(rows, runs, scorings, strict=True):
         print(f"\n{table.title}: {row.name}", flush=True)
         folders = [options.out / row.slug / f"seed-{config.seed}" for config in seeds]
         results = [
-            measure(config, folder, scoring, options.workers, options.download)
+            train_and_score(config, folder, scoring, options.workers, options.download)
             for config, folder in zip(seeds, folders, strict=True)
         ]
         measured.append((row, results))
@@ -77,7 +79,7 @@ def _ablate(options: argparse.Namespace) -> None:
 
 def _refuse_several(config: TrainConfig) -> None:
     """:raises ValueError: if this is one of several processes, or a row is to be trained on several machines."""
-    devices, nodes = layout(ComputeConfig())  # one, unless torchrun or SLURM say otherwise
+    devices, nodes = process_layout(ComputeConfig())  # one, unless torchrun or SLURM say otherwise
     if devices * nodes > 1:
         raise ValueError(
             f"torchrun or SLURM started this as one of {devices * nodes} processes; start one alone, which starts "

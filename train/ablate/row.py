@@ -18,7 +18,7 @@ from seqpose_core import config_io
 from seqpose_core.metrics.iou import IouKind
 from seqpose_core.metrics.nocs import evaluate
 from train.ablate.table import AblationRow
-from train.data.atomic_file import whole_file
+from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
 from train.evaluate.predict import PredictionJob, predict
 from train.evaluate.result_files import read_results
@@ -38,7 +38,7 @@ class Scoring:
     frames: Literal["single", "multi"]
 
     @classmethod
-    def of(cls, row: AblationRow, config: TrainConfig, split: str | None, iou: IouKind) -> Scoring:
+    def from_row(cls, row: AblationRow, config: TrainConfig, split: str | None, iou: IouKind) -> Scoring:
         """:param split: None = the first that the configuration validates on; else the one of this name among those,
         or one that lies beside the first, with labels of its kind: mugs differ between the kinds."""
         first = config.data.val[0]
@@ -52,7 +52,7 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class RowResult:
     """What one trained row scored.
 
     :param ap: the paper's columns, 0..1. :param measured_on: name of the data. :param steps: of training.
@@ -63,8 +63,8 @@ class Measurement:
     steps: int
 
 
-def train(config: TrainConfig, folder: Path, download: bool = False) -> None:
-    """Train, or go on training, into ``folder``/run: by train.fit in processes of their own, as many as configured.
+def run_training(config: TrainConfig, folder: Path, download: bool = False) -> None:
+    """Train, or go on training, into ``folder``/run: by train.fit in processes of their own, as many as row_config.
 
     :param download: whether encoder.pretrained may be fetched from the hub.
     :raises ValueError: if it ends before its last step.
@@ -90,14 +90,14 @@ def _is_trained(run: Path) -> bool:
     return bool(state["global_step"] >= settings["stages"][-1]["until_step"])
 
 
-def measure(
+def train_and_score(
     config: TrainConfig, folder: Path, scoring: Scoring, workers: int | None = None, download: bool = False
-) -> Measurement:
+) -> RowResult:
     """Train and score a run in ``folder``; what is done already is not done again.
 
     One that was scored otherwise (split, IoU kind or frames) is scored again.
 
-    :param workers: processes that predict; None = a core each, on a GPU one. :param download: see :func:`train`.
+    :param workers: processes that predict; None = a core each, on a GPU one. :param download: see :func:`run_training`.
     :raises ValueError: if the folder holds a run of another configuration, or training ends early.
     """
     scored = {"split": scoring.split, "iou": scoring.iou, "frames": scoring.frames}
@@ -114,11 +114,11 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     _write(path, yaml.safe_dump(settings, sort_keys=False))
     if done.is_file():
-        return Measurement(**yaml.safe_load(done.read_text(encoding="utf-8")))
+        return RowResult(**yaml.safe_load(done.read_text(encoding="utf-8")))
     if not _is_trained(folder / "run"):
-        train(config, folder, download)
+        run_training(config, folder, download)
     steps = export(folder / "run", folder / "model")
-    device = device_of(config)
+    device = prediction_device(config)
     job = PredictionJob(
         str(folder / "model"),
         scoring.root,
@@ -130,16 +130,16 @@ def measure(
     )
     paths, _ = predict(job, workers or (len(os.sched_getaffinity(0)) if device == "cpu" else 1))
     report = evaluate(read_results(paths)[0], scoring.iou)
-    measurement = Measurement(report.columns(), scoring.open().name, steps)
+    measurement = RowResult(report.columns(), scoring.open().name, steps)
     _write(done, yaml.safe_dump(vars(measurement), sort_keys=False))
     return measurement
 
 
-def device_of(config: TrainConfig) -> str:
+def prediction_device(config: TrainConfig) -> str:
     """Where a row predicts: on a GPU if there is one, unless it is to train on the CPU."""
     return "cuda" if config.compute.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _write(path: Path, text: str) -> None:
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from seqpose_core import config_io
 from seqpose_core.metrics.ap_report import COLUMNS
 from train.data.sampler import Stage
-from train.fit.config import TrainConfig, explicit
+from train.fit.config import TrainConfig, expand_encoder_size
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AblationTable:
             raise ValueError(f"rows need names of their own, at least one; twice: {sorted(double)}")
 
 
-def changed(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
+def with_changes(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
     """``base`` with some values replaced.
 
     :raises seqpose_core.config_io.ConfigError: for a key that does not exist or a bad value.
@@ -65,12 +65,12 @@ def changed(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
     return config_io.from_dict(TrainConfig, config_io.merged(config_io.to_dict(base), change or {}))
 
 
-def configured(base: TrainConfig, row: AblationRow) -> TrainConfig:
+def row_config(base: TrainConfig, row: AblationRow) -> TrainConfig:
     """What a row trains.
 
-    :raises seqpose_core.config_io.ConfigError: as :func:`changed`, and for a factor of what is no such number.
+    :raises seqpose_core.config_io.ConfigError: as :func:`with_changes`, and for a factor of what is no such number.
     """
-    config = changed(base, row.change)
+    config = with_changes(base, row.change)
     return config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
 
 
@@ -89,7 +89,7 @@ def _scaled(data: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def refuse_alike(rows: Sequence[AblationRow], configs: Sequence[TrainConfig]) -> None:
+def check_rows_differ(rows: Sequence[AblationRow], configs: Sequence[TrainConfig]) -> None:
     """Each row is to be a run of its own: on some bases a row changes nothing.
 
     :raises ValueError: naming the rows that are the same run, and those to choose instead.
@@ -113,10 +113,10 @@ def _run(row: AblationRow, config: TrainConfig) -> str:
         # Blocks learn at rates of their own in the backbone alone.
         config = replace(config, optimizer=replace(config.optimizer, layer_decay=1.0))
     frames = row.frames if config.model.memory.frames else "single"
-    return f"{frames}\n{config_io.dump_yaml(explicit(config))}"
+    return f"{frames}\n{config_io.dump_yaml(expand_encoder_size(config))}"
 
 
-def shortened(config: TrainConfig, steps: int) -> TrainConfig:
+def shorten_schedule(config: TrainConfig, steps: int) -> TrainConfig:
     """The same schedule drawn together to another number of steps. :raises ValueError: for stages given in epochs."""
     ratio = steps / config.max_steps
     kept: list[Stage] = []

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from seqpose_core.metrics.ap_report import COLUMNS
 from seqpose_core.report.tables import number
-from train.ablate.row import Measurement
+from train.ablate.row import RowResult
 from train.ablate.table import AblationRow
 from train.evaluate.published_results import REAL275
 
 _PLOTTED = ("IoU50", "10cm", "10°", "10°10cm", "5°5cm")
 
-Measured = Sequence[tuple[AblationRow, Sequence[Measurement]]]
+Measured = Sequence[tuple[AblationRow, Sequence[RowResult]]]
 
 
 def write_table(out: Path, title: str, iou: str, measured: Measured) -> None:
@@ -38,7 +38,7 @@ def write_table(out: Path, title: str, iou: str, measured: Measured) -> None:
     _plot(title, measured).savefig(out / "plot.png", dpi=110, metadata={"Software": None})
 
 
-def _percent(runs: Sequence[Measurement]) -> np.ndarray:
+def _percent(runs: Sequence[RowResult]) -> np.ndarray:
     """(runs, columns)."""
     return np.array([[100 * run.ap[name] for name in COLUMNS] for run in runs])
 

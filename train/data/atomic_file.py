@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     """Write ``path`` anew, in place of what it holds, once the block ends without error; its folder is made.
 
     :param sync: wait until the disk has it, so that it outlives a power cut as well.

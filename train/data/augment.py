@@ -106,7 +106,7 @@ def mirror_transform(transform: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """What was drawn for one clip; apply with :meth:`window` and :meth:`light`."""
+    """What was drawn for one clip; apply with :meth:`window` and :meth:`change_colours`."""
 
     flip: bool
     keep: float
@@ -149,7 +149,7 @@ class ClipAugmentation:
         y = round(self.offset[1] * (image_height - part_height))
         return Window(x, y, part_width, part_height, self.flip)
 
-    def light(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def change_colours(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The image (H, W, 3) under another light and through another sensor."""
         settings, random = self.settings, self.random
         if self.mix is not None:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from train.data.augment import Augmentation, ClipAugmentation, centred_window, mirror_transform
 from train.data.frame import Frame, SceneObject
-from train.data.labels import canonical, dense_labels, is_symmetric, mirrored, visible_pixels
+from train.data.labels import canonicalize_objects, dense_labels, is_symmetric, mirror_objects, visible_pixels
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
 
@@ -24,14 +24,14 @@ class ClipSample(NamedTuple):
     """One item to load: frames of a clip in the order given, and the seed of everything random about it.
 
     Falling frame indices play the clip backwards; its stamps are mirrored so that they still rise. A walk through a
-    clip loads it piece by piece with one seed; ``begins`` says whether the memory starts empty.
+    clip loads it piece by piece with one seed; ``reset_memory`` says whether the memory starts empty.
     """
 
     clip: int
     frames: tuple[int, ...]
     seed: int
     piece: int = 0
-    begins: bool = True
+    reset_memory: bool = True
 
 
 class NocsClips(Dataset[dict[str, Any]]):
@@ -48,7 +48,7 @@ class NocsClips(Dataset[dict[str, Any]]):
     - symmetric (T, M) bool; visible_pixels (T, M) float32 at input size; instance (T, M) int64, -1 when empty
     - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see
       DenseLabels
-    - skipped () int64: broken clips passed over to find this one; clip () int64: the one found; begins () bool:
+    - skipped () int64: broken clips passed over to find this one; clip () int64: the one found; reset_memory () bool:
       whether the memory starts empty
     - broken, a list of strings: broken frames that were met for the first time on the way, with file and reason
 
@@ -101,7 +101,7 @@ class NocsClips(Dataset[dict[str, Any]]):
                 sample = self._assemble(frames, item)
                 sample["skipped"] = torch.tensor(skipped)
                 sample["clip"] = torch.tensor(clip)
-                sample["begins"] = torch.tensor(item.begins)
+                sample["reset_memory"] = torch.tensor(item.reset_memory)
                 sample["broken"] = [
                     text
                     for layout, count in zip(self.layouts, known, strict=True)
@@ -170,10 +170,10 @@ class NocsClips(Dataset[dict[str, Any]]):
             image = window.image(frame.image, height, width)
         else:
             window = draw.window(frame.camera.height, frame.camera.width, height, width)
-            image = draw.light(window.image(frame.image, height, width))
-        turned = canonical(frame.objects, self.hidden_handles)
+            image = draw.change_colours(window.image(frame.image, height, width))
+        turned = canonicalize_objects(frame.objects, self.hidden_handles)
         dense = dense_labels(frame, window, turned, *self.label_size)
-        objects = mirrored(turned) if window.flip else turned
+        objects = mirror_objects(turned) if window.flip else turned
         pose = frame.camera_pose
         if pose is None or (draw is not None and draw.hide_pose):
             pose = np.full((4, 4), np.nan)

@@ -64,7 +64,7 @@ class Frame:
         """Depth (H, W) in metres along z, 0 where unknown."""
         return self.depth_mm.astype(np.float32) * np.float32(1e-3)
 
-    def truth(self) -> dict[str, NDArray[Any]]:
+    def ground_truth(self) -> dict[str, NDArray[Any]]:
         """The labels as in NOCS results: gt_class_ids, gt_RTs, gt_scales, gt_handle_visibility."""
         count = len(self.objects)
         transforms = np.tile(np.eye(4), (count, 1, 1))

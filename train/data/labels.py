@@ -41,7 +41,7 @@ def is_symmetric(item: SceneObject) -> bool:
     return bool(_SYMMETRIC[item.class_id]) or (item.class_id == _MUG and not item.handle_visible)
 
 
-def canonical(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
+def canonicalize_objects(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
     """Turn symmetric objects about y until the camera lies in their +x half-plane: the label becomes unique.
 
     Sizes of bottles, bowls and cans get equal x and z extents.
@@ -67,7 +67,7 @@ def canonical(objects: Sequence[SceneObject], hidden_handles: bool = False) -> t
     return tuple(turned)
 
 
-def mirrored(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
+def mirror_objects(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
     """The objects as a mirrored image shows them: R' = diag(-1,1,1) R diag(1,1,-1), x → -x."""
     return tuple(
         replace(item, rotation=MIRROR @ item.rotation @ MIRROR_OBJECT, translation=MIRROR @ item.translation)
@@ -84,7 +84,7 @@ def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: 
 def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int) -> DenseLabels:
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
-    :param objects: of this frame after :func:`canonical` and before :func:`mirrored`; the map of an object
+    :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the map of an object
         that was turned is turned with it.
     """
     rows, columns = window.cells(height, width)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def shares(total: int, weights: Sequence[float]) -> list[int]:
+def proportional_counts(total: int, weights: Sequence[float]) -> list[int]:
     """``total`` shared out in proportion to ``weights``, in whole numbers of at least 1."""
     exact = total * np.asarray(weights, float) / sum(weights)
     counts = np.floor(exact).astype(int)
@@ -17,7 +17,7 @@ def shares(total: int, weights: Sequence[float]) -> list[int]:
     return [max(1, int(count)) for count in counts]
 
 
-def spread(counts: Sequence[int] | np.ndarray, random: np.random.Generator) -> np.ndarray:
+def interleave(counts: Sequence[int] | np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A random order of counts[0] zeros, counts[1] ones, …, each spread evenly over the whole."""
     counts = np.asarray(counts)
     kinds = np.repeat(np.arange(len(counts)), counts)
@@ -66,7 +66,7 @@ class WindowOrder:
 
     def _pass(self, number: int) -> np.ndarray:
         random = np.random.default_rng([*self._seed, 2, number])
-        clips = spread(self._windows, random)
+        clips = interleave(self._windows, random)
         # The k-th time that a clip comes up it shows the k-th of its windows in a random order.
         shuffled = random.permutation(len(clips))
         owner = np.repeat(np.arange(len(self._windows)), self._windows)
@@ -109,7 +109,7 @@ class Mixture:
         return chosen, epoch * int(self._counts[chosen]) + rank
 
     def _pass(self, epoch: int) -> np.ndarray:
-        sets = spread(self._counts, np.random.default_rng([*self._seed, epoch]))
+        sets = interleave(self._counts, np.random.default_rng([*self._seed, epoch]))
         ranks = np.empty(len(sets), np.int64)
         for number in range(len(self._counts)):
             places = np.flatnonzero(sets == number)

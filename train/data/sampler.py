@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from train.data.clips import ClipSample
-from train.data.order import ClipOrder, Mixture, WindowOrder, shares
+from train.data.order import ClipOrder, Mixture, WindowOrder, proportional_counts
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Windows:
         ]
         self.clips = clips
         windows = sum(len(order) for order in self.orders)
-        self.mixture = Mixture(shares(windows, weights), [*seed, 4])
+        self.mixture = Mixture(proportional_counts(windows, weights), [*seed, 4])
         self.steps_per_epoch = windows / stage.batch_clips
 
     def batch(self, step: int, random: np.random.Generator, reverse: float) -> list[ClipSample]:
@@ -174,7 +174,7 @@ class _Walks:
     """Batches that walk through clips, for one stage.
 
     All pieces of an epoch's clips lie on one tape, cut into as many equal tracks as a batch has places; a batch takes
-    the next piece of every track. A clip that a cut or the end of an epoch interrupts begins afresh.
+    the next piece of every track. A clip that a cut or the end of an epoch interrupts reset_memory afresh.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class _Walks:
         # Sets are mixed by their share of pieces, whole clips at a time.
         counts = [
             max(1, round(share / float(self.pieces[chosen].mean())))
-            for share, chosen in zip(shares(total, weights), self.clips, strict=True)
+            for share, chosen in zip(proportional_counts(total, weights), self.clips, strict=True)
         ]
         self.mixture = Mixture(counts, [*seed, 4])
         self.orders = [ClipOrder(len(chosen), [*seed, 3, number]) for number, chosen in enumerate(self.clips)]
@@ -205,7 +205,7 @@ class _Walks:
         samples = []
         for clip, piece, seed in self._pieces(epoch)[place :: self.steps_per_epoch].tolist():
             frames = tuple(range(piece * length, (piece + 1) * length))
-            samples.append(ClipSample(clip, frames, seed, piece=piece, begins=piece == 0 or place == 0))
+            samples.append(ClipSample(clip, frames, seed, piece=piece, reset_memory=piece == 0 or place == 0))
         return samples
 
     def _pieces(self, epoch: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from seqpose_core import checkpoint
 from seqpose_core.estimator import PoseEstimator
-from train.data.atomic_file import whole_file
+from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
 from train.evaluate.result_files import result_of, result_path, write_result
 from train.evaluate.sets import open_set
@@ -77,7 +77,7 @@ def claim(job: PredictionJob) -> None:
                     f"{path} says {key} is {found.get(key)!r} but this run has {value!r}; take another --out"
                 )
         return
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(yaml.safe_dump(settings, sort_keys=False).encode())
 
 

@@ -14,7 +14,7 @@ from seqpose_core.camera import Camera
 from seqpose_core.metrics.poses import predictions_of
 from seqpose_core.objects import ObjectPose
 from train.data import safe_pickle
-from train.data.atomic_file import whole_file
+from train.data.atomic_file import atomic_write
 from train.data.frame import Frame
 
 _NEEDED = ("gt_class_ids", "gt_RTs", "gt_scales", "pred_class_ids", "pred_RTs", "pred_scales", "pred_scores")
@@ -31,7 +31,7 @@ def result_of(frame: Frame, image_id: int, image_path: str, estimates: Sequence[
         "image_id": image_id,
         "image_path": image_path,
         "stamp": float("nan") if frame.stamp is None else frame.stamp,
-        **frame.truth(),
+        **frame.ground_truth(),
         "gt_instance_ids": np.array([o.instance for o in frame.objects], dtype=np.int64),
         "gt_visible_pixels": np.array([o.visible_pixels for o in frame.objects], dtype=np.int64),
         **predictions_of(estimates),
@@ -57,7 +57,7 @@ def result_path(folder: Path, split: str, scene: str, name: str) -> Path:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write one result, whole or not at all."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         pickle.dump(result, file, protocol=4)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from seqpose_core import config_io
-from train.fit.config import explicit, load
+from train.fit.config import expand_encoder_size, load
 from train.fit.run import fit
 
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.devices:
         config = replace(config, compute=replace(config.compute, devices=options.devices))
     if options.print_config:
-        print(config_io.dump_yaml(explicit(config)), end="")
+        print(config_io.dump_yaml(expand_encoder_size(config)), end="")
         return
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -51,7 +51,7 @@ def make_sampler(
     )
 
 
-def resolved(config: TrainConfig) -> TrainConfig:
+def stages_in_steps(config: TrainConfig) -> TrainConfig:
     """The same with stages that end by steps: how many an epoch makes is known once the data is open."""
     return replace(config, stages=make_sampler(config, open_clips(config, config.data.train, augment=True)).stages)
 

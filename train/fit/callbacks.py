@@ -15,7 +15,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from seqpose_core import checkpoint
 from seqpose_core.model.seqpose import SeqPose
-from train.data.atomic_file import whole_file
+from train.data.atomic_file import atomic_write
 from train.fit.distributed import gather
 from train.fit.module import SeqPoseModule
 
@@ -41,12 +41,12 @@ class AveragedWeights(EMAWeightAveraging):
         return network
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints so that a path holds the former or the new one, whole, whatever happens meanwhile."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         # Lightning writes to the folder of temporary files; from another file system that ends in a copy.
-        with whole_file(Path(path), sync=True) as file:
+        with atomic_write(Path(path), sync=True) as file:
             torch.save(checkpoint, file)
 
 
@@ -75,7 +75,7 @@ class ExportBest(Callback):
         self.best = state["best"]
 
 
-class SaveAtTheEnd(Callback):
+class SaveLastCheckpoint(Callback):
     """Saves the last step's state, and ends the run early where a wall-clock budget says so."""
 
     def __init__(self, path: Path, hours: float | None) -> None:
@@ -94,7 +94,7 @@ class SaveAtTheEnd(Callback):
             trainer.should_stop = True
 
 
-class ReportBroken(Callback):
+class BrokenFrameReport(Callback):
     """Counts the frames that could not be used, in all processes and their loaders, and lists them in the end."""
 
     def __init__(self, path: Path) -> None:

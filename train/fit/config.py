@@ -174,7 +174,7 @@ class TrainConfig:
         return end
 
 
-def explicit(config: TrainConfig) -> TrainConfig:
+def expand_encoder_size(config: TrainConfig) -> TrainConfig:
     """The same with every number written out that the name of an encoder's size stands for."""
     return replace(config, model=replace(config.model, encoder=config.model.encoder.resolved()))
 

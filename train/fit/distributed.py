@@ -14,7 +14,7 @@ from torch import Tensor
 from train.fit.config import ComputeConfig
 
 
-def layout(config: ComputeConfig) -> tuple[int, int]:
+def process_layout(config: ComputeConfig) -> tuple[int, int]:
     """Processes a node, and nodes: as torchrun or srun say that started this process, else as configured."""
     if TorchElasticEnvironment.detect():
         each = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -25,7 +25,7 @@ def layout(config: ComputeConfig) -> tuple[int, int]:
     return config.devices, config.num_nodes
 
 
-def environments() -> list[SLURMEnvironment]:
+def slurm_plugins() -> list[SLURMEnvironment]:
     """Lightning's plugin for SLURM where SLURM is what runs this, else none.
 
     Lightning would requeue the job on a signal of SLURM, and let any new run in the folder go on from what it saved
@@ -36,19 +36,19 @@ def environments() -> list[SLURMEnvironment]:
     return [SLURMEnvironment(auto_requeue=False)]
 
 
-def strategy(config: ComputeConfig, processes: int) -> str:
+def strategy_name(config: ComputeConfig, processes: int) -> str:
     """Lightning's name of the strategy; by itself DDP that bears parameters which a batch leaves unused."""
     if config.strategy != "auto" or processes == 1:
         return config.strategy
     return "ddp_find_unused_parameters_true"
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether this process is one of several that train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def shared_count(count: Tensor) -> Tensor:
+def average_count(count: Tensor) -> Tensor:
     """What a sum of this process is divided by, so that the mean over processes is the mean over all samples.
 
     DDP averages gradients over processes, so a mean over all objects of a batch is each process's sum divided by the
@@ -57,7 +57,7 @@ def shared_count(count: Tensor) -> Tensor:
     :param count: () or any shape, how many objects or pixels this process sums over.
     """
     total = count.detach().clone().float()
-    if not several():
+    if not is_distributed():
         return total.clamp_min(1)
     dist.all_reduce(total)
     return total.clamp_min(1) / dist.get_world_size()
@@ -65,7 +65,7 @@ def shared_count(count: Tensor) -> Tensor:
 
 def gather(own: list[Any]) -> list[Any]:
     """The lists of all processes joined in the order of their ranks, in every process."""
-    if not several():
+    if not is_distributed():
         return list(own)
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, own)
@@ -74,7 +74,7 @@ def gather(own: list[Any]) -> list[Any]:
 
 def gather_samples(own: Tensor) -> Tensor:
     """Tensors (B, …) of all processes joined along B in the order of their ranks, in every process."""
-    if not several():
+    if not is_distributed():
         return own
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own.contiguous())

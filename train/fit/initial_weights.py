@@ -25,7 +25,7 @@ _MEANINGS = {
 }
 
 
-def initialise(model: SeqPose, config: TrainConfig, allow_download: bool = False) -> None:
+def load_initial_weights(model: SeqPose, config: TrainConfig, allow_download: bool = False) -> None:
     """Give a new run the weights it starts from: a checkpoint's, whole or in parts, or the encoder's pretrained ones.
 
     :raises ValueError: if a part is frozen and nothing says what it holds, or if ``init_from`` does not fit.
@@ -33,7 +33,7 @@ def initialise(model: SeqPose, config: TrainConfig, allow_download: bool = False
     encoder = config.model.encoder
     taken: set[str] = set()
     if config.init_from:
-        taken = set(config.init_parts or parts(model))
+        taken = set(config.init_parts or part_names(model))
         _load_parts(model, config.init_from, config.init_parts)
     if encoder.pretrained and "encoder" not in taken:
         load_pretrained(model.encoder, encoder.pretrained, allow_download)
@@ -60,7 +60,7 @@ def freeze(model: SeqPose, names: Iterable[str]) -> None:
         getattr(model, name).requires_grad_(False)
 
 
-def parts(model: SeqPose) -> list[str]:
+def part_names(model: SeqPose) -> list[str]:
     """Names of the network's parts that hold weights: modules, and parameters of its own (the anchors)."""
     return list(dict.fromkeys(name.split(".")[0] for name, _ in model.named_parameters()))
 
@@ -70,9 +70,9 @@ def _load_parts(model: SeqPose, source: str, names: tuple[str, ...]) -> None:
     trained = checkpoint.load(source)
     for name in names:
         _check_part(model, name, "init_parts")
-        if name not in parts(trained):
-            raise ValueError(f"init_from {source} has no part {name!r}; it has {', '.join(parts(trained))}")
-    _check_meanings(model, trained, source, names or tuple(parts(model)))
+        if name not in part_names(trained):
+            raise ValueError(f"init_from {source} has no part {name!r}; it has {', '.join(part_names(trained))}")
+    _check_meanings(model, trained, source, names or tuple(part_names(model)))
     own = {} if not names else {k: v for k, v in _tensors(model).items() if k.split(".")[0] not in names}
     theirs = {k: v for k, v in _tensors(trained).items() if not names or k.split(".")[0] in names}
     weights.load_into(model, own | theirs, f"init_from {source} does not fit")
@@ -94,6 +94,6 @@ def _tensors(model: SeqPose) -> dict[str, Tensor]:
 
 
 def _check_part(model: SeqPose, name: str, key: str) -> None:
-    known = parts(model)
+    known = part_names(model)
     if name not in known:
         raise ValueError(f"{key} names {name!r}; {config_io.nearest(name, known)}")

@@ -18,11 +18,11 @@ from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.memory import QueryMemory
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction, SeqPose
-from train.fit.carried_memory import CarriedMemory
 from train.fit.config import TrainConfig
-from train.fit.distributed import gather, shared_count
+from train.fit.distributed import average_count, gather
 from train.fit.initial_weights import freeze
 from train.fit.optimizer import make_optimizer
+from train.fit.streaming_memory import StreamingMemory
 
 
 class SeqPoseModule(lightning.LightningModule):
@@ -33,21 +33,21 @@ class SeqPoseModule(lightning.LightningModule):
         self.config = config
         self.model = SeqPose(config.model)
         freeze(self.model, config.frozen_parts)
-        self.criterion = Criterion(config.criterion, config.model.canonical_focal, shared_count)
+        self.criterion = Criterion(config.criterion, config.model.canonical_focal, average_count)
         self.encode, self.decode = self.model.encode, self.model.decode
         if config.compute.compile:
             self.encode, self.decode = torch.compile(self.encode), torch.compile(self.decode)
         self._streaming = any(stage.streaming for stage in config.stages)
-        self._carried = CarriedMemory()
+        self._streaming_memory = StreamingMemory()
         self._results: list[dict[str, np.ndarray]] = []
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Mean loss over the frames of the clips."""
         # Random numbers of the step alone: a resumed run draws what it would have drawn.
         torch.manual_seed(_seed(self.config.seed, self.global_step, index, self.global_rank))
-        predictions, memory = self.run_clips(batch, self._carried.before(batch), denoise=True)
+        predictions, memory = self.run_clips(batch, self._streaming_memory.select(batch), denoise=True)
         if self._streaming:
-            self._carried.after(batch, memory)
+            self._streaming_memory.store(batch, memory)
         total = self.model.image_size.new_zeros(())
         sums: dict[str, Tensor] = {}
         for frame, prediction in enumerate(predictions):
@@ -123,10 +123,12 @@ class SeqPoseModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["carried"] = self._carried.state_dict()
+        checkpoint["streaming_memory"] = self._streaming_memory.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._carried.load_state_dict(checkpoint.get("carried", {}), self.global_rank, self.trainer.world_size)
+        self._streaming_memory.load_state_dict(
+            checkpoint.get("streaming_memory", {}), self.global_rank, self.trainer.world_size
+        )
 
 
 def _seed(*parts: int) -> int:

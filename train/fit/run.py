@@ -12,12 +12,12 @@ from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from seqpose_core import config_io
-from train.data.atomic_file import whole_file
+from train.data.atomic_file import atomic_write
 from train.fit import distributed
 from train.fit.batches import Batches
-from train.fit.callbacks import AveragedWeights, ExportBest, ReportBroken, SaveAtTheEnd, WholeFiles
+from train.fit.callbacks import AtomicCheckpointIO, AveragedWeights, BrokenFrameReport, ExportBest, SaveLastCheckpoint
 from train.fit.config import TrainConfig
-from train.fit.initial_weights import initialise
+from train.fit.initial_weights import load_initial_weights
 from train.fit.module import SeqPoseModule
 from train.fit.resume import resumed_config
 
@@ -45,11 +45,11 @@ def fit(
         config = resumed_config(config, out)
     trainer = make_trainer(config, out, hours, progress, callbacks)
     if trainer.is_global_zero:
-        with whole_file(out / "train.yaml") as file:  # other processes may be reading it
+        with atomic_write(out / "train.yaml") as file:  # other processes may be reading it
             file.write(config_io.dump_yaml(config).encode())
     module = SeqPoseModule(config)
     if not resumes:
-        initialise(module.model, config, allow_download)
+        load_initial_weights(module.model, config, allow_download)
     trainer.fit(module, datamodule=batches, ckpt_path=last if resumes else None)
     if trainer.global_step >= config.max_steps:
         # The end of training is a candidate for the best as well, wherever the last interval ended.
@@ -66,21 +66,21 @@ def make_trainer(
             out, filename="last", every_n_train_steps=config.save_every, save_top_k=1, enable_version_counter=False
         ),
         LearningRateMonitor("step"),
-        ReportBroken(out / "broken.txt"),
+        BrokenFrameReport(out / "broken.txt"),
     ]
     averaging = AveragedWeights(decay=config.optimizer.ema) if config.optimizer.ema else None
     if averaging:
         callbacks.append(averaging)
     callbacks.append(ExportBest(out / "best", "val/recall_10deg10cm", averaging))
-    callbacks += [*more, SaveAtTheEnd(out / "last.ckpt", hours)]
+    callbacks += [*more, SaveLastCheckpoint(out / "last.ckpt", hours)]
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
-    devices, nodes = distributed.layout(config.compute)
+    devices, nodes = distributed.process_layout(config.compute)
     return lightning.Trainer(
         accelerator=config.compute.accelerator,
         devices=devices,
         num_nodes=nodes,
-        strategy=distributed.strategy(config.compute, devices * nodes),
+        strategy=distributed.strategy_name(config.compute, devices * nodes),
         max_steps=config.max_steps,
         precision=config.precision,
         accumulate_grad_batches=config.accumulate,
@@ -90,7 +90,7 @@ def make_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         callbacks=callbacks,
-        plugins=[WholeFiles(), *distributed.environments()],
+        plugins=[AtomicCheckpointIO(), *distributed.slurm_plugins()],
         default_root_dir=out,
         logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="", version="tensorboard")],
         enable_progress_bar=progress,

@@ -24,7 +24,7 @@ SPLITS = {
 DROPPED = 2
 
 
-def write_published(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
+def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
     """Write all four splits; the solids of each, in the world frame."""
     solids = {}
     for number, (split, (folder, scene, gts)) in enumerate(SPLITS.items()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nocs_published import CAMERA, DROPPED, REAL, write_published
+from nocs_miniature import CAMERA, DROPPED, REAL, write_nocs_miniature
 
 from seqpose_core.camera import Camera
 from train.data import NocsClips, open_layout
@@ -28,7 +28,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nocs")
-    write_published(root)
+    write_nocs_miniature(root)
     return root
 
 

@@ -14,24 +14,24 @@ from seqpose_core.model.memory import QueryMemory
 from train.fit.distributed import gather_samples
 
 
-class CarriedMemory:
+class StreamingMemory:
     """Memory and clip of every place of the batch. It is part of a training's state: a resumed run has it again."""
 
     def __init__(self) -> None:
         self._memory: QueryMemory | None = None
         self._clips = torch.zeros(0, dtype=torch.long)
 
-    def before(self, batch: Mapping[str, Tensor]) -> QueryMemory | None:
+    def select(self, batch: Mapping[str, Tensor]) -> QueryMemory | None:
         """What the samples of a batch remember; None where all begin.
 
         Nothing of another clip, as where a clip with broken frames was stood in for.
         """
-        begins, clips = batch["begins"], batch["clip"]
-        if self._memory is None or bool(begins.all()):
+        reset_memory, clips = batch["reset_memory"], batch["clip"]
+        if self._memory is None or bool(reset_memory.all()):
             return None
-        return self._memory.to(clips.device).reset(begins | (clips != self._clips.to(clips.device)))
+        return self._memory.to(clips.device).reset(reset_memory | (clips != self._clips.to(clips.device)))
 
-    def after(self, batch: Mapping[str, Tensor], memory: QueryMemory) -> None:
+    def store(self, batch: Mapping[str, Tensor], memory: QueryMemory) -> None:
         """Keep what the last frames of a batch left, without its gradients."""
         self._memory, self._clips = memory.detach(), batch["clip"]
 

@@ -15,7 +15,7 @@ from seqpose_core.model.config import HeadConfig
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.weights import CheckpointError
 from train.fit.config import TrainConfig
-from train.fit.initial_weights import freeze, initialise, parts
+from train.fit.initial_weights import freeze, load_initial_weights, part_names
 from train.fit.optimizer import make_optimizer
 
 
@@ -28,12 +28,12 @@ def equal_parts(one: SeqPose, other: SeqPose) -> set[str]:
     """Of those that hold weights."""
     theirs = other.state_dict()
     different = {k.split(".")[0] for k, held in one.state_dict().items() if not torch.equal(held, theirs[k])}
-    return set(parts(one)) - different
+    return set(part_names(one)) - different
 
 
 def test_a_run_takes_the_whole_checkpoint(trained: Path) -> None:
     model = tiny_model(seed=2)
-    initialise(model, TrainConfig(model=model.config, init_from=str(trained)))
+    load_initial_weights(model, TrainConfig(model=model.config, init_from=str(trained)))
     source = checkpoint.load(trained)
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in model.state_dict().items())
 
@@ -41,7 +41,9 @@ def test_a_run_takes_the_whole_checkpoint(trained: Path) -> None:
 def test_a_run_takes_the_parts_that_it_names_and_no_other(trained: Path) -> None:
     model = tiny_model(seed=2)
     assert equal_parts(model, checkpoint.load(trained)) == set()
-    initialise(model, TrainConfig(model=model.config, init_from=str(trained), init_parts=("encoder", "fusion")))
+    load_initial_weights(
+        model, TrainConfig(model=model.config, init_from=str(trained), init_parts=("encoder", "fusion"))
+    )
     assert equal_parts(model, checkpoint.load(trained)) == {"encoder", "fusion"}
 
 
@@ -49,7 +51,7 @@ def test_learned_anchors_are_parts_as_well(trained: Path) -> None:
     model = tiny_model(seed=2)
     names = ("anchor_reference", "anchor_embedding")
     config = TrainConfig(model=model.config, init_from=str(trained), init_parts=names, frozen_parts=names)
-    initialise(model, config)
+    load_initial_weights(model, config)
     assert equal_parts(model, checkpoint.load(trained)) == set(names)
     freeze(model, names)
     assert not model.anchor_reference.requires_grad
@@ -66,8 +68,8 @@ def test_weights_of_another_meaning_are_refused_though_they_fit(trained: Path, h
     model = SeqPose(replace(tiny_config(), head=head))
     config = TrainConfig(model=model.config, init_from=str(trained))
     with pytest.raises(ValueError, match=message):
-        initialise(model, config)
-    initialise(model, replace(config, init_parts=("encoder", "layers")))
+        load_initial_weights(model, config)
+    load_initial_weights(model, replace(config, init_parts=("encoder", "layers")))
 
 
 def test_parts_fit_networks_that_differ_elsewhere(trained: Path) -> None:
@@ -75,8 +77,8 @@ def test_parts_fit_networks_that_differ_elsewhere(trained: Path) -> None:
     config = TrainConfig(model=model.config, init_from=str(trained))
     before = model.anchor_embedding.clone()
     with pytest.raises(CheckpointError, match=r"does not fit: .*not known.*centre_head"):
-        initialise(model, config)
-    initialise(model, replace(config, init_parts=("encoder",)))
+        load_initial_weights(model, config)
+    load_initial_weights(model, replace(config, init_parts=("encoder",)))
     assert equal_parts(model, checkpoint.load(trained)) == {"encoder"}
     assert torch.equal(model.anchor_embedding, before)
 
@@ -104,7 +106,7 @@ def test_parts_that_cannot_be_had_are_named(trained: Path, change: dict[str, obj
     model = SeqPose(tiny_config())
     config = replace(TrainConfig(model=model.config, init_from=str(trained)), **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
-        initialise(model, config)
+        load_initial_weights(model, config)
 
 
 def test_a_part_that_the_checkpoint_lacks_is_named(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_part_that_the_checkpoint_lacks_is_named(tmp_path: Path) -> None:
     model = tiny_model()
     config = TrainConfig(model=model.config, init_from=str(folder), init_parts=("centre_head",))
     with pytest.raises(ValueError, match=r"has no part 'centre_head'; it has .*encoder"):
-        initialise(model, config)
+        load_initial_weights(model, config)
 
 
 def test_parts_of_no_checkpoint_and_unknown_frozen_ones_are_refused() -> None:
