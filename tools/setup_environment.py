@@ -186,9 +186,9 @@ def _up_to_date(stamp: Path, state: str) -> bool:
 
 
 def install_packages() -> bool:
-    """Create the environment and install the packages of setup.py at the versions of constraints.txt."""
+    """Create the environment and install the packages of pyproject.toml at the versions of constraints.txt."""
     stamp = VENV / ".packages"
-    state = digest([ROOT / "setup.py", ROOT / "constraints.txt"])
+    state = digest([ROOT / "pyproject.toml", ROOT / "constraints.txt"])
     if _up_to_date(stamp, state):
         return False
     check_environment()

@@ -56,7 +56,7 @@ def third_party(*folders: str) -> dict[str, Path]:
 
 
 def requirements() -> dict[str, set[str]]:
-    """Distributions that setup.py asks for, by extra; "" is what is always installed."""
+    """Distributions that pyproject.toml requires, by extra; "" is what is always installed."""
     found: dict[str, set[str]] = {}
     for line in metadata.requires("seqpose") or []:
         name = re.match(r"[\w.-]+", line)
@@ -75,7 +75,7 @@ def distribution_of(module: str) -> str:
 
 
 def test_one_version_everywhere() -> None:
-    stated = re.search(r'version="([^"]+)"', (ROOT / "setup.py").read_text())
+    stated = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert stated
     assert {stated[1], manifest().findtext("version"), seqpose_core.__version__} == {stated[1]}
 
@@ -142,19 +142,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 def copy_sources(destination: Path) -> None:
     from shutil import copytree, ignore_patterns
 
-    for name in ("setup.py", "pyproject.toml", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
         (destination / name).parent.mkdir(exist_ok=True)
         (destination / name).write_bytes((ROOT / name).read_bytes())
     for package in PACKAGES:
         copytree(ROOT / package, destination / package, ignore=ignore_patterns("__pycache__"))
 
 
-def test_the_wheel_holds_every_module_every_checkpoint_and_the_bag(wheel: zipfile.ZipFile) -> None:
-    wanted = {str(file.relative_to(ROOT)) for file in sources(*PACKAGES)}
-    for folder in ("seqpose_core/checkpoints", "seqpose_ros/data"):
-        wanted |= {str(file.relative_to(ROOT)) for file in (ROOT / folder).rglob("*") if file.is_file()}
-    assert {".safetensors", ".mcap"} <= {Path(name).suffix for name in wanted}
-    assert wanted <= set(wheel.namelist())
+def test_the_wheel_holds_seqpose_core_alone_with_checkpoints_and_samples(wheel: zipfile.ZipFile) -> None:
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    expected = {str(file.relative_to(ROOT)) for file in sources("seqpose_core")} | {"seqpose_core/py.typed"}
+    for folder in ("seqpose_core/checkpoints", "seqpose_core/sample_frames"):
+        expected |= {str(file.relative_to(ROOT)) for file in (ROOT / folder).rglob("*") if file.is_file()}
+    assert {".safetensors", ".jpg"} <= {Path(name).suffix for name in expected}
+    assert expected <= names
+    assert {name.split("/")[0] for name in names} == {"seqpose_core"}
 
 
 def test_the_wheel_asks_for_no_ros_unless_told_to(wheel: zipfile.ZipFile) -> None:
@@ -181,7 +183,9 @@ sys.meta_path.insert(0, NoRos())
 sys.path.insert(0, {str(tmp_path)!r})
 import seqpose_core
 assert seqpose_core.__file__.startswith({str(tmp_path)!r}), seqpose_core.__file__
-seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
+from seqpose_core.samples import sample_frames
+estimator = seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
+assert any(estimator.step(*frame) for frame in sample_frames())
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
