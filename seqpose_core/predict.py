@@ -112,6 +112,44 @@ def as_json(item: ObjectPose) -> dict[str, Any]:
     }
 
 
+def predict(
+    estimator: PoseEstimator, source: Path, out: Path, fx: float | None = None, fov: float = 60.0, single: bool = False
+) -> int:
+    """Run an estimator over an image, a folder or a video; write pictures and poses.jsonl to ``out``.
+
+    :param fx: focal length, pixels; None: from ``fov``, the horizontal field of view in degrees.
+    :param single: whether the memory is reset before each frame.
+    :return: the number of frames.
+    :raises FileNotFoundError, ValueError: as :func:`read_frames`.
+    """
+    is_video = source.is_file() and source.suffix.lower() not in IMAGE_SUFFIXES
+    count = 0
+    with ExitStack() as stack:
+        poses = writer = None
+        for frame in read_frames(source):
+            height, width = frame.image.shape[:2]
+            camera = camera_of(width, height, fx, fov)
+            if single:
+                estimator.reset()
+            objects = estimator.step(frame.image, camera, frame.stamp)
+            drawn = cv2.cvtColor(draw_objects(frame.image, camera, objects), cv2.COLOR_RGB2BGR)
+            if poses is None:
+                out.mkdir(parents=True, exist_ok=True)
+                poses = stack.enter_context(open(out / "poses.jsonl", "w", encoding="utf-8"))
+            if is_video:
+                if writer is None:
+                    codec, rate = cv2.VideoWriter.fourcc(*"mp4v"), video_rate(source)
+                    writer = cv2.VideoWriter(str(out / "video.mp4"), codec, rate, (width, height))
+                    stack.callback(writer.release)
+                writer.write(drawn)
+            else:
+                cv2.imwrite(str(out / f"{frame.name}.png"), drawn)
+            record = {"frame": frame.name, "stamp": frame.stamp, "objects": [as_json(item) for item in objects]}
+            poses.write(json.dumps(record) + "\n")
+            count += 1
+    return count
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="seqpose-predict", description="detect objects in a video, an image or a folder of images, and draw them"
@@ -120,9 +158,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="output folder (default: %(default)s)")
     parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
     parser.add_argument("--fx", type=float, help="focal length in pixels; known intrinsics give better distances")
-    parser.add_argument("--fov", type=float, default=60.0, help="horizontal field of view without --fx (%(default)s°)")
+    parser.add_argument(
+        "--fov", type=float, default=60.0, help="horizontal field of view in degrees, used without --fx (%(default)s)"
+    )
     parser.add_argument("--single", action="store_true", help="reset the memory before each frame (unrelated images)")
-    parser.add_argument("--score-threshold", type=float, default=0.3)
+    parser.add_argument("--score-threshold", type=float, default=0.3, help="lowest score reported (%(default)s)")
     options = parser.parse_args(arguments)
     if options.fx is not None and not options.fx > 0:
         parser.error(f"--fx is {options.fx}; it must be positive")
@@ -131,47 +171,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _predict(options: argparse.Namespace) -> int:
-    estimator = PoseEstimator.from_pretrained(options.checkpoint, score_threshold=options.score_threshold)
-    is_video = options.input.is_file() and options.input.suffix.lower() not in IMAGE_SUFFIXES
-    if options.fx is None:
-        print(f"--fx is not given: a horizontal field of view of {options.fov:g}° is assumed", file=sys.stderr)
-    frames = 0
-    with ExitStack() as stack:
-        poses = writer = None
-        for frame in read_frames(options.input):
-            height, width = frame.image.shape[:2]
-            camera = camera_of(width, height, options.fx, options.fov)
-            if options.single:
-                estimator.reset()
-            objects = estimator.step(frame.image, camera, frame.stamp)
-            drawn = cv2.cvtColor(draw_objects(frame.image, camera, objects), cv2.COLOR_RGB2BGR)
-            if poses is None:
-                options.out.mkdir(parents=True, exist_ok=True)
-                poses = stack.enter_context(open(options.out / "poses.jsonl", "w", encoding="utf-8"))
-            if is_video:
-                if writer is None:
-                    code, rate = cv2.VideoWriter_fourcc(*"mp4v"), video_rate(options.input)
-                    writer = cv2.VideoWriter(str(options.out / "video.mp4"), code, rate, (width, height))
-                    stack.callback(writer.release)
-                writer.write(drawn)
-            else:
-                cv2.imwrite(str(options.out / f"{frame.name}.png"), drawn)
-            record = {"frame": frame.name, "stamp": frame.stamp, "objects": [as_json(item) for item in objects]}
-            poses.write(json.dumps(record) + "\n")
-            frames += 1
-    print(f"{frames} frames; written to {options.out}")
-    return 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parse(arguments)
+    if options.fx is None:
+        print(f"--fx is not given: a horizontal field of view of {options.fov:g} degrees is assumed", file=sys.stderr)
     try:
-        return _predict(options)
+        estimator = PoseEstimator.from_pretrained(options.checkpoint, score_threshold=options.score_threshold)
+        frames = predict(estimator, options.input, options.out, options.fx, options.fov, options.single)
     except (OSError, ValueError) as error:
         print(f"seqpose-predict: {error}", file=sys.stderr)
         return 1
+    print(f"{frames} frames; written to {options.out}")
+    return 0
 
 
 if __name__ == "__main__":
