@@ -84,7 +84,8 @@ def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: 
 def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int) -> DenseLabels:
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
-    :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the map of an object
+    :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the map of
+    an object
         that was turned is turned with it.
     """
     rows, columns = window.cells(height, width)
