@@ -21,4 +21,5 @@ def sample_frames() -> Iterator[tuple[np.ndarray, Camera, float]]:
     """Yield (image (480, 640, 3) uint8 RGB, camera, stamp in seconds) of consecutive frames at 10 Hz."""
     for index, path in enumerate(sorted(_FOLDER.glob("*.jpg"))):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        assert image is not None
         yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB), SAMPLE_CAMERA, index / _FRAMES_PER_SECOND

@@ -85,8 +85,7 @@ def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], h
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
     :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the map of
-    an object
-        that was turned is turned with it.
+        an object that was rotated is rotated with it.
     """
     rows, columns = window.cells(height, width)
     instances = frame.mask[rows][:, columns]
