@@ -150,4 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Spawned workers do not import a package's __main__: the pool's functions are pickled by their full name.
+    from train.render.__main__ import main as run
+
+    run()
