@@ -49,7 +49,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
     """
     out.mkdir(parents=True, exist_ok=True)
     with Bag(bag_path) as bag:
-        frames = [FrameTruth(f.index, f.stamp, f.truth or []) for f in bag.frames()]
+        frames = [FrameTruth(f.index, f.stamp, f.ground_truth or []) for f in bag.frames()]
         run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
         numbers = score((f.objects or [], run.predictions[f.index]) for f in frames if f.index in run.predictions)
         print("drawing")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with an input: raised where it is seen, reported by the node once in a while, never fatal."""
+"""The exception for unusable messages. The node reports it with throttling and continues."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from __future__ import annotations
 class InputError(ValueError):
     """A message that cannot be used.
 
-    :param kind: short stable key (``size``, ``encoding``, ...); each kind is reported once in a while.
-    :param text: what is wrong, with the value and what would be right.
+    :param kind: short stable key (``size``, ``encoding``, ...); logging is throttled per kind.
+    :param text: the problem, with the value and what would be right.
     """
 
     def __init__(self, kind: str, text: str) -> None:

@@ -33,12 +33,12 @@ from seqpose_core.report import Frames, Run, View, write_report
 from seqpose_core.report.tables import stability_line
 from seqpose_core.report.text import ap_table, error_table
 from seqpose_ros.bags import realtime, replay
-from seqpose_ros.bags.bag import TRUTH_TOPIC, Bag, BagFrame
+from seqpose_ros.bags.bag import GROUND_TRUTH_TOPIC, Bag, BagFrame
 from seqpose_ros.bags.reader import BagError
 from seqpose_ros.bags.replay import ReplayError
 from seqpose_ros.bags.scoring import EXPLANATION, FrameTruth, measure, numbers
 from seqpose_ros.bags.video import write_sheet, write_video
-from seqpose_ros.inputs import transform_from_message
+from seqpose_ros.from_messages import transform_from_message
 from seqpose_ros.stamps import seconds
 
 
@@ -66,7 +66,7 @@ def evaluate(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> BagRu
         objects = estimator.step(frame.image, frame.camera, seconds(frame.stamp), pose)
         run.step_seconds.append(time.perf_counter() - begin)
         run.predictions[frame.index] = objects
-        run.frames.append(FrameTruth(frame.index, frame.stamp, frame.truth))
+        run.frames.append(FrameTruth(frame.index, frame.stamp, frame.ground_truth))
     if not run.frames:
         why = [f"{name}: {reason}" for name, reason in bag.skipped_frames.items()] + bag.damage
         raise BagError(f"no image of {bag.path} can be used; {why[0] if why else 'it holds none'}")
@@ -133,8 +133,8 @@ def _skips(bag: Bag) -> dict[str, Any]:
     """What of the bag could not be used, counted and named."""
     return {
         "frames_skipped": len(bag.skipped_frames),
-        "truths_skipped": len(bag.skipped_truths),
-        "skipped": {**bag.skipped_frames, **bag.skipped_truths},
+        "truths_skipped": len(bag.skipped_ground_truths),
+        "skipped": {**bag.skipped_frames, **bag.skipped_ground_truths},
         "damage": bag.damage,
     }
 
@@ -151,7 +151,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--image-topic", help="if the bag has several")
     parser.add_argument("--camera-info-topic", help="if the bag has several")
-    parser.add_argument("--truth-topic", default=TRUTH_TOPIC, help="vision_msgs/Detection3DArray (%(default)s)")
+    parser.add_argument("--truth-topic", default=GROUND_TRUTH_TOPIC, help="vision_msgs/Detection3DArray (%(default)s)")
     parser.add_argument("--rectified", action="store_true", help="the images are rectified: use P of camera_info")
     parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from the bag's tf")
     parser.add_argument(

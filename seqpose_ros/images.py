@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to RGB arrays: by cv_bridge where a distribution has it, by NumPy and OpenCV elsewhere.
+"""Decode image messages to RGB arrays, with cv_bridge if it is installed, otherwise with NumPy and OpenCV.
 
-Messages are duck-typed: any object with the fields of sensor_msgs/Image or sensor_msgs/CompressedImage, so
-that a bag read without ROS goes through the same code as the node.
+Messages are duck-typed (the fields of sensor_msgs/Image or sensor_msgs/CompressedImage): the node and the bag reader
+use the same code.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from seqpose_ros.errors import InputError
 
 try:
     from cv_bridge import CvBridge
-except ImportError:  # not on PyPI; and a distribution's, built against NumPy 1, does not import under NumPy 2
+except ImportError:  # not on PyPI; cv_bridge built against NumPy 1 cannot be imported with NumPy 2
     CvBridge = None
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one sensor_msgs encoding becomes RGB: bytes a pixel, and OpenCV's conversion (None: it is RGB)."""
+    """Bytes per pixel of a sensor_msgs encoding, and the OpenCV code that converts it to RGB (None: it is RGB)."""
 
     channels: int
     to_rgb: int | None
@@ -46,7 +46,7 @@ ENCODINGS: dict[str, Encoding] = {
     "bayer_grbg8": Encoding(1, cv2.COLOR_BayerGB2RGB),
 }
 
-# cv_bridge of Humble knows the YUV encodings by their older names only.
+# cv_bridge of Humble supports only the older names of the YUV encodings.
 _CV_BRIDGE_NAMES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
 
 
@@ -61,29 +61,29 @@ def decode(message: Any) -> np.ndarray:
 def decode_image(message: Any) -> np.ndarray:
     """RGB pixels of a sensor_msgs/Image.
 
-    :return: (H, W, 3) uint8. For rgb8 it is a view of the message's own bytes: do not write into it.
-    :raises InputError: for an empty image, an encoding that is not in :data:`ENCODINGS`, or too few bytes.
+    :return: (H, W, 3) uint8. For rgb8 it is a view of the message data: do not write to it.
+    :raises InputError: the image is empty, its encoding is not in :data:`ENCODINGS`, or it has too few bytes.
     """
-    _check(message)
+    _validate(message)
     return decode_with_numpy(message) if CvBridge is None else decode_with_cv_bridge(message)
 
 
 def decode_with_numpy(message: Any) -> np.ndarray:
-    """:func:`decode_image` by NumPy and OpenCV alone, for a message that was checked."""
+    """:func:`decode_image` with NumPy and OpenCV, for a validated message."""
     encoding = ENCODINGS[message.encoding]
     height, width, row = message.height, message.width, message.width * encoding.channels
     rows = np.frombuffer(message.data, dtype=np.uint8, count=height * message.step).reshape(height, message.step)
-    pixels = rows[:, :row]  # without the padding, still a view
+    pixels = rows[:, :row]  # without row padding, still a view
     if encoding.channels > 1:
         pixels = pixels.reshape(height, width, encoding.channels)
     if encoding.to_rgb is None:
         return pixels
-    # OpenCV wants contiguous rows; this copies padded images only.
+    # OpenCV requires contiguous rows; only padded images are copied.
     return cv2.cvtColor(np.ascontiguousarray(pixels), encoding.to_rgb)
 
 
 def decode_with_cv_bridge(message: Any) -> np.ndarray:
-    """:func:`decode_image` by cv_bridge, for a message that was checked."""
+    """:func:`decode_image` with cv_bridge, for a validated message."""
     name = message.encoding
     message.encoding = _CV_BRIDGE_NAMES.get(name, name)
     try:
@@ -101,7 +101,7 @@ def decode_compressed(message: Any) -> np.ndarray:
         raise InputError("empty_image", "the compressed image is empty (0 bytes); is the camera delivering?")
     if "compressedDepth" in message.format:
         raise InputError("encoding", f"format {message.format!r} is a depth image; a colour image is needed")
-    # The pixels must lie as the camera saw them: an EXIF orientation would part them from the intrinsics.
+    # Ignore the EXIF orientation: the intrinsics belong to the unrotated image.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), flags)
     if pixels is None:
@@ -114,7 +114,7 @@ def decode_compressed(message: Any) -> np.ndarray:
 
 
 def image_fields(rgb: np.ndarray) -> dict[str, Any]:
-    """The fields, but for the header, of a sensor_msgs/Image that carries ``rgb`` (H, W, 3) uint8."""
+    """Fields of a sensor_msgs/Image for ``rgb`` (H, W, 3) uint8, without the header."""
     height, width = rgb.shape[:2]
     data = np.ascontiguousarray(rgb, dtype=np.uint8).tobytes()
     return {
@@ -127,7 +127,7 @@ def image_fields(rgb: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _check(message: Any) -> None:
+def _validate(message: Any) -> None:
     if message.width == 0 or message.height == 0 or len(message.data) == 0:
         raise InputError(
             "empty_image",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One slot, newest wins: inference always gets the latest frame, never a queue of old ones."""
+"""A one-slot mailbox between executor and worker thread: inference gets the newest image, never a queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """A slot for one item between the executor, which puts, and one worker thread, which takes."""
+    """A slot for one item. The executor puts items, one worker thread takes them."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -19,32 +19,29 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> bool:
-        """Leave an item for the worker. True if it displaced one that the worker had not taken yet."""
+        """Put an item. Returns whether it replaced one that the worker had not taken."""
         with self._condition:
-            displaced = self._item is not None
+            replaced = self._item is not None
             self._item = item
             self._condition.notify()
-        return displaced
+        return replaced
 
     def take(self) -> T | None:
-        """Wait for an item and take it. None once the mailbox is closed, whatever is still in it."""
+        """Wait for an item and take it. Returns None after :meth:`close`, even if an item is waiting."""
         with self._condition:
             self._condition.wait_for(lambda: self._closed or self._item is not None)
             item, self._item = self._item, None
             return None if self._closed else item
 
     def close(self) -> None:
-        """Wake the worker for good."""
+        """Make :meth:`take` return None from now on."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
 
 class Worker(Generic[T]):
-    """One thread that hands the newest item to ``work`` until it is stopped.
-
-    ``work`` must not raise: whatever it raises ends the thread, as in any thread, and is seen in the log.
-    """
+    """A thread that calls ``work`` with the newest item until :meth:`stop`. ``work`` must not raise."""
 
     def __init__(self, work: Callable[[T], None], name: str) -> None:
         self.mailbox: Mailbox[T] = Mailbox()
@@ -53,7 +50,7 @@ class Worker(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the item in work finish, drop the one waiting, and end the thread."""
+        """Finish the current item, drop the waiting one, and end the thread."""
         self.mailbox.close()
         self._thread.join()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects as RViz markers: box, axes and label; what vanished is deleted."""
+"""RViz markers of objects: box, axes and label. Markers of vanished objects are deleted."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from seqpose_core import ObjectPose, category
 from seqpose_core.geometry import BOX_EDGES, box_corners, transform
-from seqpose_ros.conversions import pose_message
+from seqpose_ros.to_messages import pose_message
 
 _LINE_WIDTH, _TEXT_HEIGHT = 0.003, 0.03  # metres
 _AXIS_COLOURS = ((1.0, 0.0, 0.0), (0.0, 0.8, 0.0), (0.0, 0.3, 1.0))  # x, y, z as RViz draws them
 
 
-class MarkerBoard:
-    """Remembers which markers RViz shows, so that each array also deletes those whose object is gone."""
+class MarkerArrayBuilder:
+    """Builds one MarkerArray per image and keeps the shown marker ids, so that vanished objects are deleted."""
 
     def __init__(self) -> None:
         self._shown: set[tuple[str, int]] = set()
 
     def message(self, header: Header, objects: Sequence[ObjectPose], up_axis: int) -> MarkerArray:
-        """Markers of all objects, and deletions of what the last call showed and this one does not.
+        """Markers of all objects, and DELETE markers for objects of the previous call that are not in this one.
 
-        :param up_axis: index of the objects' own upward axis: 1 (NOCS) or 2 (rep103); the label stands above.
+        :param up_axis: index of the upward object axis, 1 (nocs) or 2 (rep103); the label is placed above the box.
         """
         markers: list[Marker] = []
         for index, o in enumerate(objects):
-            # Unconfirmed objects have no id yet: negative numbers keep them apart from the tracks.
+            # Unconfirmed objects have no track id: negative marker ids do not collide with track ids.
             number = o.track_id if o.track_id is not None else -1 - index
             markers += [_box(header, number, o), _axes(header, number, o), _label(header, number, o, up_axis)]
         shown = {(m.ns, m.id) for m in markers}
@@ -40,7 +40,7 @@ class MarkerBoard:
         return MarkerArray(markers=gone + markers)
 
     def clear(self) -> MarkerArray:
-        """Forget and delete everything."""
+        """Delete all markers."""
         self._shown = set()
         return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lifecycle node: images in, objects out. One estimator, one worker thread, the newest image wins.
+"""The lifecycle node: it subscribes to one camera, runs the estimator in a worker thread, and publishes objects.
 
-What is held in each state: unconfigured, the publishers; inactive, also the listener to /tf if a frame
-parameter needs it; active, also the model, the worker thread and the subscriptions.
+Resources by state: unconfigured, the publishers; inactive, also the /tf listener if a frame parameter is set;
+active, also the model, the worker thread and the subscriptions.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from std_srvs.srv import Trigger
 
 from seqpose_core import Camera, PoseEstimator
 from seqpose_ros import parameters
-from seqpose_ros.diagnostics import Health
-from seqpose_ros.frames import Frames
+from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.mailbox import Worker
-from seqpose_ros.outputs import Outputs
 from seqpose_ros.parameters import Settings
-from seqpose_ros.pipeline import Arrival, Estimator, Pipeline
+from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
+from seqpose_ros.publishers import Publishers
+from seqpose_ros.transforms import TransformLookup
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-# Sensor data as REP 2003 has it (best effort matches every publisher), but only ever the newest.
+# Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
 SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
-QUIET_AFTER = 2.0  # seconds without messages until the node says what it waits for
+NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
 
 
 def load_estimator(settings: Settings) -> PoseEstimator:
-    """The estimator that the parameters ask for, after one step: the first is slow (kernels, compilation)."""
+    """Create the estimator and run one warm-up step: the first step is slow (kernel selection, compilation)."""
     options = parameters.estimator_options(settings)
     estimator = PoseEstimator.from_pretrained(settings.checkpoint, device=settings.device, **options)
     estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
@@ -54,79 +54,79 @@ def load_estimator(settings: Settings) -> PoseEstimator:
 
 
 class SeqPoseNode(LifecycleNode):
-    """Estimates objects in the images of one camera.
+    """Estimates object poses in the images of one camera.
 
-    :param load: makes the estimator for the given settings, on activation.
-    :raises ValueError, rclpy.exceptions.ParameterException: for a bad parameter given at start.
+    :param load: creates the estimator from the settings, on activation.
+    :raises ValueError, rclpy.exceptions.ParameterException: an invalid parameter value was given at start.
     """
 
     def __init__(self, load: Callable[[Settings], Estimator] = load_estimator, **node_options: Any) -> None:
         super().__init__("seqpose_node", **node_options)
         for name, guess in parameters.declare(self).items():
             self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
-        self.settings = parameters.read(self)
+        self.settings = parameters.read_settings(self)
         self._load = load
-        self._health = Health(self.get_logger().warning)
-        self._outputs = Outputs(self)
-        self._frames: Frames | None = None
+        self._diagnostics = NodeDiagnostics(self.get_logger().warning)
+        self._outputs = Publishers(self)
+        self._transforms: TransformLookup | None = None
         self._pipeline: Pipeline | None = None
-        self._worker: Worker[Arrival] | None = None
+        self._worker: Worker[ImageWithInfo] | None = None
         self._inputs: list[Subscription] = []
         self._camera_info: CameraInfo | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        # A steady clock: the report comes also while simulated time stands still.
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # A steady clock: diagnostics are published also while simulated time is paused.
+        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to /tf if a frame parameter needs it."""
+        """Subscribe to /tf if a frame parameter is set."""
         if self.settings.target_frame or self.settings.fixed_frame:
-            self._frames = Frames(self)
+            self._transforms = TransformLookup(self)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, then let images in. Fails, back to inactive, if the model cannot be loaded."""
+        """Load the model, then subscribe. Fails, and stays inactive, if the model cannot be loaded."""
         try:
             estimator = self._load(self.settings)
-        except Exception as error:  # rclpy swallows what a transition raises: say it here, whatever it is
+        except Exception as error:  # rclpy discards exceptions of a transition callback: log it here
             self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
             return TransitionCallbackReturn.FAILURE
         self._pipeline = Pipeline(
             estimator,
             self.settings,
             self._outputs,
-            self._frames,
-            self._health,
+            self._transforms,
+            self._diagnostics,
             now=lambda: self.get_clock().now().nanoseconds * 1e-9,
         )
-        self._worker = Worker(self._pipeline.take, "seqpose_inference")
+        self._worker = Worker(self._pipeline.process, "seqpose_inference")
         result = super().on_activate(state)
-        self._health.start()
+        self._diagnostics.start()
         self._subscribe()
         self.get_logger().info("active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items()))
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let no more images in and free the model."""
+        """Unsubscribe and free the model."""
         self._stop()
         self._outputs.clear_markers()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening to /tf."""
-        self._release_frames()
+        """Unsubscribe from /tf."""
+        self._release_transforms()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free everything, from whichever state."""
+        """Free all resources, from any state."""
         self._stop()
-        self._release_frames()
+        self._release_transforms()
         return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
-        """End the worker before its publishers go."""
+        """Stop the worker before its publishers are destroyed."""
         self._stop()
         super().destroy_node()
 
@@ -137,16 +137,16 @@ class SeqPoseNode(LifecycleNode):
             self._worker.stop()
         self._inputs, self._worker, self._pipeline, self._camera_info = [], None, None, None
 
-    def _release_frames(self) -> None:
-        if self._frames is not None:
-            self._frames.close()
-        self._frames = None
+    def _release_transforms(self) -> None:
+        if self._transforms is not None:
+            self._transforms.close()
+        self._transforms = None
 
     # Inputs -------------------------------------------------------------------------------------------------
 
     def _subscribe(self) -> None:
         compressed = self.settings.image_transport == "compressed"
-        # image_transport's rule: the base topic is remapped, the transport's name comes after it.
+        # As in image_transport: the base topic is remapped, then the name of the transport is appended.
         image = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         self._inputs = [
             self.create_subscription(
@@ -168,13 +168,15 @@ class SeqPoseNode(LifecycleNode):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         if self._worker is not None:
-            self._health.image_received(displaced=self._worker.mailbox.put(Arrival(message, self._camera_info)))
+            self._diagnostics.image_received(
+                replaced=self._worker.mailbox.put(ImageWithInfo(message, self._camera_info))
+            )
 
     def _on_incompatible_qos(self, event: Any) -> None:
         topics = " or ".join(subscription.topic_name for subscription in self._inputs)
-        self._health.complain(
+        self._diagnostics.report_problem(
             "qos",
-            f"a publisher of {topics} is not heard: it offers an incompatible QoS ({event.last_policy_kind})",
+            f"no messages from a publisher of {topics}: it offers an incompatible QoS ({event.last_policy_kind})",
         )
 
     # Services, parameters, diagnostics ----------------------------------------------------------------------
@@ -184,44 +186,46 @@ class SeqPoseNode(LifecycleNode):
             response.message = "the node is not active: there is nothing to reset"
             return response
         self._pipeline.reset()
-        response.success, response.message = True, "memory and tracks forgotten"
+        response.success, response.message = True, "memory and tracks cleared"
         return response
 
     def _on_set_parameters(self, given: Sequence[Parameter]) -> SetParametersResult:
-        reason = parameters.refusal(given)
+        reason = parameters.find_invalid(given)
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
-        settings = parameters.changed(self.settings, given)
+        settings = parameters.update_settings(self.settings, given)
         if settings != self.settings:
             self.settings = settings
             if self._pipeline is not None:
-                self._pipeline.change(settings)
+                self._pipeline.apply_settings(settings)
         return SetParametersResult(successful=True)
 
     def _engine(self) -> dict[str, str]:
         return {name: getattr(self.settings, name) for name in ("checkpoint", "device", "runtime", "precision")}
 
-    def _report(self) -> None:
+    def _publish_diagnostics(self) -> None:
         active = self._worker is not None
         if active:
-            self._complain_of_silence()
+            self._report_missing_images()
         facts = {"state": "active" if active else "not active", **self._engine(), **self._outputs.listeners()}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
-        self._outputs.diagnostics.publish(self._health.message(name, self.get_clock().now().to_msg(), active, facts))
+        self._outputs.diagnostics.publish(
+            self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)
+        )
 
-    def _complain_of_silence(self) -> None:
-        if self._health.seconds_since_image() < QUIET_AFTER:
+    def _report_missing_images(self) -> None:
+        if self._diagnostics.seconds_since_image() < NO_IMAGE_TIMEOUT:
             return
         info, image = (subscription.topic_name for subscription in self._inputs)
         missing = [image] if self._camera_info is not None else [image, info]
         counts = " and ".join(f"{topic} ({self.count_publishers(topic)} publishers)" for topic in missing)
-        self._health.complain("silence", f"waiting for {counts}")
+        self._diagnostics.report_problem("silence", f"waiting for {counts}")
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to stop; with ``autostart``, active from the start.
+    """Run the node until shutdown; ``autostart`` configures and activates it first.
 
-    :return: exit status: 1 if a parameter is bad or the autostart fails.
+    :return: exit status: 1 if a parameter is invalid or the autostart fails.
     """
     rclpy.init(args=None if args is None else list(args))
     try:
@@ -239,7 +243,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
-        # rclpy's RCLError: a signal may invalidate the context between spin's check of it and its next wait.
+        # RCLError: a signal may invalidate the context after spin has checked it and before it waits.
         if rclpy.ok():
             raise
     finally:

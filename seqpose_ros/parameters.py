@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: one table with default, description, range and whether they change at run time."""
+"""The parameters of the node: one table with default, description, range, and whether they can change at run time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rclpy.parameter import Parameter
 
 from seqpose_core import CATEGORY_NAMES, EstimatorOptions
 
-#: memory_frames of a checkpoint as it was trained.
+#: Value of memory_frames: use the memory length that the checkpoint was trained with.
 AS_TRAINED = -1
 
-_OPTIONS = EstimatorOptions()  # the node's defaults are the estimator's
+_OPTIONS = EstimatorOptions()  # the node uses the defaults of the estimator
 
 
-def _refuse_categories(value: Any) -> str | None:
-    if value is None:  # what rcl makes of an empty list in YAML
+def _check_categories(value: Any) -> str | None:
+    if value is None:  # rcl reads an empty YAML list as None
         return None
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         return f"is {value!r}; it must be a list of names"
@@ -31,126 +31,133 @@ def _refuse_categories(value: Any) -> str | None:
     return f"has unknown {', '.join(map(repr, unknown))}; known are {', '.join(CATEGORY_NAMES)}" if unknown else None
 
 
-def _refuse_device(value: Any) -> str | None:
+def _check_device(value: Any) -> str | None:
     return None if re.fullmatch(r"cpu|cuda(:\d+)?", value) else f"is {value!r}; it must be cpu, cuda or cuda:<number>"
 
 
-def _refuse_frame(value: Any) -> str | None:
-    # tf2 frame ids carry no leading slash (REP 105 era names do not resolve).
+def _check_frame(value: Any) -> str | None:
+    # A leading slash was used in ROS 1; tf2 does not resolve it.
     return f"is {value!r}; a tf2 frame id has no leading slash" if value.startswith("/") else None
 
 
-def _refuse_prefix(value: Any) -> str | None:
+def _check_prefix(value: Any) -> str | None:
     return (
         None if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_/]*|", value) else f"is {value!r}; use letters, digits, _ and /"
     )
 
 
-def _rule(
+def _parameter(
     description: str,
     *,
     live: bool = False,
     limits: tuple[float, float] | None = None,
     choices: Sequence[str] = (),
-    refuse: Callable[[Any], str | None] | None = None,
+    check: Callable[[Any], str | None] | None = None,
 ) -> dict[str, Any]:
     return {
         "description": description,
         "live": live,
         "limits": limits,
         "choices": tuple(choices),
-        "refuse": refuse,
+        "check": check,
     }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Values of all parameters. ``live`` ones may change while the node runs; the others are read only."""
+    """Values of all parameters. ``live`` parameters may change while the node runs; the others are read-only."""
 
     checkpoint: str = field(
-        default="seqpose-nano", metadata=_rule("Bundled checkpoint by name, or a folder or file of one.")
+        default="seqpose-nano",
+        metadata=_parameter("Name of a bundled checkpoint, or path of a checkpoint folder or file."),
     )
     device: str = field(
         default="cpu",
-        metadata=_rule("Where the model runs: cpu, cuda or cuda:<number>.", refuse=_refuse_device),
+        metadata=_parameter("Device of the model: cpu, cuda or cuda:<number>.", check=_check_device),
     )
-    precision: str = field(default="fp32", metadata=_rule("Arithmetic of the model.", choices=("fp32", "bf16")))
-    runtime: str = field(default="eager", metadata=_rule("Engine that runs the model.", choices=("eager", "compiled")))
+    precision: str = field(default="fp32", metadata=_parameter("Arithmetic of the model.", choices=("fp32", "bf16")))
+    runtime: str = field(
+        default="eager", metadata=_parameter("Engine that runs the model.", choices=("eager", "compiled"))
+    )
     categories: Sequence[str] = field(
         default=(),
-        metadata=_rule("Names of the categories to report; empty reports all.", live=True, refuse=_refuse_categories),
+        metadata=_parameter(
+            "Names of the categories to report; empty reports all.", live=True, check=_check_categories
+        ),
     )
     score_threshold: float = field(
         default=_OPTIONS.score_threshold,
-        metadata=_rule("Objects below this confidence are not reported.", live=True, limits=(0.0, 1.0)),
+        metadata=_parameter("Objects below this confidence are not reported.", live=True, limits=(0.0, 1.0)),
     )
     max_objects: int = field(
         default=_OPTIONS.max_objects,
-        metadata=_rule("At most this many objects an image, best first.", live=True, limits=(1, 100)),
+        metadata=_parameter("Maximum number of objects per image, best scores first.", live=True, limits=(1, 100)),
     )
     memory_frames: int = field(
         default=AS_TRAINED,
-        metadata=_rule(
-            "Past frames the model remembers: -1 as it was trained, 0 none (single frames).", limits=(-1, 16)
-        ),
+        metadata=_parameter("Past frames in the memory: -1 as trained, 0 none (single-frame).", limits=(-1, 16)),
     )
     min_hits: int = field(
         default=_OPTIONS.min_hits,
-        metadata=_rule("Sightings that confirm a track and give it its id and tf frame.", live=True, limits=(1, 100)),
+        metadata=_parameter(
+            "Consecutive detections until a track is confirmed and gets an id and a tf frame.",
+            live=True,
+            limits=(1, 100),
+        ),
     )
     max_age: int = field(
         default=_OPTIONS.max_age,
-        metadata=_rule("Frames that a track survives unseen.", live=True, limits=(0, 1000)),
+        metadata=_parameter("Frames that a track is kept without a detection.", live=True, limits=(0, 1000)),
     )
     max_frame_gap: float = field(
         default=_OPTIONS.max_frame_gap,
-        metadata=_rule(
-            "A longer gap between two images, in seconds, forgets memory and tracks.",
+        metadata=_parameter(
+            "Longest gap between two images in seconds; a longer gap clears memory and tracks.",
             live=True,
             limits=(0.01, 60.0),
         ),
     )
     smoothing: float = field(
         default=_OPTIONS.smoothing,
-        metadata=_rule(
-            "How far a track averages its readings: 0 takes each frame's own.", live=True, limits=(0.0, 1.0)
+        metadata=_parameter(
+            "Smoothing of a track over time: 0 publishes the prediction of each frame.", live=True, limits=(0.0, 1.0)
         ),
     )
     target_frame: str = field(
         default="",
-        metadata=_rule(
-            "Frame to publish objects in, by tf at the image's time; empty: the camera's.",
-            refuse=_refuse_frame,
+        metadata=_parameter(
+            "Frame to publish objects in, by tf at the image stamp; empty: the camera frame.",
+            check=_check_frame,
         ),
     )
     fixed_frame: str = field(
         default="",
-        metadata=_rule(
-            "World frame that tells the model how the camera moves, by tf; empty: no ego-motion.",
-            refuse=_refuse_frame,
+        metadata=_parameter(
+            "World frame for the ego-motion of the camera, by tf; empty: no ego-motion.",
+            check=_check_frame,
         ),
     )
     publish_tf: bool = field(
-        default=True, metadata=_rule("Broadcast one tf frame for each confirmed track.", live=True)
+        default=True, metadata=_parameter("Broadcast one tf frame per confirmed track.", live=True)
     )
-    tf_prefix: str = field(default="", metadata=_rule("Put before the child frame names of tf.", refuse=_refuse_prefix))
+    tf_prefix: str = field(default="", metadata=_parameter("Prefix of the tf child frame names.", check=_check_prefix))
     object_axes: str = field(
         default="nocs",
-        metadata=_rule(
-            "Objects' own axes: nocs (x front, y up) or rep103 (x front, z up).", choices=("nocs", "rep103")
-        ),
+        metadata=_parameter("Object axes: nocs (x front, y up) or rep103 (x front, z up).", choices=("nocs", "rep103")),
     )
     image_transport: str = field(
         default="raw",
-        metadata=_rule("raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")),
+        metadata=_parameter(
+            "raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")
+        ),
     )
     rectified: bool = field(
         default=False,
-        metadata=_rule("True: images are rectified: intrinsics are camera_info's P. False: K and D."),
+        metadata=_parameter("True: the images are rectified; use P of camera_info. False: use K and D."),
     )
     autostart: bool = field(
         default=True,
-        metadata=_rule("Configure and activate at start; false leaves that to a lifecycle manager."),
+        metadata=_parameter("Configure and activate at start; false leaves both to a lifecycle manager."),
     )
 
 
@@ -158,7 +165,7 @@ _FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
 
 
 def descriptor(name: str) -> ParameterDescriptor:
-    """What ``ros2 param describe`` tells of one parameter."""
+    """The descriptor of one parameter, as ``ros2 param describe`` prints it."""
     meta = _FIELDS[name].metadata
     constraints = f"one of: {', '.join(meta['choices'])}" if meta["choices"] else ""
     message = ParameterDescriptor(
@@ -173,62 +180,62 @@ def descriptor(name: str) -> ParameterDescriptor:
             message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         else:
             message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    # An empty list in YAML carries no element type: the type of this one is checked by its own rule.
+    # An empty YAML list has no element type, so the type is checked in _check_categories.
     message.dynamic_typing = name == "categories"
     return message
 
 
 def declare(node: Node) -> dict[str, str]:
-    """Declare every parameter, with the values given at start.
+    """Declare every parameter with the value given at start.
 
-    :return: given names that are no parameter but near to one, with that one. (A file for many nodes may
-        carry other nodes' names: an unknown name alone means nothing.)
-    :raises rclpy.exceptions.ParameterException: for a value outside its range or of another type.
+    :return: probable misspellings: given name -> nearest parameter name. (Other unknown names are ignored, because a
+        parameter file may contain the parameters of several nodes.)
+    :raises rclpy.exceptions.ParameterException: a value is out of range or has the wrong type.
     """
     for name in _FIELDS:
         default = _FIELDS[name].default
         node.declare_parameter(name, [] if default == () else default, descriptor(name))
-    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public way to the names that were given
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public access to the given names
     guesses = {name: difflib.get_close_matches(name, _FIELDS, 1, 0.8) for name in set(given).difference(_FIELDS)}
     return {name: guess[0] for name, guess in guesses.items() if guess}
 
 
-def read(node: Node) -> Settings:
-    """The present values.
+def read_settings(node: Node) -> Settings:
+    """The current values.
 
-    :raises ValueError: if a value breaks a rule of its own.
+    :raises ValueError: a value is invalid.
     """
     parameters = [node.get_parameter(name) for name in _FIELDS]
-    reason = refusal(parameters)
+    reason = find_invalid(parameters)
     if reason is not None:
         raise ValueError(reason)
-    return changed(Settings(), parameters)
+    return update_settings(Settings(), parameters)
 
 
-def changed(settings: Settings, parameters: Iterable[Parameter]) -> Settings:
-    """``settings`` with the values of those ``parameters`` that are the node's own."""
+def update_settings(settings: Settings, parameters: Iterable[Parameter]) -> Settings:
+    """``settings`` with the values of ``parameters``; parameters of other modules (``use_sim_time``) are ignored."""
     values = {p.name: p.value for p in parameters if p.name in _FIELDS}
     if "categories" in values:
         values["categories"] = tuple(name for name in values["categories"] or () if name)
     return dataclasses.replace(settings, **values)
 
 
-def refusal(parameters: Iterable[Parameter]) -> str | None:
-    """Why these values cannot be had, or None. Types, ranges and read_only are refused by rclpy itself."""
+def find_invalid(parameters: Iterable[Parameter]) -> str | None:
+    """The reason why a value is invalid, or None. rclpy itself checks types, ranges and read_only."""
     for parameter in parameters:
         if parameter.name not in _FIELDS:
             continue
         meta = _FIELDS[parameter.name].metadata
         if meta["choices"] and parameter.value not in meta["choices"]:
             return f"{parameter.name} is {parameter.value!r}; it must be one of {', '.join(meta['choices'])}"
-        reason = meta["refuse"] and meta["refuse"](parameter.value)
+        reason = meta["check"] and meta["check"](parameter.value)
         if reason:
             return f"{parameter.name} {reason}"
     return None
 
 
 def estimator_options(settings: Settings) -> dict[str, Any]:
-    """The options of :class:`seqpose_core.PoseEstimator` that the parameters carry."""
+    """The options of :class:`seqpose_core.PoseEstimator` from the parameters."""
     return {
         "precision": settings.precision,
         "runtime": settings.runtime,

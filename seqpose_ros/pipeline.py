@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to one image: decoded, matched with its camera and transforms, estimated, published."""
+"""Process one image: decode it, look up camera and transforms, run the estimator, publish."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import numpy as np
 from std_msgs.msg import Header
 
 from seqpose_core import Camera, ObjectPose
-from seqpose_ros.diagnostics import Health
+from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError
-from seqpose_ros.frames import Frames
+from seqpose_ros.from_messages import camera_for_image
 from seqpose_ros.images import decode
-from seqpose_ros.inputs import camera_of
-from seqpose_ros.outputs import Outputs
 from seqpose_ros.parameters import Settings, estimator_options
+from seqpose_ros.publishers import Publishers
 from seqpose_ros.stamps import stamp_seconds
+from seqpose_ros.transforms import TransformLookup
 
 
 class Estimator(Protocol):
-    """What the node needs of :class:`seqpose_core.PoseEstimator`."""
+    """The part of :class:`seqpose_core.PoseEstimator` that the node uses."""
 
     def step(
         self,
@@ -41,83 +41,85 @@ class Estimator(Protocol):
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """An image message and the camera_info known when it came."""
+class ImageWithInfo:
+    """An image message and the newest camera_info at its arrival."""
 
     image: Any
     info: Any
 
 
 class Pipeline:
-    """Takes one image after the other, in one thread; settings and resets may come from another.
+    """Processes images one after the other in one thread; other threads may reset it or apply settings.
 
-    :param frames: None if no frame parameter is set.
-    :param now: the node's time in seconds, on the clock of the stamps.
+    :param transforms: None if no frame parameter is set.
+    :param now: ROS time in seconds, for the latency.
     """
 
     def __init__(
         self,
         estimator: Estimator,
         settings: Settings,
-        outputs: Outputs,
-        frames: Frames | None,
-        health: Health,
+        publishers: Publishers,
+        transforms: TransformLookup | None,
+        diagnostics: NodeDiagnostics,
         now: Callable[[], float],
     ) -> None:
         self._estimator, self._settings = estimator, settings
-        self._outputs, self._frames, self._health, self._now = outputs, frames, health, now
+        self._publishers, self._transforms, self._diagnostics, self._now = publishers, transforms, diagnostics, now
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Forget memory and tracks, after the step in work."""
+        """Clear memory and tracks, after the current step."""
         with self._lock:
             self._estimator.reset()
 
-    def change(self, settings: Settings) -> None:
-        """Go on with other values of the live parameters, after the step in work."""
+    def apply_settings(self, settings: Settings) -> None:
+        """Use new values of the live parameters, after the current step."""
         with self._lock:
             self._estimator.configure(**estimator_options(settings))
             self._settings = settings
 
-    def take(self, arrival: Arrival) -> None:
-        """Process one image. Whatever is wrong with it becomes a complaint: the stream goes on."""
+    def process(self, item: ImageWithInfo) -> None:
+        """Process one image. A failure is reported to the diagnostics; the next image is processed as usual."""
         try:
-            self._process(arrival.image, arrival.info)
+            self._process(item.image, item.info)
         except InputError as error:
-            self._health.image_refused()
-            self._health.complain(error.kind, str(error))
-        except Exception as error:  # the model, the device or a publisher: a fault of ours, said in full
-            if not self._outputs.alive():
+            self._diagnostics.image_refused()
+            self._diagnostics.report_problem(error.kind, str(error))
+        except Exception as error:  # model, device or publisher: report the full traceback
+            if not self._publishers.alive():
                 return
-            self._health.image_refused()
-            self._health.complain("fault", f"a frame failed: {error!r}\n{traceback.format_exc()}")
+            self._diagnostics.image_refused()
+            self._diagnostics.report_problem("fault", f"a frame failed: {error!r}\n{traceback.format_exc()}")
 
     def _process(self, message: Any, info: Any) -> None:
         settings, header = self._settings, message.header
         image = decode(message)
-        camera = camera_of(image, info, settings.rectified)
+        camera = camera_for_image(image, info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)
         begin = time.monotonic()
         with self._lock:
             objects = self._estimator.step(image, camera, stamp, camera_pose)
         inference = time.monotonic() - begin
-        self._outputs.publish(header, objects, settings, self._to_target(header, settings.target_frame))
-        self._health.image_processed(self._now() - stamp, inference)
-        self._outputs.publish_debug_image(header, image, camera, objects)
+        self._publishers.publish(header, objects, settings, self._to_target(header, settings.target_frame))
+        self._diagnostics.image_processed(self._now() - stamp, inference)
+        self._publishers.publish_debug_image(header, image, camera, objects)
 
     def _camera_pose(self, header: Header, fixed_frame: str) -> np.ndarray | None:
-        if not fixed_frame or self._frames is None:
+        if not fixed_frame or self._transforms is None:
             return None
         try:
-            return self._frames.lookup(fixed_frame, header.frame_id, header.stamp)
+            return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp)
         except InputError as error:
-            self._health.complain("fixed_frame", f"going on without ego-motion: {error}")
+            self._diagnostics.report_problem("fixed_frame", f"continuing without ego-motion: {error}")
             return None
 
     def _to_target(self, header: Header, target_frame: str) -> np.ndarray | None:
         if not header.frame_id:
-            self._health.complain("frame_id", "images have no frame_id, so no tf is broadcast; set it in the driver")
-        if not target_frame or self._frames is None:
+            self._diagnostics.report_problem(
+                "frame_id", "images have no frame_id, so no tf is broadcast; set it in the driver"
+            )
+        if not target_frame or self._transforms is None:
             return None
-        return self._frames.lookup(target_frame, header.frame_id, header.stamp)
+        return self._transforms.lookup(target_frame, header.frame_id, header.stamp)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""builtin_interfaces/Time as numbers."""
+"""Convert builtin_interfaces/Time to numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def stamp_seconds(stamp: Any) -> float:
 
 
 def seconds(nanoseconds: int) -> float:
-    """Nanoseconds in seconds, rounded exactly as :func:`stamp_seconds` rounds."""
+    """Convert nanoseconds to seconds with the same rounding as :func:`stamp_seconds`."""
     whole, rest = divmod(nanoseconds, 10**9)
     return whole + rest * 1e-9
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recorder that was killed leaves: an MCAP file without its end. Its whole records are saved here.
+"""Recover the complete records of a truncated MCAP file, as a killed recorder leaves it.
 
 Record layout (https://mcap.dev/spec): opcode (1 byte), length (8 bytes, little endian), content.
 """
@@ -15,11 +15,11 @@ from typing import BinaryIO
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _CHUNK, _DATA_END = 0x02, 0x06, 0x0F
 _HEAD = struct.Struct("<BQ")
-_CHUNK_HEAD = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the compression's name
+_CHUNK_HEAD = struct.Struct("<QQQII")  # start and end time, uncompressed size, CRC, length of the compression name
 
 
-def is_cut(path: Path) -> bool:
-    """Whether a file begins as MCAP and does not end as MCAP."""
+def is_truncated(path: Path) -> bool:
+    """Whether a file starts with the MCAP magic bytes and does not end with them."""
     with path.open("rb") as file:
         begins = file.read(len(MAGIC)) == MAGIC
         file.seek(max(0, file.seek(0, io.SEEK_END) - len(MAGIC)))
@@ -27,22 +27,22 @@ def is_cut(path: Path) -> bool:
 
 
 def recover(path: Path, out: Path) -> None:
-    """Copy the whole records of a cut file to ``out``, an MCAP file without index.
+    """Copy the complete records of a truncated file to ``out``, an MCAP file without an index.
 
-    Of the chunk in which the cut lies, the messages before it are kept if the chunk is not compressed.
+    Messages of a truncated chunk are recovered only if the chunk is not compressed.
     """
     size = path.stat().st_size
     with path.open("rb") as source, out.open("wb") as target:
         target.write(source.read(len(MAGIC)))
-        for opcode, content, whole in _records(source, size):
+        for opcode, content, complete in _records(source, size):
             if opcode in (_DATA_END, _FOOTER):
                 break
-            if whole:
+            if complete:
                 _write(target, opcode, content)
             elif opcode == _CHUNK:
-                inner = _plain_records(content)
-                for code, record, complete in _records(io.BytesIO(inner), len(inner)):
-                    if complete:
+                inner = _uncompressed_records(content)
+                for code, record, inner_complete in _records(io.BytesIO(inner), len(inner)):
+                    if inner_complete:
                         _write(target, code, record)
         _write(target, _DATA_END, bytes(4))
         _write(target, _FOOTER, bytes(20))
@@ -50,19 +50,19 @@ def recover(path: Path, out: Path) -> None:
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bool]]:
-    """Opcode and content of each record, and whether all of it is there; only the last may be cut."""
+    """Opcode and content of each record, and whether the content is complete; only the last may be truncated."""
     while len(head := file.read(_HEAD.size)) == _HEAD.size:
         opcode, length = _HEAD.unpack(head)
-        content = file.read(min(length, size))  # a damaged length asks for more memory than there is
+        content = file.read(min(length, size))  # a corrupt length may exceed the memory
         yield opcode, content, len(content) == length
 
 
-def _plain_records(chunk: bytes) -> bytes:
-    """The records, up to the cut, of a chunk's content; none if they are compressed."""
+def _uncompressed_records(chunk: bytes) -> bytes:
+    """The records inside a chunk; empty if the chunk is compressed."""
     if len(chunk) < _CHUNK_HEAD.size:
         return b""
-    named = _CHUNK_HEAD.unpack_from(chunk)[-1]
-    return b"" if named else chunk[_CHUNK_HEAD.size + 8 :]
+    name_length = _CHUNK_HEAD.unpack_from(chunk)[-1]
+    return b"" if name_length else chunk[_CHUNK_HEAD.size + 8 :]
 
 
 def _write(target: BinaryIO, opcode: int, content: bytes) -> None:

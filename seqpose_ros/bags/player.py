@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m seqpose_ros.bags.player BAG``: replay a bag over DDS at its recorded rate, MCAP or sqlite3.
+"""``python -m seqpose_ros.bags.player BAG``: replay a bag (MCAP or sqlite3) over DDS at its recorded rate.
 
-The messages go out as the bytes that were recorded. With ``--restamp`` their header stamps are moved to now,
-all by the same clock, so that a node's latency can be read from them and tf agrees with the images.
+Messages are published as the recorded bytes. ``--restamp`` moves all header stamps to the time of the replay by the
+same offset, so that latency can be measured from them and tf stays consistent with the images.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ MATCH_TIMEOUT = 30.0  # seconds to wait for the subscriptions of --wait-for
 
 @dataclass(frozen=True)
 class Timeline:
-    """How recorded times map to the replay's: ``origin`` is played at ``start`` (ns), and on at ``rate``."""
+    """Maps recorded time to replay time (both ns): ``origin`` is played at ``start``, later times at ``rate``."""
 
     origin: int
     start: int
     rate: float
 
     def replayed(self, recorded: int) -> int:
-        """When something recorded at a time happens in the replay."""
+        """Replay time of a recorded time, nanoseconds."""
         return self.start + round((recorded - self.origin) / self.rate)
 
 
 def restamp(message: Any, timeline: Timeline) -> Any:
-    """Move every header stamp inside a message, in place."""
+    """Map every header stamp inside a message to replay time, in place."""
     if isinstance(message, Header):
         stamp = timeline.replayed(stamp_nanoseconds(message.stamp))
         message.stamp.sec, message.stamp.nanosec = divmod(stamp, 10**9)
     elif hasattr(message, "get_fields_and_field_types"):
         for name, kind in message.get_fields_and_field_types().items():
-            if "/" in kind:  # a message, or a sequence of them; numbers and strings hold no header
+            if "/" in kind:  # a message or a sequence of messages
                 restamp(getattr(message, name), timeline)
     elif isinstance(message, (list, tuple)):
         for item in message:
@@ -69,14 +69,14 @@ def play(
     move_stamps: bool = False,
     wait_for: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Publish the bag's messages in recorded order, each at its time.
+    """Publish the messages of the bag in recorded order, each at its replay time.
 
-    :param topics: only these; empty plays all whose message type is installed.
-    :param clock: publish recorded (or moved) time on /clock before each message.
+    :param topics: topics to play; empty plays all topics whose message type is installed.
+    :param clock: publish the recorded (or restamped) time on /clock before each message.
     :param wait_for: topics that must have a subscription before the first message.
     :return: ``sent`` messages by topic, the ``timeline``, and the worst lateness in ``late_ms``.
-    :raises TimeoutError: nobody subscribed to a topic of ``wait_for``.
-    :raises BagError: the bag cannot be read. One that is damaged is played up to there.
+    :raises TimeoutError: a topic of ``wait_for`` got no subscription.
+    :raises BagError: the bag cannot be read. A damaged bag is played up to the damage.
     """
     with BagReader(bag) as reader:
         publishers: dict[str, Publisher] = {}
@@ -102,7 +102,7 @@ def play(
                 try:
                     data = restamp(deserialize_message(data, kinds[connection.topic]), timeline)
                 except Exception as error:  # rclpy raises what the middleware's type support does
-                    node.get_logger().warning(f"{connection.topic}: a message is not played: {error}")
+                    node.get_logger().warning(f"{connection.topic}: skipped a message: {error}")
                     continue
             due = timeline.replayed(recorded)
             ahead = (due - time.time_ns()) * 1e-9
@@ -116,13 +116,13 @@ def play(
                 clock_publisher.publish(message)
             publishers[connection.topic].publish(data)
             sent[connection.topic] += 1
-        for sentence in reader.damage:
-            node.get_logger().warning(sentence)
+        for text in reader.damage:
+            node.get_logger().warning(text)
     return {"sent": sent, "timeline": vars(timeline), "late_ms": round(1e3 * late, 3)}
 
 
 def message_class(name: str) -> type | None:
-    """The Python class of ``package/msg/Name``, None if the package is not installed."""
+    """The Python class of ``package/msg/Name``, or None if the package is not installed."""
     package, _, kind = name.split("/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), kind)
@@ -143,20 +143,22 @@ def _wait_for_subscriptions(publishers: dict[str, Publisher], wait_for: Sequence
             raise ValueError(f"--wait-for {topic}: the bag plays {', '.join(sorted(publishers))}")
         while publishers[topic].get_subscription_count() == 0:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"nobody subscribed to {topic} within {MATCH_TIMEOUT:.0f} s")
+                raise TimeoutError(f"no node subscribed to {topic} within {MATCH_TIMEOUT:.0f} s")
             time.sleep(0.01)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; ROS arguments (``--ros-args -r /a:=/b``) are understood too."""
+    """Command line; also accepts ROS arguments (``--ros-args -r /a:=/b``)."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.bags.player", description="replay a bag over DDS")
     parser.add_argument("bag", type=Path)
     parser.add_argument("--rate", type=float, default=1.0, help="times the recorded speed (default 1)")
-    parser.add_argument("--topics", nargs="+", default=[], help="play only these")
+    parser.add_argument("--topics", nargs="+", default=[], help="topics to play (default all)")
     parser.add_argument("--clock", action="store_true", help="publish /clock, for nodes with use_sim_time")
     parser.add_argument("--restamp", action="store_true", help="move header stamps to the time of the replay")
-    parser.add_argument("--wait-for", nargs="+", default=[], metavar="TOPIC", help="wait until these are heard")
-    parser.add_argument("--report", type=Path, help="write what was sent, as JSON")
+    parser.add_argument(
+        "--wait-for", nargs="+", default=[], metavar="TOPIC", help="wait for a subscription to these topics"
+    )
+    parser.add_argument("--report", type=Path, help="write the number of sent messages and the timing as JSON")
     options = parser.parse_args(remove_ros_args(sys.argv if arguments is None else ["", *arguments])[1:])
     if not options.bag.exists():
         parser.error(f"there is no bag {options.bag}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a bag, sound or damaged: what can be read is read, what cannot is said with the file's name."""
+"""Open a bag, intact or damaged. Readable messages are read; unreadable parts are reported with the file name."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _STORAGE = (".mcap", ".db3")
 
 
 class BagError(ValueError):
-    """A bag that cannot be read; the message names it, says why, and what would help."""
+    """A bag cannot be read. The message names the bag, the reason and a remedy."""
 
 
 class BagReader:
     """An open ROS 2 bag: a folder with metadata.yaml, or a single .mcap or .db3 file.
 
-    An MCAP file that was cut (a recorder killed, a disk full) is read up to the cut; :attr:`damage` says so.
+    A truncated MCAP file (recorder killed, disk full) is read up to the truncation; :attr:`damage` reports it.
 
-    :raises FileNotFoundError: there is no such path. :raises BagError: it cannot be read as a bag.
+    :raises FileNotFoundError: the path does not exist. :raises BagError: it cannot be read as a bag.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise FileNotFoundError(f"there is no bag {path}")
         self.path = path
-        #: Sentences on what of the bag cannot be read; grows while messages are read.
+        #: Messages that describe the unreadable parts of the bag; grows while messages are read.
         self.damage: list[str] = []
         self._stack = ExitStack()
         try:
-            self._reader = AnyReader([self._source()], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = AnyReader([self._readable_path()], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._stack.enter_context(self._reader)
         except BagError:
             self.close()
             raise
-        except Exception as error:  # a damaged file makes rosbags raise nearly anything
+        except Exception as error:  # rosbags raises many kinds of exceptions on a damaged file
             self.close()
-            raise BagError(f"{path} cannot be read as a bag: {_words(error)}") from error
+            raise BagError(f"{path} cannot be read as a bag: {_describe(error)}") from error
 
     def __enter__(self) -> BagReader:
         return self
@@ -64,12 +64,12 @@ class BagReader:
 
     @property
     def connections(self) -> list[Connection]:
-        """The topics, with their types."""
+        """The topics with their types."""
         return self._reader.connections
 
     @property
     def start_time(self) -> int:
-        """Nanoseconds at which the first message was recorded."""
+        """Recorded time of the first message, nanoseconds."""
         return self._reader.start_time
 
     @property
@@ -78,9 +78,9 @@ class BagReader:
         return self._reader.end_time - self._reader.start_time
 
     def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
-        """(connection, recorded time in ns, content) of the messages of these connections, in recorded order.
+        """(connection, recorded time in ns, serialized message) of these connections, in recorded order.
 
-        Ends early where the file is damaged; :attr:`damage` says so.
+        Stops at the first unreadable message; :attr:`damage` reports it.
         """
         if not connections:
             return
@@ -91,27 +91,27 @@ class BagReader:
             except StopIteration:
                 return
             except Exception as error:  # as above
-                self._note(f"{self.path} cannot be read to its end: {_words(error)}")
+                self._report_damage(f"{self.path} cannot be read to its end: {_describe(error)}")
                 return
             yield item
 
     def deserialize(self, connection: Connection, raw: bytes) -> Any:
-        """The message that the bytes hold.
+        """Deserialize one message.
 
-        :raises ValueError: they hold none.
+        :raises ValueError: the bytes are not a message of that type.
         """
         try:
             return self._reader.deserialize(raw, connection.msgtype)
         except Exception as error:  # as above
             kind = f"{len(raw)} bytes are no {connection.msgtype}"
-            raise ValueError(f"{kind}: {_words(error)}") from error
+            raise ValueError(f"{kind}: {_describe(error)}") from error
 
-    def _note(self, sentence: str) -> None:
-        if sentence not in self.damage:
-            self.damage.append(sentence)
+    def _report_damage(self, text: str) -> None:
+        if text not in self.damage:
+            self.damage.append(text)
 
-    def _source(self) -> Path:
-        """What rosbags can open: the bag itself, or a repaired copy that lives as long as the reader."""
+    def _readable_path(self) -> Path:
+        """A path that rosbags can open: the bag itself, or a repaired copy that is deleted on close."""
         path = self.path
         if path.suffix == ".bag":
             raise BagError(f"{path} is a ROS 1 bag; make a ROS 2 bag of it: rosbags-convert --src {path} --dst NEW")
@@ -124,18 +124,18 @@ class BagReader:
                         f"{path} is no bag: it holds no metadata.yaml and {len(files)} files of "
                         f"{' or '.join(_STORAGE)}; `ros2 bag reindex` writes metadata.yaml for several files"
                     )
-                self._note(f"{path} holds no metadata.yaml; {files[0].name} is read by itself")
+                self._report_damage(f"{path} holds no metadata.yaml; {files[0].name} is read by itself")
                 path = files[0]
         for file in files:
-            _refuse_cut_database(file)
-        cut = [file for file in files if file.suffix == ".mcap" and mcap_recovery.is_cut(file)]
-        return self._repaired(path, files, cut) if cut else path
+            _reject_truncated_database(file)
+        truncated = [file for file in files if file.suffix == ".mcap" and mcap_recovery.is_truncated(file)]
+        return self._repair(path, files, truncated) if truncated else path
 
-    def _repaired(self, path: Path, files: list[Path], cut: list[Path]) -> Path:
+    def _repair(self, path: Path, files: list[Path], truncated: list[Path]) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="seqpose_bag_")))
         for file in files:
-            if file in cut:
-                self._note(f"{file} is cut off: what was recorded after its last whole message is lost")
+            if file in truncated:
+                self._report_damage(f"{file} is truncated: everything after its last complete message is lost")
                 mcap_recovery.recover(file, folder / file.name)
             else:
                 (folder / file.name).symlink_to(file.resolve())
@@ -145,8 +145,8 @@ class BagReader:
         return folder
 
 
-def _refuse_cut_database(path: Path) -> None:
-    """SQLite finds its tables through pages all over the file: a cut one cannot be read up to the cut."""
+def _reject_truncated_database(path: Path) -> None:
+    """Raise BagError for a truncated SQLite file: its pages are spread over the file, so no part can be read."""
     with path.open("rb") as file:
         head = file.read(100)
     if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
@@ -157,12 +157,12 @@ def _refuse_cut_database(path: Path) -> None:
     # The page count holds only if these two agree (https://www.sqlite.org/fileformat.html, 1.3.7).
     if head[24:28] == head[92:96] and size < page * pages:
         raise BagError(
-            f"{path} is cut off: {size} of {page * pages} bytes are there; "
-            f"`sqlite3 {path.name} .recover | sqlite3 NEW.db3` saves what is left"
+            f"{path} is truncated: it has {size} of {page * pages} bytes; "
+            f"`sqlite3 {path.name} .recover | sqlite3 NEW.db3` recovers the rest"
         )
 
 
-def _words(error: Exception) -> str:
-    """What an exception of a library says, or its kind where it says nothing."""
+def _describe(error: Exception) -> str:
+    """Type and text of an exception; some libraries raise exceptions without text."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

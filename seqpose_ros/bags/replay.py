@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag through the real node: node and player in processes of their own, recorded over DDS."""
+"""Replay a bag through the node: node and player run as separate processes, and the output is recorded over DDS."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import ObjectPose
-from seqpose_ros.inputs import objects_from_detections
+from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 
-START_TIMEOUT = 120.0  # seconds for the node to load its model and be found
-DRAIN_TIMEOUT = 60.0  # seconds for the node to finish after the last message
-STOP_TIMEOUT = 30.0  # seconds for a process to end after an interrupt
+START_TIMEOUT = 120.0  # seconds for the node to load its model and be discovered
+DRAIN_TIMEOUT = 60.0  # seconds for the node to process the last message
+STOP_TIMEOUT = 30.0  # seconds for a process to exit after SIGINT
 
 
 class ReplayError(RuntimeError):
-    """The replay did not get through; the message says which part failed and how."""
+    """The replay failed. The message names the failed part and the reason."""
 
 
 @dataclass
 class Recording:
-    """What came back: by image stamp in nanoseconds, the objects and the latency in seconds; and the rest."""
+    """Output of the node: objects and latency (seconds) by image stamp (nanoseconds), tf child frames, diagnostics."""
 
     objects: dict[int, list[ObjectPose]] = field(default_factory=dict)
     latency: dict[int, float] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class Recording:
 
 
 class Recorder(Node):
-    """Listens to the outputs of one ``seqpose_node``."""
+    """Records the outputs of one ``seqpose_node``."""
 
     def __init__(self, node_name: str, context: Context) -> None:
         super().__init__("seqpose_recorder", context=context)
         self.recording = Recording()
         self._node_name = node_name
         self._frame_id: str | None = None
-        # Deep: whatever the node publishes during a slow moment of this process is kept.
+        # A deep queue, so that no message is lost while this process is slow.
         deep = QoSProfile(depth=1000)
-        on_detections: Any = self._on_detections  # rclpy hands over the message info too where asked for
+        on_detections: Any = self._on_detections  # rclpy passes the message info to a callback with two arguments
         self.create_subscription(Detection3DArray, f"{node_name}/detections", on_detections, deep)
         self.create_subscription(TFMessage, "/tf", self._on_transforms, deep)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
@@ -88,14 +88,14 @@ def run(
     parameters: dict[str, Any],
     rate: float,
     report: Path,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Recording:
     """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
 
-    :param image: the image topic as recorded; with ``compressed`` it ends in /compressed.
+    :param image: the recorded image topic; it ends in /compressed if ``compressed``.
     :param parameters: of the node.
     :param report: file for the player's report.
-    :raises ReplayError: a process died or did not get ready in time, or the node stopped with an error.
+    :raises ReplayError: a process died or was not ready in time, or the node exited with an error.
     """
     base = image.removesuffix("/compressed")
     arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
@@ -104,22 +104,22 @@ def run(
     with _recorder() as (recorder, spin_once):
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
-            say("waiting for the node to load its model")
+            log("waiting for the node to load its model")
             _spin_until(spin_once, lambda: _ready(recorder.recording), START_TIMEOUT, "get ready", node)
-            say(f"replaying {bag} at {rate:g} times its recorded rate")
+            log(f"replaying {bag} at {rate:g} times its recorded rate")
             player = _start(
                 "seqpose_ros.bags.player",
                 [str(bag), "--rate", str(rate), "--restamp", "--report", str(report)]
                 + ["--wait-for", image, camera_info],
             )
             try:
-                _spin_until(spin_once, lambda: player.poll() is not None, None, "be played to", node)
+                _spin_until(spin_once, lambda: player.poll() is not None, None, "run during the replay", node)
             finally:
                 _stop(player)
             if player.returncode != 0:
                 raise ReplayError(f"the player ended with exit status {player.returncode}")
-            recorder.recording.diagnostics = {}  # only a report from after the last message counts
-            _spin_until(spin_once, lambda: _idle(recorder.recording), DRAIN_TIMEOUT, "finish its work", node)
+            recorder.recording.diagnostics = {}  # wait for a report that is newer than the last message
+            _spin_until(spin_once, lambda: _idle(recorder.recording), DRAIN_TIMEOUT, "process all images", node)
         finally:
             _stop(node)
     if node.returncode != 0:
@@ -128,9 +128,9 @@ def run(
 
 
 def private_ros_environment() -> dict[str, str]:
-    """Variables that keep a replay to this machine, in a domain that nobody uses, with room for images."""
+    """Environment for a replay: localhost only, an unused ROS domain, and a shared-memory segment for images."""
     profile = _profile()
-    # Fast DDS read FASTRTPS_... up to Jazzy and reads FASTDDS_... from Kilted on; each ignores the other.
+    # Fast DDS reads FASTRTPS_... up to Jazzy and FASTDDS_... from Kilted on.
     names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     return {
         "ROS_DOMAIN_ID": str(_free_domain()),
@@ -140,7 +140,7 @@ def private_ros_environment() -> dict[str, str]:
 
 
 def _profile() -> Path | None:
-    """config/fastdds.xml of the checkout, or of the installed package."""
+    """config/fastdds.xml of the checkout or the installed package."""
     checkout = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
     if checkout.is_file():
         return checkout
@@ -152,9 +152,9 @@ def _profile() -> Path | None:
 
 
 def _free_domain() -> int:
-    """A ROS domain in which no participant of this machine listens.
+    """A ROS domain without participants on this machine.
 
-    Participant n of domain d takes the UDP port 7410 + 250 d + 2 n for itself (DDSI-RTPS 9.6.1.1).
+    Participant n of domain d binds UDP port 7410 + 250 d + 2 n (DDSI-RTPS 9.6.1.1).
     """
     for domain in random.sample(range(1, 100), 99):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -205,22 +205,22 @@ def _spin_until(
     deadline = None if timeout is None else time.monotonic() + timeout
     while not done():
         if node.poll() is not None:
-            raise ReplayError(f"seqpose_node died with exit status {node.returncode} while it had to {what}")
+            raise ReplayError(f"seqpose_node died with exit status {node.returncode} before it could {what}")
         if deadline is not None and time.monotonic() > deadline:
             raise ReplayError(f"seqpose_node did not {what} within {timeout:.0f} s")
         spin_once()
 
 
 def _ready(recording: Recording) -> bool:
-    """The node is active and has found this process's subscription."""
+    """The node is active and has discovered the recorder's subscription."""
     state = recording.diagnostics
     return state.get("state") == "active" and state.get("listeners_detections", "0") != "0"
 
 
 def _idle(recording: Recording) -> bool:
-    """Every image that the node received is accounted for, and what it published has arrived."""
+    """Every received image was processed, dropped or refused, and all results have arrived."""
     if "images_received" not in recording.diagnostics:
         return False
     names = ("images_received", "images_processed", "images_dropped", "images_refused")
-    received, *settled = (int(recording.diagnostics[name]) for name in names)
-    return received == sum(settled) and len(recording.objects) >= settled[0]
+    received, *handled = (int(recording.diagnostics[name]) for name in names)
+    return received == sum(handled) and len(recording.objects) >= handled[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a replay: truth beside prediction, as a video and as a sheet of a few frames."""
+"""Render a replay: ground truth next to the prediction, as a video and as a sheet of a few frames."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from seqpose_core.visualize import TRUTH, Style, beside, draw_objects
 from seqpose_ros.bags.bag import BagFrame
 from seqpose_ros.bags.scoring import frame_result
 
-_TRUTH = Style(colour=TRUTH.colour)
+_GROUND_TRUTH = Style(colour=TRUTH.colour)
 _SHEET_ROWS = 3
 
 
 def panels(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarray:
-    """One frame (H, 2W + gap, 3): the truth on the left, the prediction on the right.
+    """One frame (H, 2W + gap, 3): ground truth on the left, prediction on the right.
 
-    :param predicted: None for a frame that was not processed; it is shown dimmed.
+    :param predicted: None for a dropped frame, which is drawn dimmed.
     """
-    truth = draw_objects(frame.image, frame.camera, frame.truth or [], _TRUTH)
+    left = draw_objects(frame.image, frame.camera, frame.ground_truth or [], _GROUND_TRUTH)
     if predicted is None:
         right, title = frame.image // 2, "dropped"
     else:
         right, title = draw_objects(frame.image, frame.camera, predicted), "prediction"
-    return beside([truth, right], [f"truth, frame {frame.index}", title])
+    return beside([left, right], [f"ground truth, frame {frame.index}", title])
 
 
 def write_video(
     path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]], rate: float
 ) -> Path:
-    """Write :func:`panels` of every frame as MP4, or as GIF where no ffmpeg is to be had.
+    """Write :func:`panels` of every frame as MP4, or as GIF if ffmpeg is not available.
 
-    :param predictions: by frame index; frames without an entry were not processed.
-    :return: the file written: ``path``, or the same with suffix .gif.
+    :param predictions: by frame index; frames without an entry were dropped.
+    :return: the file written: ``path``, or the same path with suffix .gif.
     """
     pictures = (panels(frame, predictions.get(frame.index)) for frame in frames)
     try:
@@ -53,19 +53,19 @@ def write_video(
         return path
     with imageio.get_writer(path, fps=rate, codec="libx264", quality=7, macro_block_size=1) as writer:
         for picture in pictures:
-            writer.append_data(_even(picture))  # type: ignore[attr-defined]
+            writer.append_data(_crop_to_even(picture))  # type: ignore[attr-defined]
     return path
 
 
 def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
-    """Write the frames that show most as one PNG, truth beside prediction; returns their indices.
+    """Write the best frames as one PNG, ground truth next to the prediction; return their indices.
 
-    The clip is cut into thirds; of each, the processed frame with the most objects found within 10 cm.
+    The clip is split into thirds; each contributes the processed frame with the most detections within 10 cm.
     """
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in _processed(frames, predictions):
         third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
-        found = detect([frame_result(frame.truth or [], predictions[frame.index])], min_score=0.0)
+        found = detect([frame_result(frame.ground_truth or [], predictions[frame.index])], min_score=0.0)
         value = float(np.clip(1.0 - found.centimetres[found.found] / 10.0, 0.0, None).sum())
         if third not in best or value > best[third][0]:
             best[third] = (value, frame)
@@ -81,7 +81,7 @@ def _processed(frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[Ob
     return (frame for frame in frames if frame.index in predictions)
 
 
-def _even(picture: np.ndarray) -> np.ndarray:
-    """H.264 with 4:2:0 colour needs even sides."""
+def _crop_to_even(picture: np.ndarray) -> np.ndarray:
+    """Crop to an even width and height, which H.264 with 4:2:0 colour requires."""
     height, width = picture.shape[:2]
     return picture[: height // 2 * 2, : width // 2 * 2]

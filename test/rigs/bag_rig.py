@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small clip in the NOCS layout, the bag that is made of it, and bags that differ from it in one thing."""
+"""A small clip in the NOCS layout, a bag made from it, and modified copies of bags."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_clip(root: Path, handle_visible: bool = True) -> Path:
     rows = []
     for frame in range(FRAMES):
         stem = scene / f"{frame:04d}"
-        # Smooth, as photographs are, so that JPEG keeps it nearly as it is.
+        # A smooth image, so that the JPEG error is small.
         across, down = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
         colour = np.stack([2 * across, 3 * down, across + down + 10 * frame], axis=-1).astype(np.uint8)
         mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
@@ -85,10 +85,10 @@ def rewrite(
     change: Callable[[str, int, Any], Any] = lambda topic, number, message: message,
     storage: StoragePlugin = StoragePlugin.MCAP,
 ) -> Path:
-    """A copy of a bag whose messages were changed.
+    """Copy a bag and change its messages.
 
-    :param change: gets topic, number among the topic's messages, and message; gives the message to write, the
-        bytes to write in its place, or None to leave it out.
+    :param change: (topic, index among the messages of the topic, message) -> message to write, bytes to write instead,
+        or None to skip it.
     """
     store, connections, counts = typestore(), {}, {}
     with AnyReader([source]) as reader, Writer(out, version=9, storage_plugin=storage) as writer:
@@ -112,6 +112,6 @@ def storage_file(bag: Path) -> Path:
 
 
 def cut(file: Path, share: float) -> None:
-    """Keep only this share of a file's bytes, from its beginning."""
+    """Truncate a file to this fraction of its bytes."""
     data = file.read_bytes()
     file.write_bytes(data[: int(share * len(data))])

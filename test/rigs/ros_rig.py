@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS client for tests, and the node in the test's process or in one of its own."""
+"""A ROS client for tests, and the node in the process of the test or in its own process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
@@ -33,13 +34,16 @@ from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
 from seqpose_ros.node import SeqPoseNode
 
-PATIENCE = 240.0  # seconds until something that should come counts as missing; only a failure waits that long
+TIMEOUT = 240.0  # seconds until a wait fails
 DEEP = QoSProfile(depth=2000)
 CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
 
 
+STAMP = 1234.567890123  # seconds
+
+
 class FakeEstimator:
-    """For tests of the node's plumbing alone: notes its input, returns `objects`."""
+    """Records its inputs and returns `objects`."""
 
     def __init__(self, objects: Sequence[ObjectPose] = ()) -> None:
         self.objects = list(objects)
@@ -58,7 +62,7 @@ class FakeEstimator:
         camera_pose: np.ndarray | None = None,
     ) -> list[ObjectPose]:
         self.steps.append({"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose})
-        self.free.wait(PATIENCE)
+        self.free.wait(TIMEOUT)
         if self.fault is not None:
             raise self.fault
         return self.objects
@@ -71,7 +75,7 @@ class FakeEstimator:
 
 
 class Client:
-    """Publishes a camera and listens to the node. Spins only while it waits."""
+    """Publishes a camera and subscribes to the outputs of the node. Spins only while it waits."""
 
     def __init__(self) -> None:
         self.context = Context()
@@ -85,36 +89,36 @@ class Client:
         self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
 
     def listen(self, kind: type, topic: str, qos: QoSProfile = DEEP) -> list[Any]:
-        """A list that fills with the topic's messages."""
+        """Subscribe; returns a list to which received messages are appended."""
         messages: list[Any] = []
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
     def until(self, done: Callable[[], Any], what: str) -> None:
-        """Spin until something holds.
+        """Spin until `done` returns true.
 
-        :raises AssertionError: if it does not come about.
+        :raises AssertionError: after TIMEOUT.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not done():
-            assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
+            assert time.monotonic() < deadline, f"waited {TIMEOUT} s for {what}"
             self.executor.spin_once(timeout_sec=0.02)
 
     def connect(self) -> None:
-        """Wait until the node hears this client's camera, and this client the node's detections."""
+        """Wait until node and client have discovered each other's subscriptions."""
         self.until(lambda: self.image.get_subscription_count() and self.info.get_subscription_count(), "the node")
         self.until(lambda: self.values().get("listeners_detections", "0") != "0", "the node's detections")
 
     def values(self) -> dict[str, str]:
-        """The node's latest diagnostics."""
+        """The latest diagnostics of the node."""
         return {v.key: v.value for v in self.diagnostics[-1].status[0].values} if self.diagnostics else {}
 
     def call(self, kind: type, name: str, request: Any) -> Any:
-        """Call a service and wait for its answer."""
+        """Call a service and wait for the response."""
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, f"the service {name}")
         future = client.call_async(request)
-        self.until(future.done, f"an answer of {name}")
+        self.until(future.done, f"the response of {name}")
         self.node.destroy_client(client)
         return future.result()
 
@@ -125,14 +129,14 @@ class Client:
         self.image.publish(Image(header=header(stamp), **image_fields(picture)))
 
     def send(self, picture: np.ndarray, stamp: float) -> Any:
-        """Publish one image and wait for the detections of its stamp."""
+        """Publish one image and wait for the detections with its stamp."""
         self.send_image(picture, stamp)
         expected = header(stamp)
         self.until(lambda: self.detections and self.detections[-1].header == expected, "detections")
         return self.detections[-1]
 
     def send_first(self, picture: np.ndarray, stamp: float) -> Any:
-        """Publish camera_info and an image, which travel apart, until both have met in the node."""
+        """Publish camera_info and an image until the node has received both and published detections."""
         self.until(lambda: self.info.get_subscription_count(), "the node's subscription to camera_info")
         while not self.detections:
             self.send_info()
@@ -141,14 +145,14 @@ class Client:
         return self.detections[-1]
 
     def counts(self) -> dict[str, int]:
-        """What the node counted of the images, once two of its reports agree: nothing is under way any more."""
+        """The image counts of the node, once two diagnostics messages agree, so that no image is in transit."""
 
         def report(index: int) -> dict[str, int]:
             values = self.diagnostics[index].status[0].values
             return {v.key: int(v.value) for v in values if v.key.startswith("images_")}
 
         self.diagnostics.clear()
-        self.until(lambda: len(self.diagnostics) >= 2 and report(-1) == report(-2), "two reports that agree")
+        self.until(lambda: len(self.diagnostics) >= 2 and report(-1) == report(-2), "two equal diagnostics messages")
         return report(-1)
 
     def close(self) -> None:
@@ -158,7 +162,7 @@ class Client:
 
 
 class InProcess:
-    """The node in this process, spun by a thread."""
+    """The node in this process, spinning in a thread."""
 
     def __init__(self, load: Callable[..., Any], **parameters: Any) -> None:
         self.context = Context()
@@ -181,13 +185,13 @@ class InProcess:
         self.thread.join()
         self.node.destroy_node()
         self.context.try_shutdown()
-        # rclpy frees a lifecycle node's services with the object only: a later client must not find them.
+        # rclpy destroys the services of a lifecycle node with the object: a later client must not discover them.
         del self.node, self.executor
         gc.collect()
 
 
 class Process:
-    """``python -m seqpose_ros.node`` in a process of its own; what it logs is kept."""
+    """``python -m seqpose_ros.node`` in its own process, with its log."""
 
     def __init__(self, log: Path, *parameters: str) -> None:
         self.log_file = log
@@ -201,26 +205,33 @@ class Process:
         return self.log_file.read_text()
 
     def resident_bytes(self) -> int:
-        """Memory that the process holds."""
+        """Resident memory of the process."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self) -> int:
-        """Interrupt it, as Ctrl-C does; returns its exit status."""
+        """Send SIGINT (Ctrl-C); returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
 
 
 def restore_ros_environment(patch: pytest.MonkeyPatch) -> None:
-    """After the test, the variables that a replay sets are as they were."""
+    """Restore the environment variables of a replay after the test."""
     patch.setenv("OMP_NUM_THREADS", "1")
     for name in private_ros_environment():
         patch.setenv(name, "1")
+
+
+def mug(track_id: int | None = 7) -> ObjectPose:
+    rotation = Rotation.from_euler("xyz", [0.3, -0.2, 1.0]).as_matrix()
+    covariance = np.diag([1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4])
+    translation, size = np.array([0.1, -0.2, 0.9]), np.array([0.12, 0.1, 0.08])
+    return ObjectPose("mug", 0.75, rotation, translation, size, covariance, track_id, 4)
 
 
 def header(stamp: float, frame_id: str = "camera") -> Header:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clip becomes a bag, and the bag gives it back."""
+"""Writing a clip to a bag and reading it back."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from seqpose_ros.images import image_fields
 from train.to_bag import EPOCH, Written, main, typestore, write_bag
 
 
-def test_all_of_the_clip_is_written(tmp_path: Path) -> None:
+def test_every_frame_of_the_clip_is_written(tmp_path: Path) -> None:
     assert write_bag(write_clip(tmp_path), tmp_path / "bag") == Written(FRAMES, {})
 
 
-def test_the_bag_gives_the_clip_back(bag_path: Path) -> None:
+def test_reading_the_bag_gives_the_clip(bag_path: Path) -> None:
     with Bag(bag_path) as bag:
         frames = list(bag.frames())
         assert (len(bag), bag.compressed, bag.image.topic) == (FRAMES, True, "/camera/image_raw/compressed")
@@ -36,25 +36,25 @@ def test_the_bag_gives_the_clip_back(bag_path: Path) -> None:
         assert frame.frame_id == "camera_optical_frame"
         assert frame.camera == CAMERA
         assert np.abs(frame.image[..., 0].astype(int) - 2 * across).mean() < 3  # red, after JPEG
-        assert frame.truth is not None
-        (mug,) = frame.truth  # the can shows one pixel: too few to count as visible
+        assert frame.ground_truth is not None
+        (mug,) = frame.ground_truth  # one visible pixel of the can is too few
         assert (mug.category, mug.track_id) == ("mug", 1)
         np.testing.assert_allclose(mug.transform, mug_pose(index), atol=1e-9)
         np.testing.assert_allclose(mug.size, SIZE, atol=1e-9)
         assert handle_visible(mug)
 
 
-def test_the_truth_says_when_a_mugs_turn_cannot_be_seen(tmp_path: Path) -> None:
+def test_the_ground_truth_covariance_shows_that_the_yaw_of_a_mug_is_unknown(tmp_path: Path) -> None:
     write_bag(write_clip(tmp_path, handle_visible=False), tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag:
-        (mug,) = next(bag.frames()).truth or []
+        (mug,) = next(bag.frames()).ground_truth or []
     assert not handle_visible(mug)
     axis = mug.rotation[:, 1]
     assert axis @ mug.covariance[3:, 3:] @ axis == pytest.approx(np.pi**2)
     assert np.abs(mug.covariance[3:, 3:] @ mug.rotation[:, 0]).max() < 1e-12
 
 
-def test_the_bags_transforms_are_the_cameras_poses(bag_path: Path) -> None:
+def test_the_transforms_of_the_bag_are_the_camera_poses(bag_path: Path) -> None:
     with Bag(bag_path) as bag:
         pose = camera_poses(bag, "world")
         for frame in bag.frames():
@@ -62,7 +62,7 @@ def test_the_bags_transforms_are_the_cameras_poses(bag_path: Path) -> None:
         assert camera_poses(bag, "map")(frame) is None
 
 
-def test_a_bag_of_raw_images_in_sqlite_is_read_too(tmp_path: Path, bag_path: Path) -> None:
+def test_raw_images_in_a_sqlite_bag_are_read(tmp_path: Path, bag_path: Path) -> None:
     store = typestore()
     picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     info = None
@@ -77,10 +77,10 @@ def test_a_bag_of_raw_images_in_sqlite_is_read_too(tmp_path: Path, bag_path: Pat
     with Bag(tmp_path / "raw") as bag:
         (frame,) = bag.frames()
     np.testing.assert_array_equal(frame.image, picture)
-    assert frame.truth is None
+    assert frame.ground_truth is None
 
 
-def test_a_bag_that_does_not_fit_is_refused_by_name(tmp_path: Path, bag_path: Path) -> None:
+def test_missing_paths_and_topics_are_refused_by_name(tmp_path: Path, bag_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no bag"):
         Bag(tmp_path / "none")
     with pytest.raises(

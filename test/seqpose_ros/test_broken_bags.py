@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags that are damaged or lack something: what can be used is used, the rest is named, never a traceback."""
+"""Damaged and incomplete bags: usable messages are used, the others are reported, and there is never a traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagReader
 from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
 
-# Nothing can be measured: exit status 1 and one line that names the bag.
+# Unusable bags: exit status 1 and one line that names the bag.
 
 
 def text_file(bag: Path, out: Path) -> Path:
@@ -36,7 +36,7 @@ def empty_bag(bag: Path, out: Path) -> Path:
     return out
 
 
-def silent_topics(bag: Path, out: Path) -> Path:
+def topics_without_messages(bag: Path, out: Path) -> Path:
     with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         writer.add_connection("/image", "sensor_msgs/msg/Image", typestore=typestore())
         writer.add_connection("/info", "sensor_msgs/msg/CameraInfo", typestore=typestore())
@@ -65,18 +65,18 @@ def uncalibrated(bag: Path, out: Path) -> Path:
     return rewrite(bag, out, clear)
 
 
-def cut_database(bag: Path, out: Path) -> Path:
+def truncated_database(bag: Path, out: Path) -> Path:
     cut(storage_file(rewrite(bag, out, storage=StoragePlugin.SQLITE3)), 0.5)
     return out
 
 
-def cut_at_once(bag: Path, out: Path) -> Path:
+def truncated_at_start(bag: Path, out: Path) -> Path:
     cut(storage_file(rewrite(bag, out)), 0.005)
     return out
 
 
-def truth_of_another_type(bag: Path, out: Path) -> Path:
-    # The tf messages take the truth's name.
+def ground_truth_of_another_type(bag: Path, out: Path) -> Path:
+    # Rename /tf to the ground-truth topic.
     with BagReader(bag) as reader, Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for c in reader.connections:
             topic = {GROUND_TRUTH_TOPIC: "/other", "/tf": GROUND_TRUTH_TOPIC}.get(c.topic, c.topic)
@@ -86,51 +86,54 @@ def truth_of_another_type(bag: Path, out: Path) -> Path:
     return out
 
 
-USELESS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
+UNUSABLE: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "missing": (lambda bag, out: out, "there is no bag {out}"),
     "text file": (text_file, "{out} cannot be read as a bag: "),
     "ROS 1 bag": (lambda bag, out: text_file(bag, out.with_suffix(".bag")), "{out}.bag is a ROS 1 bag; make a ROS 2"),
     "empty folder": (empty_folder, "{out} is no bag: it holds no metadata.yaml"),
     "empty bag": (empty_bag, "the image topics of {out} are: none; one of type sensor_msgs/msg/Image or"),
-    "silent topics": (silent_topics, "{out} has no message on /image"),
+    "topics without messages": (topics_without_messages, "{out} has no message on /image"),
     "no images": (without(IMAGE_TOPIC), "the image topics of {out} are: none"),
     "no camera_info": (without(INFO_TOPIC), "the camera_info topics of {out} are: none"),
     "wrong size": (wrong_size, "frame 0 (stamp 1700000000.000000000): camera_info is 32x24 but the image is 96x72"),
     "uncalibrated": (uncalibrated, "no image of {out} can be used; frame 0 (stamp 1700000000.000000000): camera_info"),
-    "cut sqlite3": (cut_database, "{out}/made.db3 is cut off: "),
-    "cut before the first message": (
-        cut_at_once,
-        "{out} has no readable message on /camera/camera_info; {out}/made.mcap is cut off",
+    "truncated sqlite3": (truncated_database, "{out}/made.db3 is truncated: "),
+    "truncated before the first message": (
+        truncated_at_start,
+        "{out} has no readable message on /camera/camera_info; {out}/made.mcap is truncated",
     ),
-    "truth of another type": (truth_of_another_type, "the truth must be vision_msgs/msg/Detection3DArray"),
+    "ground truth of another type": (
+        ground_truth_of_another_type,
+        "ground truth must be vision_msgs/msg/Detection3DArray",
+    ),
 }
 
 
-@pytest.mark.parametrize("case", USELESS)
-def test_a_bag_of_which_nothing_can_be_used_is_refused_by_name(
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_unusable_bag_is_refused_by_name(
     case: str, bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
-    make, message = USELESS[case]
+    make, message = UNUSABLE[case]
     bag = make(bag_path, tmp_path / "made")
-    status, said, _ = evaluate(bag)
+    status, stderr, _ = evaluate(bag)
     assert status == 1
-    (line,) = said.strip().splitlines()
+    (line,) = stderr.strip().splitlines()
     assert line.startswith("evaluate_bag: ")
     assert message.format(out=tmp_path / "made") in line
 
 
-# The rest is used.
+# Partly usable bags.
 
 
-def test_an_image_that_cannot_be_decoded_is_skipped_and_named(
+def test_an_undecodable_image_is_skipped_and_reported(
     bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
-    def tear(topic: str, number: int, message: Any) -> Any:
+    def damage(topic: str, number: int, message: Any) -> Any:
         if topic == IMAGE_TOPIC and number == 1:
             message.data = np.frombuffer(b"\xff\xd8 torn", np.uint8)
         return message
 
-    status, _, report = evaluate(rewrite(bag_path, tmp_path / "bag", tear))
+    status, _, report = evaluate(rewrite(bag_path, tmp_path / "bag", damage))
     assert (status, report["frames_processed"], report["frames_skipped"]) == (0, FRAMES - 1, 1)
     ((frame, reason),) = report["skipped"].items()
     assert frame == "frame 1 (stamp 1700000000.100000000)"
@@ -138,7 +141,7 @@ def test_an_image_that_cannot_be_decoded_is_skipped_and_named(
     assert report["objects_true"] == FRAMES - 1
 
 
-def test_bytes_that_are_no_message_are_skipped_and_named(
+def test_undeserializable_messages_are_skipped_and_reported(
     bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
     damage = {(IMAGE_TOPIC, 2), (INFO_TOPIC, 0), (GROUND_TRUTH_TOPIC, 3)}
@@ -146,16 +149,16 @@ def test_bytes_that_are_no_message_are_skipped_and_named(
     status, _, report = evaluate(bag)
     assert (status, report["frames_processed"], report["frames_skipped"], report["truths_skipped"]) == (0, 3, 1, 1)
     assert "5 bytes are no sensor_msgs/msg/CompressedImage" in report["skipped"]["frame 2"]
-    assert "truth recorded at 1700000000.300003000" in report["skipped"]
+    assert "ground truth recorded at 1700000000.300003000" in report["skipped"]
     assert report["frames_without_truth"] == 1
 
 
-def spoilt(bag: Path, out: Path, spoil: Callable[[Any], None]) -> Path:
-    """The truth of the third frame is changed."""
+def change_ground_truth(bag: Path, out: Path, edit: Callable[[Any], None]) -> Path:
+    """Edit the ground truth of the third frame."""
 
     def change(topic: str, number: int, message: Any) -> Any:
         if topic == GROUND_TRUTH_TOPIC and number == 2:
-            spoil(message)
+            edit(message)
         return message
 
     return rewrite(bag, out, change)
@@ -169,7 +172,7 @@ def nan_pose(message: Any) -> None:
     message.detections[0].results[0].pose.pose.position.x = float("nan")
 
 
-def nan_turn(message: Any) -> None:
+def nan_rotation(message: Any) -> None:
     message.detections[0].results[0].pose.pose.orientation.w = float("nan")
 
 
@@ -186,32 +189,34 @@ def elsewhere(message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "row", "reason"),
+    ("edit", "row", "reason"),
     [
         (unknown_class, " 0", "unknown category 'chair'; known are bottle"),
         (nan_pose, " 0", "position [nan"),
-        (nan_turn, " 0", "of a mug is not finite"),
+        (nan_rotation, " 0", "of a mug is not finite"),
         (flat, " 0", "of a mug is not positive"),
         (nameless, " 0", "has no hypothesis"),
         (elsewhere, "", "it is in frame 'world' but the image is in 'camera_optical_frame'"),
     ],
 )
-def test_a_truth_that_makes_no_sense_is_left_out_and_named(
-    spoil: Callable[[Any], None], row: str, reason: str, bag_path: Path, tmp_path: Path
+def test_invalid_ground_truth_is_skipped_and_reported(
+    edit: Callable[[Any], None], row: str, reason: str, bag_path: Path, tmp_path: Path
 ) -> None:
-    with Bag(spoilt(bag_path, tmp_path / "bag", spoil)) as bag:
-        truths = [frame.truth for frame in bag.frames()]
-        ((name, text),) = bag.skipped_truths.items()
-    assert [len(t or []) for t in truths] == [1, 1, 0, 1]
-    assert name == f"truth{row} of stamp 1700000000.200000000"
+    with Bag(change_ground_truth(bag_path, tmp_path / "bag", edit)) as bag:
+        ground_truths = [frame.ground_truth for frame in bag.frames()]
+        ((name, text),) = bag.skipped_ground_truths.items()
+    assert [len(t or []) for t in ground_truths] == [1, 1, 0, 1]
+    assert name == f"ground truth{row} of stamp 1700000000.200000000"
     assert reason in text
 
 
-def test_a_spoilt_truth_is_counted_in_the_report(bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]) -> None:
-    status, _, report = evaluate(spoilt(bag_path, tmp_path / "bag", nan_pose))
+def test_invalid_ground_truth_is_counted_in_the_report(
+    bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
+) -> None:
+    status, _, report = evaluate(change_ground_truth(bag_path, tmp_path / "bag", nan_pose))
     assert (status, report["truths_skipped"], report["objects_true"]) == (0, 1, FRAMES - 1)
 
 
-def test_the_player_refuses_what_it_cannot_read_by_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_player_names_an_unreadable_bag(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert player.main([str(text_file(tmp_path, tmp_path / "notes.txt"))]) == 1
     assert "notes.txt cannot be read as a bag" in capfd.readouterr().err

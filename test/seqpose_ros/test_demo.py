@@ -23,8 +23,8 @@ from seqpose_ros import demo
 from seqpose_ros.bags.player import Timeline, restamp
 from seqpose_ros.bags.realtime import predictions_by_index
 from seqpose_ros.bags.replay import Recording, ReplayError, _spin_until
-from seqpose_ros.conversions import detections_message, transform_messages
 from seqpose_ros.images import image_fields
+from seqpose_ros.to_messages import detections_message, transform_messages
 
 
 def test_stamps_move_together_however_deep_they_lie() -> None:

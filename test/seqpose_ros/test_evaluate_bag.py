@@ -106,7 +106,7 @@ def test_the_figures_are_those_of_train_evaluate_for_the_same_estimates(tmp_path
 
     write_bag(tmp_path / "data" / "test" / "00000", tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag:
-        truths = [FrameTruth(f.index, f.stamp, f.truth) for f in bag.frames()]
+        truths = [FrameTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
         ours, measured = figures(bag, truths, estimates, min_score=0.3)
     assert measured is not None
     for kind in ("original", "fixed", "oriented"):

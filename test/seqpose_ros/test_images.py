@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every encoding decodes to the colours that its definition says, with and without cv_bridge."""
+"""Every encoding decodes to the expected colour, with and without cv_bridge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Y, U, V = 132, 81, 169
 
 
 def message(rows: np.ndarray, encoding: str, width: int = WIDTH, padding: int = 0) -> Any:
-    """A sensor_msgs/Image of rows (H, bytes), each followed by `padding` bytes of rubbish."""
+    """A sensor_msgs/Image of rows (H, bytes), each followed by `padding` bytes."""
     padded = np.concatenate([rows, np.full((len(rows), padding), 77, np.uint8)], axis=1)
     return SimpleNamespace(
         height=len(rows),
@@ -65,14 +65,14 @@ TABLE = {
 }
 
 
-def test_the_table_covers_every_supported_encoding() -> None:
+def test_the_table_has_every_supported_encoding() -> None:
     assert set(TABLE) == set(images.ENCODINGS)
 
 
 @pytest.mark.parametrize("padding", [0, 5])
 @pytest.mark.parametrize("encoding", TABLE)
 @pytest.mark.parametrize("decode", DECODERS)
-def test_encodings_give_their_colour(decode: Any, encoding: str, padding: int) -> None:
+def test_encodings_decode_to_the_expected_colour(decode: Any, encoding: str, padding: int) -> None:
     rows, expected, tolerance = TABLE[encoding]
     image = decode(message(rows, encoding, padding=padding))
     assert image.shape == (HEIGHT, WIDTH, 3)
@@ -81,7 +81,7 @@ def test_encodings_give_their_colour(decode: Any, encoding: str, padding: int) -
 
 
 @pytest.mark.parametrize("decode", DECODERS)
-def test_pixels_keep_their_place(decode: Any) -> None:
+def test_pixels_keep_their_position(decode: Any) -> None:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
     for encoding, channels in (("rgb8", picture), ("bgr8", picture[..., ::-1])):
@@ -98,7 +98,7 @@ def test_rgb8_is_not_copied() -> None:
     assert image[0, 0, 0] == 1
 
 
-def test_a_large_image_is_decoded_whole() -> None:
+def test_a_large_image_is_decoded_completely() -> None:
     picture = np.zeros((2160, 3840, 3), np.uint8)
     picture[-1, -1] = COLOUR
     image = images.decode_image(message(picture.reshape(2160, -1), "rgb8", width=3840))
@@ -106,14 +106,14 @@ def test_a_large_image_is_decoded_whole() -> None:
     assert tuple(image[-1, -1]) == COLOUR
 
 
-def test_a_view_of_fewer_pixels_than_bytes_ignores_what_follows() -> None:
+def test_bytes_after_the_last_row_are_ignored() -> None:
     source = message(pixels(*COLOUR), "rgb8")
     source.data += b"tail"
     assert (images.decode_image(source) == COLOUR).all()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"encoding": "16UC1"}, "'16UC1' is not supported; supported are rgb8, bgr8"),
         ({"encoding": ""}, "'' is not supported"),
@@ -124,10 +124,10 @@ def test_a_view_of_fewer_pixels_than_bytes_ignores_what_follows() -> None:
         ({"encoding": "yuyv", "width": 7}, "yuyv image is 7 wide; the width must be even"),
     ],
 )
-def test_bad_images_are_refused_by_name(change: dict[str, Any], said: str) -> None:
+def test_bad_images_are_refused_by_name(change: dict[str, Any], expected: str) -> None:
     source = message(pixels(*COLOUR), "rgb8")
     vars(source).update(change)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         images.decode_image(source)
 
 
@@ -139,30 +139,30 @@ def test_compressed_images_come_as_rgb(suffix: str, tolerance: int) -> None:
     assert np.abs(image.astype(int) - picture).max() <= tolerance
 
 
-def test_an_exif_orientation_does_not_turn_the_pixels() -> None:
+def test_the_exif_orientation_is_ignored() -> None:
     data = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-    # TIFF, little endian, one entry: tag 0x0112 (orientation), type short, value 6 (turn by 90 degrees).
+    # TIFF, little endian, one entry: tag 0x0112 (orientation), type short, value 6 (rotate by 90 degrees).
     tiff = b"II*\0\x08\0\0\0" + b"\x01\0" + b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + b"\0\0\0\0"
     segment = b"Exif\0\0" + tiff
-    turned = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
-    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (64, 48)
-    assert images.decode_compressed(SimpleNamespace(format="jpeg", data=turned)).shape == (48, 64, 3)
+    rotated = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+    assert cv2.imdecode(np.frombuffer(rotated, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (64, 48)
+    assert images.decode_compressed(SimpleNamespace(format="jpeg", data=rotated)).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(
-    ("form", "data", "said"),
+    ("form", "data", "expected"),
     [
         ("jpeg", b"", "empty"),
         ("jpeg", b"no image", "8 bytes with format 'jpeg' could not be decoded"),
         ("16UC1; compressedDepth png", b"x", "depth image"),
     ],
 )
-def test_bad_compressed_images_are_refused(form: str, data: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_bad_compressed_images_are_refused(form: str, data: bytes, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
         images.decode_compressed(SimpleNamespace(format=form, data=data))
 
 
-def test_an_image_message_survives_being_sent_and_decoded() -> None:
+def test_encoding_and_decoding_an_image_message_is_lossless() -> None:
     picture = np.random.default_rng(1).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     fields = images.image_fields(picture)
     np.testing.assert_array_equal(images.decode_image(SimpleNamespace(**fields)), picture)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated messages: the overlay speaks the published types, our own say what the contract says."""
+"""The generated messages: type hashes of the overlay, and fields of seqpose_ros messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seqpose_ros.msg import ObjectPose, ObjectPoseArray
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# RIHS01 hashes of the messages as ROS 2 distributions publish them: equal hashes let two sides talk.
+# RIHS01 hashes of the messages in ROS 2 distributions: two nodes communicate only if the hashes are equal.
 PUBLISHED = {
     "tf2_msgs/msg/TFMessage": "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
     "vision_msgs/msg/BoundingBox3D": "bbb73a65c163d7f9bb29009c7bde9f7faa576bd2d23299c4511d19230dab4698",
@@ -36,7 +36,7 @@ PUBLISHED = {
 
 
 def generated_hash(type_name: str) -> str:
-    """The hash that the installed type description of a message states for it."""
+    """The hash in the installed type description of a message."""
     package, _, message = type_name.split("/")
     module = importlib.import_module(f"{package}.msg").__file__
     assert module
@@ -51,7 +51,7 @@ def test_an_overlay_message_has_the_published_type_hash(type_name: str) -> None:
     assert generated_hash(type_name) == PUBLISHED[type_name]
 
 
-def test_every_overlay_message_is_compared_and_imports() -> None:
+def test_every_overlay_message_is_in_the_table_and_can_be_imported() -> None:
     sources = {f"{file.parent.parent.name}/msg/{file.stem}" for file in (ROOT / "overlay").glob("*/msg/*.msg")}
     assert sources == set(PUBLISHED)
     for type_name in sources:
@@ -59,7 +59,7 @@ def test_every_overlay_message_is_compared_and_imports() -> None:
         assert hasattr(importlib.import_module(f"{package}.msg"), message)
 
 
-def test_the_hash_of_our_messages_is_what_another_implementation_computes_from_their_text() -> None:
+def test_rosbags_computes_the_same_hash_of_our_messages() -> None:
     store = get_typestore(Stores.ROS2_JAZZY)
     types: Typesdict = {}
     for name in ("ObjectPose", "ObjectPoseArray"):
@@ -69,7 +69,7 @@ def test_the_hash_of_our_messages_is_what_another_implementation_computes_from_t
         assert store.hash_rihs01(name).removeprefix("RIHS01_") == generated_hash(name)
 
 
-def test_colcon_sees_our_package_and_never_the_overlay() -> None:
+def test_colcon_finds_the_package_and_ignores_the_overlay() -> None:
     colcon = [sys.executable, "-m", "colcon", "--log-base", "/dev/null", "list", "--names-only"]
     for folder, packages in ((ROOT, ["seqpose_ros"]), (ROOT / "overlay", [])):
         listing = [*colcon, "--base-paths", str(folder)]
@@ -77,7 +77,7 @@ def test_colcon_sees_our_package_and_never_the_overlay() -> None:
         assert found.split() == packages
 
 
-def test_a_header_comes_first_and_fields_are_those_of_the_contract() -> None:
+def test_the_header_is_first_and_the_fields_are_as_documented() -> None:
     assert list(ObjectPoseArray.get_fields_and_field_types()) == ["header", "objects"]
     assert ObjectPose.get_fields_and_field_types() == {
         "category": "string",
@@ -92,13 +92,13 @@ def test_a_header_comes_first_and_fields_are_those_of_the_contract() -> None:
     assert ObjectPose.UNTRACKED == -1
 
 
-def test_the_comment_on_categories_names_those_of_the_table() -> None:
+def test_the_message_comment_lists_all_categories() -> None:
     text = (ROOT / "msg" / "ObjectPose.msg").read_text()
     assert all(f'"{category.name}"' in text for category in CATEGORIES)
     assert [category.id for category in CATEGORIES] == list(range(1, 7))
 
 
-def test_an_array_of_objects_survives_serialisation() -> None:
+def test_serialisation_of_an_array_is_lossless() -> None:
     mug = ObjectPose(category="mug", category_id=6, score=0.75, track_id=ObjectPose.UNTRACKED, age=3)
     mug.pose.pose.position.z = 0.8
     mug.pose.covariance = np.diag([1e-4] * 3 + [1e-2] * 3).ravel()
@@ -108,7 +108,7 @@ def test_an_array_of_objects_survives_serialisation() -> None:
     assert deserialize_message(serialize_message(array), ObjectPoseArray) == array
 
 
-def test_the_shared_memory_profile_is_taken_and_holds_a_raw_image() -> None:
+def test_the_shared_memory_profile_is_used() -> None:
     program = """
 import pathlib, rclpy
 folder = pathlib.Path("/dev/shm")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch file and what it names: checked without ROS's launch, which is not on PyPI."""
+"""The launch file and the files it refers to, checked without the launch package, which is not on PyPI."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LAUNCH = ROOT / "launch" / "seqpose.launch.py"
 TREE = ast.parse(LAUNCH.read_text())
 
 
-def declared() -> dict[str, dict[str, Any]]:
-    """Arguments that the file declares: name to default, description and choices as written."""
+def declared_arguments() -> dict[str, dict[str, Any]]:
+    """Declared arguments: name -> default, description and choices."""
     found = {}
     for node in ast.walk(TREE):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_argument":
@@ -30,14 +30,14 @@ def declared() -> dict[str, dict[str, Any]]:
     return found
 
 
-def parameters_given() -> dict[str, str]:
-    """Arguments that are handed to the node as parameters, with the name of their type."""
+def parameter_arguments() -> dict[str, str]:
+    """Arguments that are passed to the node as parameters: name -> name of the type."""
     (table,) = (n.value for n in TREE.body if isinstance(n, ast.Assign) and n.targets[0].id == "PARAMETERS")
     return {key.value: value.id for key, value in zip(table.keys, table.values, strict=True)}
 
 
 def test_every_argument_is_described() -> None:
-    arguments = declared()
+    arguments = declared_arguments()
     assert {
         "namespace",
         "image",
@@ -51,15 +51,15 @@ def test_every_argument_is_described() -> None:
         assert len(argument["description"]) > 10, name
 
 
-def test_arguments_that_are_parameters_are_the_nodes_own_with_its_types_and_choices() -> None:
-    own = {name: type(value).__name__ for name, value in vars(Settings()).items()}
-    for name, kind in parameters_given().items():
-        assert name in declared()
-        assert {**own, "use_sim_time": "bool"}[name] == kind
+def test_parameter_arguments_exist_in_the_node_with_the_same_type() -> None:
+    known = {name: type(value).__name__ for name, value in vars(Settings()).items()}
+    for name, kind in parameter_arguments().items():
+        assert name in declared_arguments()
+        assert {**known, "use_sim_time": "bool"}[name] == kind
 
 
-def test_an_argument_left_out_leaves_the_parameter_to_the_file() -> None:
-    assert {declared()[name]["default"] for name in parameters_given()} == {""}
+def test_omitted_arguments_do_not_override_the_parameter_file() -> None:
+    assert {declared_arguments()[name]["default"] for name in parameter_arguments()} == {""}
 
 
 def test_the_executable_and_the_default_file_are_installed() -> None:
@@ -69,18 +69,18 @@ def test_the_executable_and_the_default_file_are_installed() -> None:
     assert (ROOT / "config" / "seqpose.yaml").is_file()
 
 
-def test_the_rviz_view_shows_topics_of_the_node() -> None:
+def test_the_rviz_configuration_shows_topics_of_the_node() -> None:
     view = yaml.safe_load((ROOT / "config" / "seqpose.rviz").read_text())
     topics = {d["Topic"]["Value"] for d in view["Visualization Manager"]["Displays"] if "Topic" in d}
     assert topics == {"/seqpose_node/markers", "/seqpose_node/debug_image"}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="needs a ROS 2 distribution's launch_ros")
-def test_the_description_can_be_made() -> None:
+def test_the_launch_description_can_be_generated() -> None:
     spec = importlib.util.spec_from_file_location("seqpose_launch", LAUNCH)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     names = [getattr(entity, "name", None) for entity in module.generate_launch_description().entities]
-    assert [name for name in names if name] == list(declared())
+    assert [name for name in names if name] == list(declared_arguments())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node over DDS, evaluate_bag and the bare estimator say the same of the same JPEG bytes, to 1e-6."""
+"""The node over DDS, evaluate_bag and the estimator give the same result for the same JPEG bytes, to 1e-6."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from seqpose_core import ObjectPose, PoseEstimator
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.evaluate_bag import evaluate
-from seqpose_ros.inputs import objects_from_detections
+from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 from train.to_bag import EPOCH, IMAGE_TOPIC, INFO_TOPIC
 
-# Random weights are sure of nothing: everything is reported.
+# Random weights give low scores: report everything.
 OPTIONS: dict[str, Any] = {"score_threshold": 0.0, "max_objects": 5}
 WORLD = "world"
 
 
 def recorded(bag: Path, topic: str) -> list[bytes]:
-    """The serialized messages of a topic, as they lie in the bag."""
+    """The serialized messages of a topic."""
     with AnyReader([bag]) as reader:
         connections = [c for c in reader.connections if c.topic == topic]
         return [bytes(raw) for _, _, raw in reader.messages(connections)]
@@ -44,8 +44,8 @@ def jpegs(bag: Path) -> list[bytes]:
         return [reader.deserialize(raw, c.msgtype).data.tobytes() for c, _, raw in reader.messages(connections)]
 
 
-def of_estimator(bag: Path, weights: Path) -> list[list[ObjectPose]]:
-    """What the bare estimator says: nothing of seqpose_ros takes part."""
+def run_estimator(bag: Path, weights: Path) -> list[list[ObjectPose]]:
+    """Run the estimator without any code of seqpose_ros."""
     estimator = PoseEstimator.from_pretrained(weights, **OPTIONS)
     out = []
     for index, data in enumerate(jpegs(bag)):
@@ -54,14 +54,14 @@ def of_estimator(bag: Path, weights: Path) -> list[list[ObjectPose]]:
     return out
 
 
-def of_evaluate_bag(bag: Path, weights: Path) -> list[list[ObjectPose]]:
+def run_evaluate_bag(bag: Path, weights: Path) -> list[list[ObjectPose]]:
     with Bag(bag) as opened:
         run = evaluate(PoseEstimator.from_pretrained(weights, **OPTIONS), opened, WORLD)
     return [run.predictions[index] for index in range(FRAMES)]
 
 
-def of_node(client: Client, bag: Path) -> list[list[ObjectPose]]:
-    """Feed the bag's bytes to the node, one image at a time, so that none is dropped."""
+def run_node(client: Client, bag: Path) -> list[list[ObjectPose]]:
+    """Publish the recorded bytes to the node, one image at a time, so that no image is dropped."""
     image = client.node.create_publisher(CompressedImage, "image/compressed", 10)
     tf = client.node.create_publisher(TFMessage, "/tf", DEEP)
     client.until(image.get_subscription_count, "the node's subscription to image/compressed")
@@ -71,7 +71,7 @@ def of_node(client: Client, bag: Path) -> list[list[ObjectPose]]:
     for raw in recorded(bag, "/tf"):
         tf.publish(raw)
     client.info.publish(recorded(bag, INFO_TOPIC)[0])
-    client.counts()  # two reports later all of it has arrived
+    client.counts()  # after two diagnostics messages everything has arrived
     out = []
     for index, raw in enumerate(recorded(bag, IMAGE_TOPIC)):
         stamp = EPOCH * 10**9 + index * 10**8
@@ -111,18 +111,18 @@ def assert_same(one: list[list[ObjectPose]], other: list[list[ObjectPose]]) -> N
 def test_node_evaluate_bag_and_estimator_agree_on_the_same_jpeg_bytes(
     client: Client, bag_path: Path, weights: Path
 ) -> None:
-    expected = of_estimator(bag_path, weights)
+    expected = run_estimator(bag_path, weights)
     assert all(expected) and any(o.track_id is not None for frame in expected for o in frame)
-    assert_same(of_evaluate_bag(bag_path, weights), expected)
-    assert_same(of_node(client, bag_path), expected)
+    assert_same(run_evaluate_bag(bag_path, weights), expected)
+    assert_same(run_node(client, bag_path), expected)
 
 
-def test_the_camera_s_motion_matters_to_what_they_say(bag_path: Path, weights: Path) -> None:
-    """Else the agreement above would not show that all three use it."""
+def test_the_predictions_depend_on_the_camera_motion(bag_path: Path, weights: Path) -> None:
+    """Otherwise the agreement above would not show that all three use the camera pose."""
     estimator = PoseEstimator.from_pretrained(weights, **OPTIONS)
     with Bag(bag_path) as opened:
         still = evaluate(estimator, opened).predictions
-    moving = of_estimator(bag_path, weights)
+    moving = run_estimator(bag_path, weights)
     assert any(
         np.abs(a.translation - b.translation).max() > 1e-4
         for index in range(1, FRAMES)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as users run it, with a real estimator, against a publisher in another process."""
+"""The node in its own process with a real estimator; the publisher is in another process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_rig import CAMERA, PATIENCE, Client, Process, header, picture
+from ros_rig import CAMERA, TIMEOUT, Client, Process, header, picture
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from seqpose_core import Camera, ObjectPose, PoseEstimator
 from seqpose_ros.bags.replay import private_ros_environment
-from seqpose_ros.diagnostics import REPEAT_AFTER
+from seqpose_ros.diagnostics import LOG_PERIOD
+from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.images import image_fields
-from seqpose_ros.inputs import objects_from_detections
 
-# Random weights are sure of nothing: everything is reported.
+# Random weights give low scores: report everything.
 OPTIONS: dict[str, Any] = {"score_threshold": 0.0, "max_objects": 5}
 
 
@@ -49,7 +49,7 @@ def client(process: Process) -> Iterator[Client]:
     made.close()
 
 
-def estimator_of(weights: Path) -> PoseEstimator:
+def make_estimator(weights: Path) -> PoseEstimator:
     return PoseEstimator.from_pretrained(weights, **OPTIONS)
 
 
@@ -61,17 +61,17 @@ def assert_same(published: list[ObjectPose], expected: list[ObjectPose]) -> None
             np.testing.assert_allclose(getattr(got, name), getattr(want, name), atol=1e-6)
 
 
-# The tests of one process, in order: the first sees it before any camera_info.
+# The tests share one process and run in this order: the first one needs a node without camera_info.
 
 
-def test_bad_inputs_are_told_once_each_and_good_ones_work_afterwards(client: Client, process: Process) -> None:
-    def tell_thrice(text: str, **changes: Any) -> float:
-        """Send an image three times and wait for the complaint; returns how long that took."""
+def test_each_bad_input_is_logged_once_and_good_images_work_afterwards(client: Client, process: Process) -> None:
+    def send_three(text: str, **changes: Any) -> float:
+        """Publish an image three times and wait for the problem in the diagnostics; returns the duration in seconds."""
         begin = time.monotonic()
         client.diagnostics.clear()
         for _ in range(3):
             client.image.publish(Image(header=header(1.0), **{**image_fields(picture()), **changes}))
-            client.executor.spin_once(timeout_sec=0.1)  # apart, or only the newest arrives
+            client.executor.spin_once(timeout_sec=0.1)  # not at once, or only the newest arrives
         client.until(lambda: client.diagnostics and text in client.diagnostics[-1].status[0].message, text)
         return time.monotonic() - begin
 
@@ -85,21 +85,21 @@ def test_bad_inputs_are_told_once_each_and_good_ones_work_afterwards(client: Cli
     for text, camera, changes in cases:
         if camera is not None:
             client.send_info(camera)
-        took = tell_thrice(text, **changes)
-        assert process.log.count(text) == 1 or took > REPEAT_AFTER  # logged again only after a while
+        duration = send_three(text, **changes)
+        assert process.log.count(text) == 1 or duration > LOG_PERIOD  # logged again after LOG_PERIOD
 
     assert not client.detections
     assert client.send(picture(), 2.0).detections
 
-    def runs() -> bool:
+    def is_running() -> bool:
         client.send(picture(), 2.0)
         return client.diagnostics[-1].status[0].message == "running"
 
-    client.until(runs, "the complaints to end")
+    client.until(is_running, "the problems to end")
 
 
-def test_the_node_gives_what_the_estimator_gives_for_the_same_frames(client: Client, weights: Path) -> None:
-    estimator = estimator_of(weights)
+def test_node_and_estimator_agree_on_the_same_frames(client: Client, weights: Path) -> None:
+    estimator = make_estimator(weights)
     client.send_first(picture(), 2.0)
     for index in range(4):
         stamp = 100.0 + 0.1 * index
@@ -109,13 +109,13 @@ def test_the_node_gives_what_the_estimator_gives_for_the_same_frames(client: Cli
         assert_same(objects_from_detections(message.detections), expected)
 
 
-def test_reset_gives_the_first_frame_again(client: Client, weights: Path) -> None:
-    fresh = estimator_of(weights).step(picture(5), CAMERA, 100.5)
+def test_after_reset_an_image_gives_the_result_of_a_first_frame(client: Client, weights: Path) -> None:
+    fresh = make_estimator(weights).step(picture(5), CAMERA, 100.5)
     assert client.call(Trigger, "/seqpose_node/reset", Trigger.Request()).success
     assert_same(objects_from_detections(client.send(picture(5), 100.5).detections), fresh)
 
 
-def test_memory_after_a_thousand_frames_is_that_after_a_hundred(client: Client, process: Process) -> None:
+def test_resident_memory_is_the_same_after_100_and_1000_frames(client: Client, process: Process) -> None:
     resident = {}
     pictures = [picture(seed) for seed in range(10)]
     for index in range(1, 1001):
@@ -127,7 +127,7 @@ def test_memory_after_a_thousand_frames_is_that_after_a_hundred(client: Client, 
     assert client.counts()["images_processed"] >= 1000
 
 
-def test_diagnostics_come_once_a_second_and_tell_engine_rates_and_latency(client: Client) -> None:
+def test_diagnostics_are_published_at_1_hz_with_engine_rates_and_latency(client: Client) -> None:
     client.diagnostics.clear()
     begin = time.monotonic()
     client.until(lambda: len(client.diagnostics) >= 3, "three reports")
@@ -140,10 +140,10 @@ def test_diagnostics_come_once_a_second_and_tell_engine_rates_and_latency(client
     assert {"input_rate_hz", "output_rate_hz", "latency_p50_ms", "images_dropped"} <= values.keys()
 
 
-def test_a_checkpoint_that_is_not_there_ends_the_node_with_its_name(tmp_path: Path) -> None:
+def test_the_node_exits_with_an_error_that_names_a_missing_checkpoint(tmp_path: Path) -> None:
     started = Process(tmp_path / "node.log", "checkpoint:=no-such-model")
     try:
-        assert started.process.wait(PATIENCE) == 1
+        assert started.process.wait(TIMEOUT) == 1
     finally:
         started.stop()
     assert "'no-such-model' could not be loaded" in started.log

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the contract: described, bounded, and refused with a reason."""
+"""The parameters of the node have descriptions and bounds; bad values are refused with a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seqpose_core import EstimatorOptions
 from seqpose_ros import parameters
 from seqpose_ros.parameters import Settings
 
-CONTRACT = (
+PUBLIC = (
     "checkpoint device precision runtime categories score_threshold max_objects memory_frames min_hits "
     "max_age max_frame_gap target_frame fixed_frame publish_tf tf_prefix object_axes image_transport "
     "rectified autostart"
@@ -47,30 +47,30 @@ def make_node() -> Iterator[MakeNode]:
     context.try_shutdown()
 
 
-def test_every_parameter_of_the_contract_is_declared_and_described(make_node: MakeNode) -> None:
+def test_every_public_parameter_is_declared_and_described(make_node: MakeNode) -> None:
     node = make_node()
     parameters.declare(node)
-    for name in CONTRACT:
+    for name in PUBLIC:
         descriptor = node.describe_parameter(name)
         assert descriptor.description
         assert descriptor.read_only == (name not in LIVE), name
 
 
-def test_the_file_of_defaults_states_the_defaults() -> None:
+def test_the_parameter_file_has_the_default_values() -> None:
     path = Path(__file__).resolve().parents[2] / "config" / "seqpose.yaml"
-    stated = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
-    assert stated.pop("categories") == [""]
+    defaults_in_file = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
+    assert defaults_in_file.pop("categories") == [""]
     defaults = dataclasses.asdict(Settings())
     defaults.pop("categories")
-    assert stated == defaults
+    assert defaults_in_file == defaults
 
 
-def test_the_node_runs_the_estimator_with_its_own_defaults() -> None:
+def test_the_node_uses_the_defaults_of_the_estimator() -> None:
     assert EstimatorOptions(**parameters.estimator_options(Settings())) == EstimatorOptions()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         ({"score_threshold": 1.5}, "score_threshold out of range"),
         ({"score_threshold": -0.1}, "score_threshold out of range"),
@@ -92,23 +92,23 @@ def test_the_node_runs_the_estimator_with_its_own_defaults() -> None:
         ({"tf_prefix": "a b"}, "tf_prefix is 'a b'"),
     ],
 )
-def test_bad_values_are_refused_with_a_reason(make_node: MakeNode, given: dict[str, Any], said: str) -> None:
+def test_bad_values_are_refused_with_a_reason(make_node: MakeNode, given: dict[str, Any], expected: str) -> None:
     node = make_node(**given)
-    with pytest.raises((ParameterException, ValueError), match=said):
+    with pytest.raises((ParameterException, ValueError), match=expected):
         parameters.declare(node)
-        parameters.read(node)
+        parameters.read_settings(node)
 
 
-def test_given_values_arrive(make_node: MakeNode) -> None:
+def test_given_values_are_used(make_node: MakeNode) -> None:
     node = make_node(score_threshold=0.7, categories=["mug", ""], memory_frames=0, device="cuda:1")
     parameters.declare(node)
-    settings = parameters.read(node)
+    settings = parameters.read_settings(node)
     assert (settings.score_threshold, settings.categories, settings.device) == (0.7, ("mug",), "cuda:1")
     assert parameters.estimator_options(settings)["memory_frames"] == 0
     assert parameters.estimator_options(Settings())["memory_frames"] is None
 
 
-def test_read_only_parameters_stay(make_node: MakeNode) -> None:
+def test_read_only_parameters_cannot_be_changed(make_node: MakeNode) -> None:
     node = make_node()
     parameters.declare(node)
     (result,) = node.set_parameters([Parameter("checkpoint", value="other")])
@@ -116,9 +116,9 @@ def test_read_only_parameters_stay(make_node: MakeNode) -> None:
     assert "read-only" in result.reason
     (result,) = node.set_parameters([Parameter("score_threshold", value=0.9)])
     assert result.successful
-    assert parameters.read(node).score_threshold == 0.9
+    assert parameters.read_settings(node).score_threshold == 0.9
 
 
-def test_a_misspelt_name_is_told_apart_from_other_nodes_parameters(make_node: MakeNode) -> None:
+def test_a_misspelled_name_is_distinguished_from_parameters_of_other_nodes(make_node: MakeNode) -> None:
     node = make_node(score_treshold=0.3, frame_rate=30)
     assert parameters.declare(node) == {"score_treshold": "score_threshold"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects become messages that mean the same, in the frames and axes asked for; camera_info a camera."""
+"""Conversion of objects to messages, frames and axes, and of camera_info to Camera."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from visualization_msgs.msg import Marker
 
 from seqpose_core import CATEGORY_NAMES, ObjectPose
 from seqpose_core.geometry import make_transform, rotation_error
-from seqpose_ros.conversions import (
+from seqpose_ros.errors import InputError
+from seqpose_ros.from_messages import camera_from_info, objects_from_detections
+from seqpose_ros.markers import MarkerArrayBuilder
+from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
+from seqpose_ros.to_messages import (
+    convert_axes,
     detections_message,
-    in_frame,
     objects_message,
     pose_message,
     transform_messages,
-    with_axes,
+    transform_objects,
 )
-from seqpose_ros.errors import InputError
-from seqpose_ros.inputs import camera_from_info, objects_from_detections
-from seqpose_ros.markers import MarkerBoard
-from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
 
 HEADER = Header(frame_id="camera")
 
 
-def some_objects(count: int = 6, seed: int = 0) -> list[ObjectPose]:
+def random_objects(count: int = 6, seed: int = 0) -> list[ObjectPose]:
     rng = np.random.default_rng(seed)
-    spread = rng.normal(size=(count, 6, 6))
+    factor = rng.normal(size=(count, 6, 6))
     return [
         ObjectPose(
             category=CATEGORY_NAMES[i % 6],
@@ -40,7 +40,7 @@ def some_objects(count: int = 6, seed: int = 0) -> list[ObjectPose]:
             rotation=Rotation.random(rng=rng).as_matrix(),
             translation=rng.normal(size=3),
             size=rng.uniform(0.05, 0.3, 3),
-            covariance=spread[i] @ spread[i].T,
+            covariance=factor[i] @ factor[i].T,
             track_id=None if i % 3 == 2 else 10 + i,
             age=i,
         )
@@ -55,10 +55,10 @@ def info(width: int = 640, height: int = 480, d: Sequence[float] = ()) -> Camera
     return message
 
 
-def test_detections_read_back_are_the_objects() -> None:
-    objects = some_objects()
-    again = objects_from_detections(detections_message(HEADER, objects).detections)
-    for sent, got in zip(objects, again, strict=True):
+def test_converting_to_detections_and_back_is_lossless() -> None:
+    objects = random_objects()
+    restored = objects_from_detections(detections_message(HEADER, objects).detections)
+    for sent, got in zip(objects, restored, strict=True):
         assert (got.category, got.track_id) == (sent.category, sent.track_id)
         assert got.score == sent.score
         assert rotation_error(got.rotation, sent.rotation) < 1e-12
@@ -67,8 +67,8 @@ def test_detections_read_back_are_the_objects() -> None:
         np.testing.assert_array_equal(got.covariance, sent.covariance)
 
 
-def test_a_detection_has_one_hypothesis_and_its_box_is_the_pose() -> None:
-    for o, detection in zip(some_objects(), detections_message(HEADER, some_objects()).detections, strict=True):
+def test_a_detection_has_one_hypothesis_and_the_box_has_its_pose() -> None:
+    for o, detection in zip(random_objects(), detections_message(HEADER, random_objects()).detections, strict=True):
         assert len(detection.results) == 1
         assert detection.results[0].hypothesis.class_id == o.category
         assert detection.bbox.center == detection.results[0].pose.pose
@@ -77,23 +77,23 @@ def test_a_detection_has_one_hypothesis_and_its_box_is_the_pose() -> None:
         assert detection.header.frame_id == "camera"
 
 
-def test_quaternions_have_the_sign_with_a_positive_w() -> None:
-    for o in some_objects(30):
+def test_quaternions_have_a_positive_w() -> None:
+    for o in random_objects(30):
         q = pose_message(o).orientation
         assert q.w >= 0
         assert rotation_error(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), o.rotation) < 1e-12
 
 
-def test_object_messages_name_the_category_and_say_what_is_symmetric() -> None:
-    messages = objects_message(HEADER, some_objects()).objects
+def test_object_messages_have_category_symmetry_and_track_id() -> None:
+    messages = objects_message(HEADER, random_objects()).objects
     assert [m.category_id for m in messages] == [1, 2, 3, 4, 5, 6]
     assert [m.category for m in messages if m.symmetric] == ["bottle", "bowl", "can"]
     assert messages[2].track_id == ObjectPoseMessage.UNTRACKED == -1
     assert messages[3].track_id == 13
 
 
-def test_rep103_axes_turn_the_frame_and_not_the_object() -> None:
-    (nocs,), (rep103,) = with_axes(some_objects(1), "nocs"), with_axes(some_objects(1), "rep103")
+def test_rep103_rotates_the_frame_and_keeps_the_box() -> None:
+    (nocs,), (rep103,) = convert_axes(random_objects(1), "nocs"), convert_axes(random_objects(1), "rep103")
     np.testing.assert_allclose(rep103.rotation[:, 2], nocs.rotation[:, 1])  # z is what was y: up
     np.testing.assert_allclose(rep103.rotation[:, 0], nocs.rotation[:, 0])  # x stays
     assert np.linalg.det(rep103.rotation) == pytest.approx(1.0)
@@ -102,15 +102,15 @@ def test_rep103_axes_turn_the_frame_and_not_the_object() -> None:
     np.testing.assert_allclose(distances.min(axis=1), 0.0, atol=1e-12)
 
 
-def test_objects_in_another_frame_are_where_the_transform_puts_them() -> None:
-    (o,) = some_objects(1)
+def test_poses_and_covariances_are_transformed_to_another_frame() -> None:
+    (o,) = random_objects(1)
     # Camera looking along world x: camera z is world x, camera x is world -y, camera y is world -z.
-    turn = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-    (moved,) = in_frame([o], make_transform(turn, [1.0, 2.0, 3.0]))
+    rotation = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    (moved,) = transform_objects([o], make_transform(rotation, [1.0, 2.0, 3.0]))
     x, y, z = o.translation
     np.testing.assert_allclose(moved.translation, [z + 1, -x + 2, -y + 3])
-    np.testing.assert_allclose(moved.rotation, turn @ o.rotation)
-    # World x is camera z: so are the variances, of position and of rotation.
+    np.testing.assert_allclose(moved.rotation, rotation @ o.rotation)
+    # World x is camera z, also for the variances of position and rotation.
     assert moved.covariance[0, 0] == pytest.approx(o.covariance[2, 2])
     assert moved.covariance[3, 3] == pytest.approx(o.covariance[5, 5])
     assert moved.covariance[0, 4] == pytest.approx(-o.covariance[2, 3])
@@ -118,7 +118,7 @@ def test_objects_in_another_frame_are_where_the_transform_puts_them() -> None:
 
 
 def test_only_confirmed_tracks_have_a_tf_frame() -> None:
-    transforms = transform_messages(HEADER, some_objects(), "seen/")
+    transforms = transform_messages(HEADER, random_objects(), "seen/")
     assert [t.child_frame_id for t in transforms] == [
         "seen/bottle_10",
         "seen/bowl_11",
@@ -129,26 +129,26 @@ def test_only_confirmed_tracks_have_a_tf_frame() -> None:
 
 
 def test_markers_of_vanished_objects_are_deleted_once() -> None:
-    board, objects = MarkerBoard(), some_objects(2)
-    first = board.message(HEADER, objects, up_axis=1).markers
+    builder, objects = MarkerArrayBuilder(), random_objects(2)
+    first = builder.message(HEADER, objects, up_axis=1).markers
     assert {m.action for m in first} == {Marker.ADD}
     assert {(m.ns, m.id) for m in first} == {(ns, i) for ns in ("box", "axes", "label") for i in (10, 11)}
-    second = board.message(HEADER, objects[:1], up_axis=1).markers
+    second = builder.message(HEADER, objects[:1], up_axis=1).markers
     assert {(m.ns, m.id) for m in second if m.action == Marker.DELETE} == {(ns, 11) for ns in ("box", "axes", "label")}
-    third = board.message(HEADER, objects[:1], up_axis=1).markers
+    third = builder.message(HEADER, objects[:1], up_axis=1).markers
     assert all(m.action == Marker.ADD for m in third)
-    assert [m.action for m in board.clear().markers] == [Marker.DELETEALL]
+    assert [m.action for m in builder.clear().markers] == [Marker.DELETEALL]
 
 
-def test_a_marker_box_has_the_twelve_edges_of_the_object() -> None:
-    (o,) = some_objects(1)
-    box = next(m for m in MarkerBoard().message(HEADER, [o], up_axis=1).markers if m.ns == "box")
+def test_the_box_marker_has_the_twelve_edges_of_the_box() -> None:
+    (o,) = random_objects(1)
+    box = next(m for m in MarkerArrayBuilder().message(HEADER, [o], up_axis=1).markers if m.ns == "box")
     ends = np.array([[p.x, p.y, p.z] for p in box.points]).reshape(12, 2, 3)
     lengths = np.sort(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1))
     np.testing.assert_allclose(lengths, np.sort(np.repeat(o.size, 4)))
 
 
-def test_the_intrinsics_are_k_of_raw_images_and_p_of_rectified_ones() -> None:
+def test_raw_images_use_k_and_rectified_images_use_p() -> None:
     raw, rectified = (
         camera_from_info(info(d=[0.1, 0, 0, 0, 0]), False),
         camera_from_info(info(d=[0.1] * 5), True),
@@ -159,17 +159,17 @@ def test_the_intrinsics_are_k_of_raw_images_and_p_of_rectified_ones() -> None:
     assert rectified.distortion is None
 
 
-def test_a_region_of_interest_shifts_and_binning_shrinks() -> None:
+def test_region_of_interest_and_binning_change_the_intrinsics() -> None:
     message = info()
     message.roi.x_offset, message.roi.y_offset, message.roi.width, message.roi.height = 100, 40, 400, 300
     message.binning_x = message.binning_y = 2
     camera = camera_from_info(message, False)
     assert (camera.width, camera.height, camera.fx, camera.fy) == (200, 150, 300, 305)
-    # The pixel (320, 240) of the sensor is (220, 200) of the window; its centre lies at half of that place.
+    # Pixel (320, 240) of the sensor is (220, 200) of the window; binning maps pixel centres u to (u + 0.5) / 2 - 0.5.
     assert (camera.cx, camera.cy) == ((220 + 0.5) / 2 - 0.5, (200 + 0.5) / 2 - 0.5)
 
 
-def test_a_camera_that_cannot_be_used_is_refused_by_name() -> None:
+def test_an_unusable_camera_is_refused_with_a_reason() -> None:
     uncalibrated = info()
     uncalibrated.k = np.zeros(9)
     with pytest.raises(InputError, match="calibrated"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Core types into messages: ObjectPose to detections, objects and transforms."""
+"""Convert ObjectPose to ROS messages: detections, objects and transforms."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from seqpose_ros.msg import ObjectPoseArray
 NOCS_FROM_REP103: np.ndarray = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
 
-def with_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[ObjectPose]:
-    """Objects with their own axes named as the parameter ``object_axes`` says.
+def convert_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[ObjectPose]:
+    """Convert the object frames from NOCS axes to ``object_axes``.
 
-    ``nocs`` leaves them: y up. ``rep103`` turns each object's frame, not the object: z is NOCS y, x
-    stays, and the size is reordered with the axes. The covariance is about the
-    header frame's axes and does not change.
+    ``nocs`` (y up) changes nothing. ``rep103`` rotates the object frame about x so that z is NOCS y, and permutes the
+    size accordingly; the box in space stays the same. The covariance is about the axes of the header frame and does
+    not change.
     """
     if object_axes == "nocs":
         return list(objects)
     return [replace(o, rotation=o.rotation @ NOCS_FROM_REP103, size=np.asarray(o.size)[[0, 2, 1]]) for o in objects]
 
 
-def in_frame(objects: Iterable[ObjectPose], transform: np.ndarray) -> list[ObjectPose]:
-    """Objects given in another frame.
+def transform_objects(objects: Iterable[ObjectPose], transform: np.ndarray) -> list[ObjectPose]:
+    """Transform poses and their covariances into another frame.
 
-    :param transform: (4, 4) from the frame they are in to the frame wanted. Covariances turn with it.
+    :param transform: (4, 4) from the current frame to the new frame.
     """
-    turn = np.kron(np.eye(2), transform[:3, :3])
+    rotation = np.kron(np.eye(2), transform[:3, :3])
     return [
         replace(
             o,
             rotation=transform[:3, :3] @ o.rotation,
             translation=transform[:3, :3] @ o.translation + transform[:3, 3],
-            covariance=turn @ o.covariance @ turn.T,
+            covariance=rotation @ o.covariance @ rotation.T,
         )
         for o in objects
     ]
@@ -70,9 +70,9 @@ def pose_message(pose: ObjectPose) -> Pose:
 
 
 def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detection3DArray:
-    """vision_msgs/Detection3DArray: one hypothesis a detection, size as full extents along its own axes.
+    """vision_msgs/Detection3DArray with one hypothesis per detection; size is the full extent along the object axes.
 
-    The id is the track id, or empty while no track is confirmed.
+    The id is the track id, or empty before the track is confirmed.
     """
     message = Detection3DArray(header=header)
     for o in objects:
@@ -94,7 +94,7 @@ def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detecti
 
 
 def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPoseArray:
-    """seqpose_ros/ObjectPoseArray: everything the estimator says of each object."""
+    """seqpose_ros/ObjectPoseArray with all fields of each object."""
     return ObjectPoseArray(
         header=header,
         objects=[
@@ -114,7 +114,7 @@ def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPose
 
 
 def transform_messages(header: Header, objects: Iterable[ObjectPose], tf_prefix: str) -> list[TransformStamped]:
-    """One transform a confirmed track, child frame ``<tf_prefix><category>_<track id>``."""
+    """One transform per confirmed track, child frame ``<tf_prefix><category>_<track id>``."""
     return [
         TransformStamped(
             header=header,
@@ -128,7 +128,7 @@ def transform_messages(header: Header, objects: Iterable[ObjectPose], tf_prefix:
 
 def _quaternion(rotation: np.ndarray) -> Quaternion:
     x, y, z, w = Rotation.from_matrix(rotation).as_quat()
-    sign = -1.0 if w < 0 else 1.0  # q and -q are one rotation; w >= 0 keeps plots of the numbers continuous
+    sign = -1.0 if w < 0 else 1.0  # q and -q are the same rotation; w >= 0 makes the sign unique
     return Quaternion(x=float(sign * x), y=float(sign * y), z=float(sign * z), w=float(sign * w))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames are at the time of an image, asked of tf."""
+"""Look up tf transforms at the stamp of an image."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from rclpy.node import Node
 from tf2_ros import Buffer, TransformException, TransformListener
 
 from seqpose_ros.errors import InputError
-from seqpose_ros.inputs import transform_from_message
+from seqpose_ros.from_messages import transform_from_message
 
-# An image and the transform of its stamp come from different processes: the image may win by a little.
-PATIENCE = 0.05  # seconds
-_POLL = 0.002  # seconds
+# Image and transform come from different processes: the image may arrive first.
+TIMEOUT = 0.05  # seconds
+_POLL_PERIOD = 0.002  # seconds
 
 
-class Frames:
-    """Listens to /tf and /tf_static for a node, whose executor must be spinning in another thread."""
+class TransformLookup:
+    """A tf buffer and listener. The executor of the node must spin in another thread than :meth:`lookup`."""
 
     def __init__(self, node: Node) -> None:
         self._buffer = Buffer(node=node)
         self._listener = TransformListener(self._buffer, node)
 
     def lookup(self, target: str, source: str, stamp: Time) -> np.ndarray:
-        """Transform of points in ``source`` to ``target`` at a time.
+        """Transform from frame ``source`` to frame ``target`` at a time.
 
         :return: (4, 4).
-        :raises InputError: if tf does not know it within :data:`PATIENCE` of wall time. (tf's own
-            time-out counts the node's clock, which stands still while a replay is paused.)
+        :raises InputError: the transform is not available within :data:`TIMEOUT` of wall time. (The timeout of tf2
+            uses the node's clock, which stops while a replay is paused.)
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 return transform_from_message(self._buffer.lookup_transform(target, source, stamp).transform)
@@ -42,8 +42,8 @@ class Frames:
                         "transform",
                         f"no transform from {source!r} to {target!r} at the image's time: {error}",
                     ) from error
-                time.sleep(_POLL)
+                time.sleep(_POLL_PERIOD)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         self._listener.unregister()

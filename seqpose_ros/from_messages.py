@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages into core types: camera_info to Camera, detections to ObjectPose.
+"""Convert ROS messages to core types: CameraInfo to Camera, Detection3D to ObjectPose, Transform to a matrix.
 
-Messages are duck-typed: those of rclpy and those that rosbags reads without ROS both serve.
+Messages are duck-typed: they come from rclpy or from rosbags.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from seqpose_core import CATEGORY_NAMES, Camera, ObjectPose
 from seqpose_core.geometry import make_transform
 from seqpose_ros.errors import InputError
 
-# Distortion models whose coefficients are OpenCV's pinhole ones, in the same order.
+# Distortion models whose coefficients are those of OpenCV's pinhole model, in the same order.
 _PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial")
 
 
 def camera_from_info(info: Any, rectified: bool) -> Camera:
-    """The camera of the images that come with a sensor_msgs/CameraInfo, at their published size.
+    """Camera of a sensor_msgs/CameraInfo at the size of the published images.
 
-    :param rectified: the images are: the intrinsics are P and there is no distortion. Otherwise K and D.
+    :param rectified: whether the images are rectified: if true, intrinsics are P without distortion, else K with D.
     :return: Camera after the region of interest and binning.
-    :raises InputError: for an uncalibrated camera, or a distortion model other than plumb_bob and
+    :raises InputError: the camera is not calibrated, or its distortion model is neither plumb_bob nor
         rational_polynomial.
     """
     matrix = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
@@ -47,11 +47,11 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
     return camera
 
 
-def camera_of(image: np.ndarray, info: Any, rectified: bool) -> Camera:
-    """The camera of one image (H, W, 3).
+def camera_for_image(image: np.ndarray, info: Any, rectified: bool) -> Camera:
+    """Camera of one image (H, W, 3).
 
-    :param info: sensor_msgs/CameraInfo, None if there was none yet.
-    :raises InputError: there is none, it cannot be used, or it is of another size than the image.
+    :param info: sensor_msgs/CameraInfo, or None if none was received yet.
+    :raises InputError: camera_info is missing or unusable, or its size differs from the size of the image.
     """
     if info is None:
         raise InputError("no_camera_info", "an image came before any camera_info; is the topic remapped and published?")
@@ -63,15 +63,15 @@ def camera_of(image: np.ndarray, info: Any, rectified: bool) -> Camera:
 
 
 def transform_from_message(message: Any) -> np.ndarray:
-    """(4, 4) of a geometry_msgs/Transform: child frame to parent frame."""
+    """(4, 4) matrix of a geometry_msgs/Transform, from the child frame to the parent frame."""
     t, q = message.translation, message.rotation
     return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
 
 
 def objects_from_detections(detections: Sequence[Any]) -> list[ObjectPose]:
-    """ObjectPose of each vision_msgs/Detection3D, by its first hypothesis, in the frame of their header.
+    """Convert each vision_msgs/Detection3D by its first hypothesis, in the frame of its header.
 
-    A detection whose id is a whole number is a confirmed track; the age is not in the message and stays 0.
+    A numeric detection id is the track id. The age is not part of the message and is 0.
 
     :raises InputError: see :func:`object_from_detection`.
     """
@@ -79,10 +79,10 @@ def objects_from_detections(detections: Sequence[Any]) -> list[ObjectPose]:
 
 
 def object_from_detection(detection: Any) -> ObjectPose:
-    """ObjectPose of one vision_msgs/Detection3D.
+    """Convert one vision_msgs/Detection3D.
 
-    :raises InputError: it has no hypothesis, a category that is not known, numbers that are not finite, or an
-        extent that is not positive.
+    :raises InputError: the detection has no hypothesis, an unknown category, a value that is not finite, or an extent
+        that is not positive.
     """
     if not detection.results:
         raise InputError("detection", "a detection has no hypothesis, so no category and no pose")
@@ -91,21 +91,26 @@ def object_from_detection(detection: Any) -> ObjectPose:
     if name not in CATEGORY_NAMES:
         raise InputError("detection", f"unknown category {name!r}; known are {', '.join(CATEGORY_NAMES)}")
     p, q = hypothesis.pose.pose.position, hypothesis.pose.pose.orientation
-    place, turn = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])
     covariance = np.reshape(np.asarray(hypothesis.pose.covariance, dtype=np.float64), (6, 6))
-    for what, values in (("position", place), ("orientation", turn), ("size", size), ("covariance", covariance)):
+    for what, values in (
+        ("position", position),
+        ("orientation", quaternion),
+        ("size", size),
+        ("covariance", covariance),
+    ):
         if not np.isfinite(values).all():
             raise InputError("detection", f"{what} {values.tolist()} of a {name} is not finite")
     if not (size > 0).all():
         raise InputError("detection", f"size {size.tolist()} of a {name} is not positive")
-    if not turn.any():
-        raise InputError("detection", f"orientation {turn.tolist()} of a {name} is no quaternion")
+    if not quaternion.any():
+        raise InputError("detection", f"orientation {quaternion.tolist()} of a {name} is not a quaternion")
     return ObjectPose(
         category=name,
         score=hypothesis.hypothesis.score,
-        rotation=Rotation.from_quat(turn).as_matrix(),
-        translation=place,
+        rotation=Rotation.from_quat(quaternion).as_matrix(),
+        translation=position,
         size=size,
         covariance=covariance,
         track_id=int(detection.id) if detection.id.isdigit() else None,

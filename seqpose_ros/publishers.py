@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the node publishes for an image; each output is made only while someone listens to it."""
+"""The publishers of the node. An output message is built only if its topic has subscribers."""
 
 from __future__ import annotations
 
@@ -17,75 +17,75 @@ from visualization_msgs.msg import MarkerArray
 
 from seqpose_core import Camera, ObjectPose
 from seqpose_core.visualize import draw_objects
-from seqpose_ros.conversions import (
-    detections_message,
-    in_frame,
-    objects_message,
-    transform_messages,
-    with_axes,
-)
 from seqpose_ros.images import image_fields
-from seqpose_ros.markers import MarkerBoard
+from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.parameters import Settings
+from seqpose_ros.to_messages import (
+    convert_axes,
+    detections_message,
+    objects_message,
+    transform_messages,
+    transform_objects,
+)
 
-_DEPTH = 10  # reliable, volatile: a subscriber of either reliability matches
+_DEPTH = 10  # reliable, volatile: matches best-effort and reliable subscribers
 
 
-class Outputs:
-    """The publishers of one node. All but /tf and /diagnostics are silent while the node is not active."""
+class Publishers:
+    """The publishers of one node. Only /tf and /diagnostics are not lifecycle publishers."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", _DEPTH)
         self._objects = node.create_lifecycle_publisher(ObjectPoseArray, "~/objects", _DEPTH)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", _DEPTH)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", _DEPTH)
-        self._transforms = TransformBroadcaster(node)
+        self._broadcaster = TransformBroadcaster(node)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", _DEPTH)
-        self._board = MarkerBoard()
-        #: False once ROS shuts down and publishing is no longer possible.
+        self._marker_builder = MarkerArrayBuilder()
+        #: Returns False after ROS was shut down, when publishing is no longer possible.
         self.alive = node.context.ok
 
     def publish(
         self, header: Header, objects: Sequence[ObjectPose], settings: Settings, to_target: np.ndarray | None
     ) -> None:
-        """Publish what was seen in one image, an empty array too.
+        """Publish the objects of one image, also if there are none.
 
-        :param header: the image's.
+        :param header: of the image.
         :param objects: in the camera frame, NOCS axes.
-        :param to_target: (4, 4) from the camera frame to ``settings.target_frame``; None to stay.
+        :param to_target: (4, 4) from the camera frame to ``settings.target_frame``; None to keep the camera frame.
         """
         if to_target is not None:
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
-            objects = in_frame(objects, to_target)
-        objects = with_axes(objects, settings.object_axes)
-        if _heard(self._detections):
+            objects = transform_objects(objects, to_target)
+        objects = convert_axes(objects, settings.object_axes)
+        if _has_subscribers(self._detections):
             self._detections.publish(detections_message(header, objects))
-        if _heard(self._objects):
+        if _has_subscribers(self._objects):
             self._objects.publish(objects_message(header, objects))
-        if _heard(self._markers):
+        if _has_subscribers(self._markers):
             up_axis = 2 if settings.object_axes == "rep103" else 1
-            self._markers.publish(self._board.message(header, objects, up_axis))
+            self._markers.publish(self._marker_builder.message(header, objects, up_axis))
         if settings.publish_tf and header.frame_id:
             transforms = transform_messages(header, objects, settings.tf_prefix)
             if transforms:
-                self._transforms.sendTransform(transforms)
+                self._broadcaster.sendTransform(transforms)
 
     def publish_debug_image(
         self, header: Header, image: np.ndarray, camera: Camera, objects: Sequence[ObjectPose]
     ) -> None:
-        """Publish the image (H, W, 3) with the objects drawn on it; nothing is drawn while nobody listens."""
-        if _heard(self._debug_image):
+        """Publish the image (H, W, 3) with the objects drawn on it, if the topic has subscribers."""
+        if _has_subscribers(self._debug_image):
             drawn = draw_objects(image, camera, objects)
             self._debug_image.publish(Image(header=header, **image_fields(drawn)))
 
     def clear_markers(self) -> None:
-        """Take all markers off the screen."""
-        if _heard(self._markers):
-            self._markers.publish(self._board.clear())
+        """Delete all markers in RViz."""
+        if _has_subscribers(self._markers):
+            self._markers.publish(self._marker_builder.clear())
 
     def listeners(self) -> dict[str, int]:
-        """How many subscriptions each output has."""
+        """Number of subscriptions per output."""
         publishers = {
             "detections": self._detections,
             "objects": self._objects,
@@ -95,5 +95,5 @@ class Outputs:
         return {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
 
 
-def _heard(publisher: Any) -> bool:
+def _has_subscribers(publisher: Any) -> bool:
     return publisher.get_subscription_count() > 0

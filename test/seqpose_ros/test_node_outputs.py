@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outputs of the node over DDS, with a fake estimator, and the use of tf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped
+from ros_rig import STAMP, Client, FakeEstimator, InProcess, header, mug, picture
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from seqpose_ros import publishers
+from seqpose_ros.msg import ObjectPoseArray
+
+Start = Callable[..., InProcess]
+
+
+def test_every_output_has_the_object_with_the_stamp_and_frame_of_the_image(client: Client, start: Start) -> None:
+    start(FakeEstimator([mug(), mug(None)]))
+    objects = client.listen(ObjectPoseArray, "/seqpose_node/objects")
+    markers = client.listen(MarkerArray, "/seqpose_node/markers")
+    transforms = client.listen(TFMessage, "/tf")
+    client.connect()
+    client.send_first(picture(), STAMP)
+    client.until(lambda: objects and markers and transforms, "objects, markers and tf")
+    expected = header(STAMP)
+    detections = client.detections[-1]
+    assert detections.header == objects[-1].header == transforms[-1].transforms[0].header == expected
+    assert [d.id for d in detections.detections] == ["7", ""]
+    assert detections.detections[0].results[0].pose.covariance[35] == 6e-4
+    assert [(o.category, o.track_id, o.age) for o in objects[-1].objects] == [("mug", 7, 4), ("mug", -1, 4)]
+    assert {m.header.stamp.sec for m in markers[-1].markers if m.action == Marker.ADD} == {expected.stamp.sec}
+    (transform,) = transforms[-1].transforms
+    assert transform.child_frame_id == "mug_7"
+    assert (transform.transform.translation.x, transform.transform.translation.z) == (0.1, 0.9)
+
+
+def test_the_debug_image_is_drawn_only_if_it_has_subscribers(
+    client: Client, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    draw = publishers.draw_objects
+
+    def counting(*arguments: Any, **options: Any) -> np.ndarray:
+        drawn.append(1)
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(publishers, "draw_objects", counting)
+    start(FakeEstimator([mug()]))
+    client.connect()
+    client.send_first(picture(), STAMP)
+    client.send(picture(), STAMP + 0.1)
+    assert not drawn
+    images = client.listen(Image, "/seqpose_node/debug_image")
+    client.until(
+        lambda: client.values().get("listeners_debug_image", "0") != "0", "the node to discover the subscription"
+    )
+    client.send(picture(), STAMP + 0.2)
+    client.until(lambda: images, "a debug image")
+    assert len(drawn) == 1
+    assert (images[-1].width, images[-1].height, images[-1].encoding) == (64, 48, "rgb8")
+    assert images[-1].header == header(STAMP + 0.2)
+
+
+def tf_message(parent: str, child: str, stamp: float, x: float) -> TFMessage:
+    transform = TransformStamped(header=header(stamp, parent), child_frame_id=child)
+    transform.transform.translation.x = x
+    transform.transform.rotation.z = transform.transform.rotation.w = np.sqrt(0.5)  # 90 degrees about z
+    return TFMessage(transforms=[transform])
+
+
+def test_transforms_are_looked_up_at_the_stamp_of_the_image(client: Client, start: Start) -> None:
+    estimator = FakeEstimator([mug()])
+    start(estimator, fixed_frame="world", target_frame="world", tf_prefix="seen_")
+    received = client.listen(TFMessage, "/tf")
+    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
+    client.until(lambda: broadcaster.get_subscription_count() >= 2, "the node's tf listener")
+    client.connect()
+    # The image stamp is midway between the two transforms, so the camera is at x = 2 m.
+    for stamp, x in ((STAMP - 0.1, 1.0), (STAMP + 0.1, 3.0)):
+        broadcaster.publish(tf_message("world", "camera", stamp, x))
+    message = client.send_first(picture(), STAMP)
+    pose = estimator.steps[-1]["camera_pose"]
+    np.testing.assert_allclose(pose[:3, 3], [2.0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(pose[:3, :3], [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-12)
+    # The mug is at (0.1, -0.2, 0.9) in the camera; the camera is rotated by 90 degrees and moved by 2 m in the world.
+    assert message.header.frame_id == "world"
+    position = message.detections[0].bbox.center.position
+    np.testing.assert_allclose([position.x, position.y, position.z], [2.2, 0.1, 0.9], atol=1e-6)
+    client.until(lambda: [t for m in received for t in m.transforms if t.child_frame_id == "seen_mug_7"], "tf")
+    transform = next(t for m in received for t in m.transforms if t.child_frame_id == "seen_mug_7")
+    assert transform.header.frame_id == "world"
+
+
+def test_without_the_fixed_frame_it_continues_without_ego_motion_and_warns(client: Client, start: Start) -> None:
+    estimator = FakeEstimator()
+    start(estimator, fixed_frame="world")
+    client.connect()
+    client.send_first(picture(), STAMP)
+    assert estimator.steps[-1]["camera_pose"] is None
+    client.until(lambda: "without ego-motion" in client.diagnostics[-1].status[0].message, "the warning")
+    assert client.diagnostics[-1].status[0].level == DiagnosticStatus.WARN
