@@ -20,7 +20,7 @@ from seqpose_core.categories import CATEGORY_NAMES, category
 
 pytest.importorskip("moderngl")
 
-from train.render.__main__ import RenderJob, render, render_clip
+from train.render.clips import RenderJob, render, render_clip
 from train.render.materials import Material
 from train.render.meshes import Array, rotation_about
 from train.render.motion import HandHeldMotion
