@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. 10: the set criterion on every layer's queries, plus the dense terms."""
+"""Eq. 10: the set criterion on the queries of every layer, and the dense terms."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from seqpose_core.losses.dense import centre_losses, dense_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match_layers
 from seqpose_core.losses.normalise import Normaliser, at_least_one
-from seqpose_core.losses.symmetry import AS_LABELLED, PoseDistance, RotationNorm, turn_error
+from seqpose_core.losses.symmetry import CANONICAL, PoseDistance, RotationNorm, rotation_error
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
-from seqpose_core.model.projection import NEAR, project
+from seqpose_core.model.projection import NEAR, Pinhole
 from seqpose_core.model.seqpose import Prediction
+
+Likelihood = Literal["laplace", "gaussian"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class LossWeights:
     :param rotation: mean difference of the three axes, see ``CriterionConfig.rotation``.
     :param log_size: L1 of the logarithm of the extents.
     :param size: L1 of the extents in metres (the paper's λ4; the one above takes its place by default).
-    :param uncertainty: likelihood of the errors, which trains the uncertainty alone.
-    :param denoising: of all that the denoising queries lose, by these same weights; not of Eq. 10.
+    :param uncertainty: negative log likelihood of the errors, which trains the uncertainty only.
+    :param denoising: of the weighted sum of all terms of the denoising queries; not in Eq. 10.
     """
 
     classification: float = 2.0
@@ -54,92 +56,81 @@ class LossWeights:
 class CriterionConfig:
     """What is minimised.
 
-    :param symmetry: ``canonical`` = rotation and size of symmetric objects are compared with the label as it stands,
-        which the data make unique by turning it towards the camera; ``invariant`` = up to turns about y.
-    :param rotation: ``chordal`` = Euclidean distance between the tips of predicted and true axes; ``l1`` = sum of the
-        absolute differences of their entries, which has minima away from the truth.
-    :param likelihood: of the errors, given the predicted scales. A Laplace scale is a mean absolute error, which few
-        large errors move little; a Gaussian one is a root mean square.
+    :param symmetry: ``canonical`` = rotation and size of symmetric objects are compared with the label, which the data
+        set makes unique by rotating the object's x axis towards the camera; ``invariant`` = up to rotations about y.
+    :param rotation: ``chordal`` = Euclidean distance between the tips of predicted and ground-truth axes; ``l1`` = sum
+        of the absolute differences of their entries, which has further local minima.
+    :param likelihood: of the errors, given the predicted scales. A Laplace scale is a mean absolute error, which is
+        robust to outliers; a Gaussian scale is a root mean square.
     """
 
     symmetry: Literal["canonical", "invariant"] = "canonical"
     rotation: RotationNorm = "chordal"
-    likelihood: Literal["laplace", "gaussian"] = "laplace"
+    likelihood: Likelihood = "laplace"
     weights: LossWeights = field(default_factory=LossWeights)
     matching: MatchingWeights = field(default_factory=MatchingWeights)
 
 
+@dataclass(frozen=True)
+class ObjectLossOptions:
+    """How the terms of the matched objects are computed.
+
+    :param distance: of rotations and extents. :param likelihood: of the errors.
+    :param normalise: gives the divisor of the sums over objects.
+    """
+
+    distance: PoseDistance = CANONICAL
+    likelihood: Likelihood = "laplace"
+    normalise: Normaliser = at_least_one
+
+
+_DEFAULT_OPTIONS = ObjectLossOptions()
+
+
 class Criterion(nn.Module):
-    """Every layer's queries are matched and penalised on their own (auxiliary losses), summed with equal weight."""
+    """The queries of every layer are matched and penalised separately (auxiliary losses) and summed at equal weight."""
 
     def __init__(self, config: CriterionConfig, canonical_focal: float, normalise: Normaliser = at_least_one) -> None:
         super().__init__()
         self.config = config
         self.canonical_focal = canonical_focal
-        self.normalise = normalise
-        self.distance = PoseDistance(config.symmetry == "invariant", config.rotation)
+        distance = PoseDistance(config.symmetry == "invariant", config.rotation)
+        self.options = ObjectLossOptions(distance, config.likelihood, normalise)
 
-    def forward(
-        self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum and its unweighted terms; layers' terms are those of the last layer.
-
-        :param intrinsics: (B, 3, 3); :param image_size: (2,) width and height, pixels.
-        """
+    def forward(self, prediction: Prediction, targets: Targets, pinhole: Pinhole) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum and its unweighted terms; terms of the objects are those of the last layer."""
         terms: dict[str, Tensor] = {}
-        total = intrinsics.new_zeros(())
-        matched = match_layers(
-            prediction.layers, prediction.valid, targets, intrinsics, image_size, self.config.matching, self.distance
-        )
+        total = pinhole.intrinsics.new_zeros(())
+        matching, normalise = self.config.matching, self.options.normalise
+        matched = match_layers(prediction.layers, prediction.valid, targets, pinhole, matching, self.options.distance)
         for layer, matches in zip(prediction.layers, matched, strict=True):
-            terms = object_losses(
-                layer,
-                prediction.valid,
-                targets,
-                matches,
-                intrinsics,
-                image_size,
-                self.distance,
-                self.config.likelihood,
-                self.normalise,
-            )
+            terms = object_losses(layer, prediction.valid, targets, matches, pinhole, self.options)
             total = total + self._weighted(terms)
         extra: dict[str, Tensor] = {}
         if prediction.denoising is not None:
-            extra["denoising"] = self._denoising(prediction, targets, intrinsics, image_size)
+            extra["denoising"] = self._denoising(prediction, targets, pinhole)
         if prediction.dense is not None:
-            extra |= dense_losses(prediction.dense, targets, intrinsics, self.canonical_focal, self.normalise)
+            extra |= dense_losses(prediction.dense, targets, pinhole, self.canonical_focal, normalise)
         if prediction.centre is not None:
-            extra |= centre_losses(
-                prediction.centre, targets, intrinsics, image_size, self.canonical_focal, self.normalise
-            )
+            extra |= centre_losses(prediction.centre, targets, pinhole, self.canonical_focal, normalise)
         return total + self._weighted(extra), terms | extra
 
     def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
         weights = vars(self.config.weights)
         return sum((weights[name] * value for name, value in terms.items()), start=torch.zeros(()))
 
-    def _denoising(self, prediction: Prediction, targets: Targets, intrinsics: Tensor, image_size: Tensor) -> Tensor:
-        """The weighted terms of the denoising queries, all layers: each belongs to the place whose truth was noised.
+    def _denoising(self, prediction: Prediction, targets: Targets, pinhole: Pinhole) -> Tensor:
+        """The weighted terms of the denoising queries of all layers, each matched to the object it was noised from.
 
-        Their errors are those of queries that were told the truth, so the uncertainty must not learn from them.
+        They do not train the uncertainty: they start near the ground truth, so their errors are too small.
         """
         queries = prediction.denoising
         assert queries is not None
         sample, query = queries.present.nonzero(as_tuple=True)
-        matches = Matches(sample, query, query % queries.places)
-        total = intrinsics.new_zeros(())
+        matches = Matches(sample, query, query % queries.group_size)
+        total = pinhole.intrinsics.new_zeros(())
         for layer in prediction.denoised:
-            terms = object_losses(
-                layer,
-                queries.present,
-                targets,
-                matches,
-                intrinsics,
-                image_size,
-                self.distance,
-                normalise=self.normalise,
-            )
+            terms = object_losses(layer, queries.present, targets, matches, pinhole, self.options)
             del terms["uncertainty"]
             total = total + self._weighted(terms)
         return total
@@ -150,39 +141,39 @@ def object_losses(
     valid: Tensor,
     targets: Targets,
     matches: Matches,
-    intrinsics: Tensor,
-    image_size: Tensor,
-    distance: PoseDistance = AS_LABELLED,
-    likelihood: Literal["laplace", "gaussian"] = "laplace",
-    normalise: Normaliser = at_least_one,
+    pinhole: Pinhole,
+    options: ObjectLossOptions = _DEFAULT_OPTIONS,
 ) -> dict[str, Tensor]:
-    """Terms of one layer, each a mean over the matched objects (over one, where there are none).
+    """Terms of one layer: sums over the matched objects, divided by their number (by 1 if there are none).
 
-    :param distance: how rotations and sizes are compared.
+    :param valid: (B, Q) bool; the focal loss ignores invalid queries.
     """
+    distance = options.distance
     s, q, m = matches.sample, matches.query, matches.target
-    count = normalise(torch.tensor(float(len(s)), device=s.device))
+    count = options.normalise(torch.tensor(float(len(s)), device=s.device))
     labels = torch.zeros_like(prediction.logits)
     classes = targets.classes[s, m]
     labels[s, q, classes] = 1.0
 
     translation = prediction.translation[s, q]
-    rotation, size = prediction.pose_of(s, q, classes)
-    true_translation, true_rotation, true_size = (targets.translation[s, m], targets.rotation[s, m], targets.size[s, m])
-    pixels = project(translation[:, None], intrinsics[s])[:, 0] / image_size
-    true_pixels = project(true_translation[:, None], intrinsics[s])[:, 0] / image_size
-    log_z = translation[:, 2].clamp_min(NEAR).log() - true_translation[:, 2].clamp_min(NEAR).log()
-    symmetric = targets.symmetric[s, m]
-    error = _pose_error(translation, rotation, true_translation, true_rotation, symmetric).detach()
+    rotation, size = prediction.pose_of_pairs(s, q, classes)
+    target_translation, target_rotation = targets.translation[s, m], targets.rotation[s, m]
+    target_size, symmetric = targets.size[s, m], targets.symmetric[s, m]
+    matched = pinhole.select(s)
+    pixels = matched.project(translation[:, None])[:, 0] / pinhole.image_size
+    target_pixels = matched.project(target_translation[:, None])[:, 0] / pinhole.image_size
+    log_z = translation[:, 2].clamp_min(NEAR).log() - target_translation[:, 2].clamp_min(NEAR).log()
+    error = _pose_error(translation, rotation, target_translation, target_rotation, symmetric).detach()
+    uncertainty = _uncertainty_loss(error, prediction.log_scale[s, q], symmetric, options.likelihood)
     return {
         "classification": (focal_loss(prediction.logits, labels) * valid[..., None]).sum() / count,
-        "centre_uv": (pixels - true_pixels).abs().sum() / count,
+        "centre_uv": (pixels - target_pixels).abs().sum() / count,
         "log_depth": log_z.abs().sum() / count,
-        "position": (translation - true_translation).abs().sum() / count,
-        "rotation": distance.of_rotations(rotation, true_rotation, symmetric).sum() / count,
-        "log_size": distance.of_extents(size.log(), true_size.log(), symmetric).sum() / count,
-        "size": distance.of_extents(size, true_size, symmetric).sum() / count,
-        "uncertainty": _unlikelihood(error, prediction.log_scale[s, q], symmetric, likelihood).sum() / count,
+        "position": (translation - target_translation).abs().sum() / count,
+        "rotation": distance.of_rotations(rotation, target_rotation, symmetric).sum() / count,
+        "log_size": distance.of_extents(size.log(), target_size.log(), symmetric).sum() / count,
+        "size": distance.of_extents(size, target_size, symmetric).sum() / count,
+        "uncertainty": uncertainty.sum() / count,
     }
 
 
@@ -194,10 +185,10 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float
     return weight * wrong**gamma * F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
 
-def negative_log_likelihood(error: Tensor, log_scale: Tensor, likelihood: Literal["laplace", "gaussian"]) -> Tensor:
-    """Of errors of scale b (variance 2b² for both, see ObjectPrediction), elementwise, less a constant.
+def negative_log_likelihood(error: Tensor, log_scale: Tensor, likelihood: Likelihood) -> Tensor:
+    """Of errors of scale b (variance 2b² for both, see ObjectPrediction), elementwise, up to a constant.
 
-    Laplace: log b + |e|/b, least at b = mean |e|. Gaussian: log b + e²/4b², least at 2b² = mean e².
+    Laplace: log b + |e|/b, minimal at b = mean |e|. Gaussian: log b + e²/4b², minimal at 2b² = mean e².
     """
     if likelihood == "laplace":
         return log_scale + error.abs() * (-log_scale).exp()
@@ -205,17 +196,15 @@ def negative_log_likelihood(error: Tensor, log_scale: Tensor, likelihood: Litera
 
 
 def _pose_error(
-    translation: Tensor, rotation: Tensor, true_translation: Tensor, true_rotation: Tensor, symmetric: Tensor
+    translation: Tensor, rotation: Tensor, target_translation: Tensor, target_rotation: Tensor, symmetric: Tensor
 ) -> Tensor:
-    """Errors (P, 6) that ObjectPrediction.log_scale speaks of: of x/z, y/z, log z and the rotation vector."""
-    z, true_z = translation[:, 2:].clamp_min(NEAR), true_translation[:, 2:].clamp_min(NEAR)
-    slopes = translation[:, :2] / z - true_translation[:, :2] / true_z
-    return torch.cat([slopes, (z / true_z).log(), turn_error(rotation, true_rotation, symmetric)], dim=-1)
+    """Errors (P, 6) in the order of ObjectPrediction.log_scale: x/z, y/z, log z and the rotation vector."""
+    z, target_z = translation[:, 2:].clamp_min(NEAR), target_translation[:, 2:].clamp_min(NEAR)
+    slopes = translation[:, :2] / z - target_translation[:, :2] / target_z
+    return torch.cat([slopes, (z / target_z).log(), rotation_error(rotation, target_rotation, symmetric)], dim=-1)
 
 
-def _unlikelihood(
-    error: Tensor, log_scale: Tensor, symmetric: Tensor, likelihood: Literal["laplace", "gaussian"]
-) -> Tensor:
-    """(P,): the turn of a symmetric object is no error and is left out."""
+def _uncertainty_loss(error: Tensor, log_scale: Tensor, symmetric: Tensor, likelihood: Likelihood) -> Tensor:
+    """(P,) sums over the six errors; the rotation of a symmetric object about y is left out."""
     terms = negative_log_likelihood(error, log_scale, likelihood)
     return terms.sum(-1) - terms[:, 4] * symmetric

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of the dense maps (Eq. 10, terms 5 to 7) and of the centre head that proposes queries."""
+"""Losses of the dense maps (Eq. 10, terms 5 to 7) and of the centre head."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from seqpose_core.losses.normalise import Normaliser, at_least_one
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.dense_heads import CentrePrediction, DensePrediction
-from seqpose_core.model.projection import NEAR, mean_focal, project
+from seqpose_core.model.projection import NEAR, Pinhole
 
 
 def dense_losses(
     prediction: DensePrediction,
     targets: Targets,
-    intrinsics: Tensor,
+    pinhole: Pinhole,
     canonical_focal: float,
     normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
     """Cross-entropy for segmentation, smooth L1 for canonical log depth, normals and NOCS.
 
-    Labels of another resolution than the prediction are sampled at the prediction's pixels.
+    Targets of another resolution are resampled to that of the prediction.
     """
     losses: dict[str, Tensor] = {}
     if prediction.segmentation is not None:
@@ -30,7 +30,7 @@ def dense_losses(
         losses["segmentation"] = F.cross_entropy(prediction.segmentation, labels.long())
     if prediction.log_depth is not None:
         depth = _resample(targets.depth, prediction.log_depth)
-        scale = (mean_focal(intrinsics) / canonical_focal)[:, None, None]
+        scale = (pinhole.mean_focal / canonical_focal)[:, None, None]
         error = prediction.log_depth - (depth.clamp_min(NEAR) / scale).log()
         losses["depth"] = _masked_mean(_smooth_l1(error), depth > NEAR, normalise)
     if prediction.normals is not None:
@@ -47,21 +47,24 @@ def dense_losses(
 def centre_losses(
     prediction: CentrePrediction,
     targets: Targets,
-    intrinsics: Tensor,
-    image_size: Tensor,
+    pinhole: Pinhole,
     canonical_focal: float,
     normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
     """Penalty-reduced focal loss of the heat maps (CenterNet), L1 of depth and offset at the centres' cells."""
-    rows, columns = prediction.heat.shape[2:]
-    stride = image_size / image_size.new_tensor([columns, rows])
-    cells = (project(targets.translation, intrinsics) + 0.5) / stride - 0.5  # (B, M, 2): cell centres at integers
+    logits = prediction.heat
+    rows, columns = logits.shape[2:]
+    stride = pinhole.image_size / pinhole.image_size.new_tensor([columns, rows])
+    cells = (pinhole.project(targets.translation) + 0.5) / stride - 0.5  # (B, M, 2): cell centres at integers
     nearest = cells.round()
     inside = (nearest >= 0).all(-1) & (nearest < nearest.new_tensor([columns, rows])).all(-1)
     inside = inside & targets.present
-    heat = _gaussians(cells, targets, inside, intrinsics, stride, rows, columns)
+    radius = targets.size.norm(dim=-1) / 2 * pinhole.mean_focal[:, None] / targets.translation[..., 2].clamp_min(NEAR)
+    sigma = (radius / stride.mean() / 3).clamp(0.4, 3.0)
+    peaks = _gaussians(nearest, sigma, rows, columns) * inside[..., None, None]
+    one_hot = F.one_hot(targets.classes.clamp_min(0), logits.shape[1]).to(peaks.dtype)  # (B, M, 6)
+    heat = (peaks[:, :, None] * one_hot[..., None, None]).amax(1)
 
-    logits = prediction.heat
     probability = logits.sigmoid()
     positive = heat == 1
     loss = torch.where(
@@ -70,30 +73,22 @@ def centre_losses(
         (1 - heat) ** 4 * probability**2 * F.softplus(logits),
     )
     count = normalise(inside.sum())
-    # Read at every place and masked: to pick out those inside, an accelerator would have to wait for their number.
+    # Computed for all M and masked: selecting those inside would make a GPU wait for their number.
     sample = torch.arange(len(cells), device=cells.device)[:, None]
     x, y = torch.where(inside[..., None], nearest, torch.zeros_like(nearest)).long().unbind(-1)
     z = targets.translation[..., 2].clamp_min(NEAR)
-    scale = (mean_focal(intrinsics) / canonical_focal)[:, None]
+    scale = (pinhole.mean_focal / canonical_focal)[:, None]
     depth_error = prediction.log_depth[sample, y, x] - (z / scale).log()
     offset_error = prediction.offset[sample, :, y, x] - (cells - nearest)
     errors = depth_error.abs() + offset_error.abs().sum(-1)
     return {"heat": loss.sum() / count, "centre": torch.where(inside, errors, 0.0).sum() / count}
 
 
-def _gaussians(
-    cells: Tensor, targets: Targets, inside: Tensor, intrinsics: Tensor, stride: Tensor, rows: int, columns: int
-) -> Tensor:
-    """Heat targets (B, 6, rows, columns): a bump a object, exactly 1 in the cell of its centre."""
-    depth = targets.translation[..., 2].clamp_min(NEAR)
-    radius = targets.size.norm(dim=-1) / 2 * mean_focal(intrinsics)[:, None] / depth
-    sigma = (radius / stride.mean() / 3).clamp(0.4, 3.0)[..., None, None]
-    nearest = cells.round()
-    y = torch.arange(rows, device=cells.device)[:, None] - nearest[..., 1, None, None]
-    x = torch.arange(columns, device=cells.device)[None, :] - nearest[..., 0, None, None]
-    bumps = (-(x**2 + y**2) / (2 * sigma**2)).exp() * inside[..., None, None]
-    one_hot = F.one_hot(targets.classes.clamp_min(0), 6).to(bumps.dtype)  # (B, M, 6)
-    return (bumps[:, :, None] * one_hot[..., None, None]).amax(1)
+def _gaussians(centre: Tensor, sigma: Tensor, rows: int, columns: int) -> Tensor:
+    """Gaussians (B, M, rows, columns) of ``sigma`` (B, M) cells, exactly 1 in the cells ``centre`` (B, M, 2)."""
+    y = torch.arange(rows, device=centre.device)[:, None] - centre[..., 1, None, None]
+    x = torch.arange(columns, device=centre.device)[None, :] - centre[..., 0, None, None]
+    return (-(x**2 + y**2) / (2 * sigma[..., None, None] ** 2)).exp()
 
 
 def _resample(labels: Tensor, like: Tensor) -> Tensor:

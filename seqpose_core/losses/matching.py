@@ -11,10 +11,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from seqpose_core.losses.symmetry import AS_LABELLED, PoseDistance
+from seqpose_core.losses.symmetry import CANONICAL, PoseDistance
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
-from seqpose_core.model.projection import NEAR, project
+from seqpose_core.model.projection import NEAR, Pinhole
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class MatchingWeights:
 
     :param centre, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position, size: L1 in metres. :param log_size: L1 of the logarithm of the extents.
-    :param rotation: as the loss has it.
+    :param rotation: as in the loss.
     """
 
     classification: float = 2.0
@@ -37,7 +37,7 @@ class MatchingWeights:
 
 @dataclass(frozen=True)
 class Matches:
-    """Matched pairs of one batch: sample, query and target index, each (P,)."""
+    """Matched pairs of a batch: sample, query and target index, each (P,)."""
 
     sample: Tensor
     query: Tensor
@@ -48,19 +48,17 @@ def match(
     prediction: ObjectPrediction,
     valid: Tensor,
     targets: Targets,
-    intrinsics: Tensor,
-    image_size: Tensor,
+    pinhole: Pinhole,
     weights: MatchingWeights,
-    distance: PoseDistance = AS_LABELLED,
+    distance: PoseDistance = CANONICAL,
 ) -> Matches:
-    """Assign to every target the query that suits it best, one to one, sample by sample.
+    """Assign a query to each target of each sample, one to one, at the lowest total cost.
 
-    :param valid: (B, Q) bool, queries that exist; the others are never matched.
-    :param intrinsics: (B, 3, 3); :param image_size: (2,) width and height, pixels.
+    :param valid: (B, Q) bool; invalid queries are never matched.
     :param distance: how rotations and sizes are compared.
     :raises ValueError: if a sample has more targets than queries.
     """
-    return match_layers((prediction,), valid, targets, intrinsics, image_size, weights, distance)[0]
+    return match_layers((prediction,), valid, targets, pinhole, weights, distance)[0]
 
 
 @torch.no_grad()
@@ -68,31 +66,30 @@ def match_layers(
     layers: Sequence[ObjectPrediction],
     valid: Tensor,
     targets: Targets,
-    intrinsics: Tensor,
-    image_size: Tensor,
+    pinhole: Pinhole,
     weights: MatchingWeights,
-    distance: PoseDistance = AS_LABELLED,
+    distance: PoseDistance = CANONICAL,
 ) -> list[Matches]:
-    """:func:`match` of every layer on its own. All costs leave an accelerator in one transfer."""
-    costs = torch.stack([matching_cost(layer, targets, intrinsics, image_size, weights, distance) for layer in layers])
+    """:func:`match` for each layer separately. The costs of all layers leave the GPU in one transfer."""
+    costs = torch.stack([matching_cost(layer, targets, pinhole, weights, distance) for layer in layers])
     costs = costs.nan_to_num(1e6, 1e6, 1e6).masked_fill(~valid[..., None], 1e6)
-    # What exists travels along: empty places as NaN, queries as a last column.
+    # Both masks are part of the same transfer: padding of the targets as NaN, valid queries as the last column.
     costs = costs.masked_fill(~targets.present[:, None], torch.nan)
-    exists = valid[..., None].to(costs.dtype).expand(len(layers), -1, -1, 1)
-    table = torch.cat([costs, exists], dim=-1).cpu().numpy()
-    present, room = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1].sum(1).astype(int)
+    valid_column = valid[..., None].to(costs.dtype).expand(len(layers), -1, -1, 1)
+    table = torch.cat([costs, valid_column], dim=-1).cpu().numpy()
+    present, queries = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1].sum(1).astype(int)
     counts = present.sum(1)
-    for sample in np.flatnonzero(counts > room)[:1]:
+    for sample in np.flatnonzero(counts > queries)[:1]:
         raise ValueError(
-            f"sample {sample} has {counts[sample]} objects but the model only {room[sample]} queries; "
+            f"sample {sample} has {counts[sample]} objects but the model only {queries[sample]} queries; "
             "raise queries.anchors or queries.proposals"
         )
-    places = [np.flatnonzero(row) for row in present]
-    sample = np.repeat(np.arange(len(places)), counts)
+    target_columns = [np.flatnonzero(row) for row in present]
+    sample = np.repeat(np.arange(len(target_columns)), counts)
     index = np.zeros((len(layers), 3, len(sample)), np.int64)
     for layer, cost in enumerate(table):
-        pairs = [linear_sum_assignment(one[:, columns]) for one, columns in zip(cost, places, strict=True)]
-        target = [columns[chosen] for columns, (_, chosen) in zip(places, pairs, strict=True)]
+        pairs = [linear_sum_assignment(one[:, columns]) for one, columns in zip(cost, target_columns, strict=True)]
+        target = [columns[chosen] for columns, (_, chosen) in zip(target_columns, pairs, strict=True)]
         index[layer] = sample, np.concatenate([rows for rows, _ in pairs]), np.concatenate(target)
     return [Matches(*one.unbind(0)) for one in torch.from_numpy(index).to(valid.device)]
 
@@ -100,33 +97,32 @@ def match_layers(
 def matching_cost(
     prediction: ObjectPrediction,
     targets: Targets,
-    intrinsics: Tensor,
-    image_size: Tensor,
+    pinhole: Pinhole,
     weights: MatchingWeights,
-    distance: PoseDistance = AS_LABELLED,
+    distance: PoseDistance = CANONICAL,
 ) -> Tensor:
-    """Cost (B, Q, M) of giving query q to target m; entries of absent targets mean nothing."""
+    """Cost (B, Q, M) of assigning query q to target m; entries of padding have no meaning."""
     classes = targets.classes.clamp_min(0)
     probability = prediction.logits.sigmoid()
-    # Focal cost: how much the focal loss of this class entry falls when the query becomes a positive.
+    # Focal cost: the decrease of the focal loss of this class entry if the query becomes a positive.
     positive = 0.25 * (1 - probability) ** 2 * -(probability + 1e-8).log()
     negative = 0.75 * probability**2 * -(1 - probability + 1e-8).log()
     cost = weights.classification * (positive - negative).gather(
         2, classes[:, None].expand(-1, probability.shape[1], -1)
     )
     if weights.centre:
-        centre = (project(prediction.translation, intrinsics) / image_size)[:, :, None]
-        target_centre = (project(targets.translation, intrinsics) / image_size)[:, None]
+        centre = (pinhole.project(prediction.translation) / pinhole.image_size)[:, :, None]
+        target_centre = (pinhole.project(targets.translation) / pinhole.image_size)[:, None]
         cost = cost + weights.centre * (centre - target_centre).abs().sum(-1)
     if weights.log_depth:
         log_z = prediction.translation[..., 2].clamp_min(NEAR).log()[:, :, None]
         true_log_z = targets.translation[..., 2].clamp_min(NEAR).log()[:, None]
         cost = cost + weights.log_depth * (log_z - true_log_z).abs()
     if weights.position:
-        apart = (prediction.translation[:, :, None] - targets.translation[:, None]).abs().sum(-1)
-        cost = cost + weights.position * apart
+        position = (prediction.translation[:, :, None] - targets.translation[:, None]).abs().sum(-1)
+        cost = cost + weights.position * position
     symmetric = targets.symmetric[:, None]
-    rotation, size = _as_targets(prediction, classes)
+    rotation, size = _poses_for_targets(prediction, classes)
     true_size = targets.size[:, None]
     if weights.rotation:
         cost = cost + weights.rotation * distance.of_rotations(rotation, targets.rotation[:, None], symmetric)
@@ -138,8 +134,8 @@ def matching_cost(
     return cost
 
 
-def _as_targets(prediction: ObjectPrediction, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotations (B, Q, M or 1, 3, 3) and sizes (B, Q, M or 1, 3) of query q taken as an object of target m's class."""
+def _poses_for_targets(prediction: ObjectPrediction, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations (B, Q, M or 1, 3, 3) and sizes (B, Q, M or 1, 3) of query q for target m's class."""
     if prediction.rotations is None or prediction.sizes is None:
         return prediction.rotation[:, :, None], prediction.size[:, :, None]
     batch = torch.arange(len(classes), device=classes.device)[:, None]

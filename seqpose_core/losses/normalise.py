@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sums over objects and pixels are divided by."""
+"""Normalisation of losses that are summed over objects or pixels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-#: Takes how many objects or pixels were summed over, and gives what the sum is divided by; positive. Where several
-#: processes share a batch it is the place to agree on one count, so that all samples weigh alike.
+#: Takes the number of summed objects or pixels and returns the positive divisor of the sum. If several processes share
+#: a batch, it can return the mean count of all, so that all samples have the same weight.
 Normaliser = Callable[[Tensor], Tensor]
 
 
 def at_least_one(count: Tensor) -> Tensor:
-    """The count itself, or 1 where there was nothing to sum over."""
+    """The count, or 1 if it is 0."""
     return count.clamp_min(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How rotations and extents are compared with the truth, also where turns about the y axis cannot be seen."""
+"""Distances of rotations and extents to the ground truth, with and without the symmetry about the y axis."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ import roma
 import torch
 from torch import Tensor
 
-from seqpose_core.model.projection import exact_product
+from seqpose_core.model.projection import matmul_fp32
 
 RotationNorm = Literal["chordal", "l1"]
 
 
 @dataclass(frozen=True)
 class PoseDistance:
-    """How rotations and extents are compared with the truth.
+    """How rotations and extents are compared with the ground truth.
 
-    :param invariant: whether symmetric objects are compared up to turns about y.
-    :param rotation: see :func:`rotation_difference`.
+    :param invariant: whether symmetric objects are compared up to rotations about y.
+    :param norm: of rotations, see :func:`rotation_distance`.
     """
 
     invariant: bool = False
-    rotation: RotationNorm = "chordal"
+    norm: RotationNorm = "chordal"
 
-    def of_rotations(self, rotation: Tensor, truth: Tensor, symmetric: Tensor) -> Tensor:
+    def of_rotations(self, rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
         """(...,) of (..., 3, 3); ``symmetric`` (...,) bool."""
-        return rotation_difference(rotation, truth, symmetric if self.invariant else None, self.rotation)
+        return rotation_distance(rotation, target, symmetric if self.invariant else None, self.norm)
 
-    def of_extents(self, extents: Tensor, truth: Tensor, symmetric: Tensor) -> Tensor:
+    def of_extents(self, extents: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
         """(...,) of (..., 3), or of their logarithms; ``symmetric`` (...,) bool."""
-        return extent_difference(extents, truth, symmetric if self.invariant else None)
+        return extent_distance(extents, target, symmetric if self.invariant else None)
 
 
-#: With the labels as they stand.
-AS_LABELLED = PoseDistance()
+#: With the labels as they are: the data set makes them unique.
+CANONICAL = PoseDistance()
 
 
-def rotation_difference(
-    rotation: Tensor, truth: Tensor, free: Tensor | None = None, norm: RotationNorm = "chordal"
+def rotation_distance(
+    rotation: Tensor, target: Tensor, symmetric: Tensor | None = None, norm: RotationNorm = "chordal"
 ) -> Tensor:
-    """How far apart the axes of two rotations (..., 3, 3) are, averaged over the axes that are compared: (...,).
+    """Distance between the axes of two rotations (..., 3, 3), averaged over the compared axes: (...,).
 
-    ``chordal`` takes the length of the chord between the tips of two unit axes, ``l1`` the sum of its components'
-    absolute values. Both have a slope that does not fade near the truth. But L1 has minima elsewhere as well: of
-    rotations that descend on it from anywhere, about three in ten end far from the truth, two in ten of them turned by
-    more than 150°, where chords lead all of them home (``test/test_symmetry.py``).
+    ``chordal`` is the length of the chord between the tips of two unit axes, ``l1`` the sum of the absolute
+    differences of their components. The gradient of both does not vanish near the target. L1 has further local minima:
+    gradient descent on it from random rotations ends far from the target for about three in ten, and for two in ten
+    at an error above 150°, while with chords all converge to the target (``test/seqpose_core/test_symmetry.py``).
 
-    :param free: (...,) bool: objects whose turn about y is free; of them only the y axis is compared, which is what
-        all turns of the truth have in common. (The smallest difference over the turns asks for the same axis, at the
-        price of a search and of jumps where two turns are equally near.)
+    :param symmetric: (...,) bool: objects whose rotation about y is free. Only their y axes are compared, which all
+        rotations of the target about y share. (The minimum over rotations of the target has the same minimiser but
+        needs a search, and jumps where two rotations are equally near.)
     """
-    axes = torch.linalg.vector_norm(rotation - truth, ord=2 if norm == "chordal" else 1, dim=-2)
-    return axes.mean(-1) if free is None else torch.where(free, axes[..., 1], axes.mean(-1))
+    axes = torch.linalg.vector_norm(rotation - target, ord=2 if norm == "chordal" else 1, dim=-2)
+    return axes.mean(-1) if symmetric is None else torch.where(symmetric, axes[..., 1], axes.mean(-1))
 
 
-def extent_difference(extents: Tensor, truth: Tensor, free: Tensor | None = None) -> Tensor:
+def extent_distance(extents: Tensor, target: Tensor, symmetric: Tensor | None = None) -> Tensor:
     """L1 (...,) of extents (..., 3) along x, y, z, or of their logarithms.
 
-    :param free: (...,) bool: a quarter turn of such an object exchanges x and z, so the cheaper order counts. Where
-        the truth is as wide as deep both cost the same, and only a box that is so as well costs nothing. (The
-        prediction's mean of x and z against the truth would let a round object's box get out of round for free.)
+    :param symmetric: (...,) bool: a rotation of such an object by 90° exchanges x and z, so the order with the smaller
+        distance counts. If the target is as wide as deep, only a box that is so as well has distance zero. (The
+        predicted mean of x and z would allow any ratio of them.)
     """
-    plain = (extents - truth).abs().sum(-1)
-    if free is None:
-        return plain
-    exchanged = (extents - truth.flip(-1)).abs().sum(-1)  # z, y, x
-    return torch.where(free, torch.minimum(plain, exchanged), plain)
+    direct = (extents - target).abs().sum(-1)
+    if symmetric is None:
+        return direct
+    exchanged = (extents - target.flip(-1)).abs().sum(-1)  # z, y, x
+    return torch.where(symmetric, torch.minimum(direct, exchanged), direct)
 
 
-def turn_error(rotation: Tensor, truth: Tensor, free: Tensor) -> Tensor:
-    """Rotation vector (..., 3), radians, from the predicted to the true orientation, in the predicted object's axes.
+def rotation_error(rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
+    """Rotation vector (..., 3), radians, from the predicted to the target orientation, in the predicted object's axes.
 
-    :param free: (...,) bool: for such an object the smallest rotation that carries its y axis onto the true one,
-        whose y component is 0.
+    :param symmetric: (...,) bool: for such an object, the smallest rotation that aligns its y axis with the target's;
+        the y component is then 0.
     """
-    relative = exact_product(rotation.transpose(-1, -2), truth)
-    x, y, z = relative[..., 1].unbind(-1)  # the true y axis in the predicted object's axes
+    relative = matmul_fp32(rotation.transpose(-1, -2), target)
+    x, y, z = relative[..., 1].unbind(-1)  # the target's y axis in the predicted object's axes
     sine = (x**2 + z**2).sqrt()
     angle = torch.atan2(sine, y)
-    # Where the axes are opposite every axis across will do: x stands for them.
+    # For opposite y axes any axis perpendicular to y is right; x is taken.
     along_x, along_z = torch.where(sine > 1e-6, z, 1.0), torch.where(sine > 1e-6, -x, 0.0)
-    across = torch.stack([along_x, torch.zeros_like(x), along_z], dim=-1)
-    tilt = torch.nn.functional.normalize(across, dim=-1) * angle[..., None]
-    return torch.where(free[..., None], tilt, roma.rotmat_to_rotvec(relative))
+    perpendicular = torch.stack([along_x, torch.zeros_like(x), along_z], dim=-1)
+    tilt = torch.nn.functional.normalize(perpendicular, dim=-1) * angle[..., None]
+    return torch.where(symmetric[..., None], tilt, roma.rotmat_to_rotvec(relative))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is trained towards: the objects and dense maps of a batch of frames."""
+"""Training targets: the ground-truth objects and dense maps of a batch of frames."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Targets:
-    """Truth of B frames, padded to M objects.
+    """Ground truth of B frames, padded to M objects.
 
-    :param classes: (B, M) int64, 0..5 = class id - 1; -1 marks an empty place.
+    :param classes: (B, M) int64, 0..5 = class id - 1; -1 marks padding.
     :param rotation: (B, M, 3, 3) object to camera; :param translation: (B, M, 3) m; :param size: (B, M, 3) m.
-    :param symmetric: (B, M) bool: the turn about y is a convention.
+    :param symmetric: (B, M) bool: the rotation about y is a convention.
     :param segmentation: (B, h, w) class ids, 0 = background.
     :param depth: (B, h, w) metres, 0 = unknown.
     :param normals: (B, 3, h, w), zero where unknown.
@@ -39,5 +39,5 @@ class Targets:
 
     @property
     def present(self) -> Tensor:
-        """(B, M) bool: places that hold an object."""
+        """(B, M) bool: false for padding."""
         return self.classes >= 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Denoising queries (DN-DETR, Li et al. 2022), in 3D: in training, noised truth asks beside the model's own queries.
+"""Denoising queries in 3D (DN-DETR, Li et al. 2022): in training, noised ground-truth queries are appended.
 
-They learn to undo the noise without any matching, which steadies the layers' regression from the first step. Groups of
-them, the model's own queries and the memory see nothing of each other, so nothing leaks out of the truth.
+They learn to remove the noise without matching, which stabilises the regression from the first step on. The attention
+mask separates groups of denoising queries from each other, from the other queries and from the memory, so that no
+ground truth leaks into the prediction.
 """
 
 from __future__ import annotations
@@ -15,56 +16,55 @@ from torch import Tensor
 from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.projection import NEAR
 
-#: Share of classes that are drawn anew (DN-DETR), and the reach of the centre's noise along each axis of the camera
-#: frame, in half diagonals of the box (StreamPETR: in half extents; the diagonal needs no orientation).
+#: Share of classes that are replaced by a random one (DN-DETR), and the largest shift of the centre along each axis of
+#: the camera frame, in half diagonals of the box (StreamPETR: in half extents; the diagonal needs no orientation).
 _CLASS_NOISE, _CENTRE_NOISE = 0.2, 1.0
 
 
 @dataclass(frozen=True)
 class DenoisingQueries:
-    """Noised truth of B frames: G groups of M places, D = G·M queries; query g·M + m is place m in group g.
+    """Noised ground truth of B frames: G groups of M objects, D = G·M; query g·M + m is object m in group g.
 
-    :param classes: (B, D) int64, 0..5, a share of them wrong on purpose.
+    :param classes: (B, D) int64, 0..5, some of them wrong by intention.
     :param reference: (B, D, 3) noised centres in the camera frame, metres.
-    :param present: (B, D) bool: false where the truth has an empty place.
-    :param places: M.
+    :param present: (B, D) bool: false for padding of the ground truth.
+    :param group_size: M.
     """
 
     classes: Tensor
     reference: Tensor
     present: Tensor
-    places: int
+    group_size: int
 
     @classmethod
     @torch.no_grad()
-    def draw(cls, classes: Tensor, translation: Tensor, size: Tensor, groups: int) -> DenoisingQueries:
-        """Noise the true classes (B, M), -1 = empty place, centres (B, M, 3) and extents (B, M, 3), metres.
+    def sample(cls, classes: Tensor, translation: Tensor, size: Tensor, groups: int) -> DenoisingQueries:
+        """Add noise to ground-truth classes (B, M), -1 = padding, centres (B, M, 3) and extents (B, M, 3), metres.
 
-        The noise comes from torch's generator of the device that the truth is on.
+        The noise comes from torch's default generator of the device of the ground truth.
         """
-        places = classes.shape[1]
-        many = classes.repeat(1, groups)
-        wrong = torch.rand(many.shape, device=many.device) < _CLASS_NOISE
-        noised = torch.where(wrong, torch.randint_like(many, len(CATEGORIES)), many.clamp_min(0))
+        repeated = classes.repeat(1, groups)
+        replaced = torch.rand(repeated.shape, device=repeated.device) < _CLASS_NOISE
+        noised = torch.where(replaced, torch.randint_like(repeated, len(CATEGORIES)), repeated.clamp_min(0))
         centre = translation.repeat(1, groups, 1)
         reach = _CENTRE_NOISE / 2 * size.norm(dim=-1, keepdim=True).repeat(1, groups, 1)
         centre = centre + reach * (2 * torch.rand_like(centre) - 1)
         centre = torch.cat([centre[..., :2], centre[..., 2:].clamp_min(NEAR)], dim=-1)
-        return cls(noised, centre, many >= 0, places)
+        return cls(noised, centre, repeated >= 0, classes.shape[1])
 
-    def sight(self, valid: Tensor, past_valid: Tensor) -> Tensor:
-        """Who sees whom in the temporal attention: (B, Q + D, Q + D + S) bool.
+    def attention_mask(self, valid: Tensor, memory_valid: Tensor) -> Tensor:
+        """Which query may attend to which, (B, Q + D, Q + D + S) bool.
 
-        :param valid: (B, Q) of the model's own queries: they see these and the memory.
-        :param past_valid: (B, S) of the memory. A denoising query sees its own group.
+        :param valid: (B, Q) of the other queries, which attend to each other and to the memory.
+        :param memory_valid: (B, S) of the memory. A denoising query attends to its own group only.
         """
-        queries, extra = valid.shape[1], self.present.shape[1]
-        seen = valid.new_zeros(len(valid), queries + extra, queries + extra + past_valid.shape[1])
-        seen[:, :queries, :queries] = valid[:, None]
-        seen[:, :queries, queries + extra :] = past_valid[:, None]
-        group = torch.arange(extra, device=valid.device).div(self.places, rounding_mode="floor")
-        # Everyone sees itself: not every engine makes zeros of a softmax over nothing.
-        itself = torch.eye(extra, dtype=torch.bool, device=valid.device)
-        own = (group[:, None] == group) & self.present[:, None]
-        seen[:, queries:, queries : queries + extra] = own | itself
-        return seen
+        queries, noised = valid.shape[1], self.present.shape[1]
+        mask = valid.new_zeros(len(valid), queries + noised, queries + noised + memory_valid.shape[1])
+        mask[:, :queries, :queries] = valid[:, None]
+        mask[:, :queries, queries + noised :] = memory_valid[:, None]
+        group = torch.arange(noised, device=valid.device).div(self.group_size, rounding_mode="floor")
+        # Each query attends to itself as well: not every engine returns zeros for a softmax over no key.
+        itself = torch.eye(noised, dtype=torch.bool, device=valid.device)
+        same_group = (group[:, None] == group) & self.present[:, None]
+        mask[:, queries:, queries : queries + noised] = same_group | itself
+        return mask

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Fusion(nn.Module):
-    """One 1x1 convolution a level."""
+    """A 1x1 convolution per level."""
 
     def __init__(self, semantic_widths: Sequence[int], geometry_widths: Sequence[int], width: int) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small building blocks that the encoder and the query network share."""
+"""Building blocks shared by the encoder and the query network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries over keys and values, with a mask of the keys that are seen."""
+    """Multi-head attention with an optional mask of the keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -17,10 +17,15 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None = None) -> Tensor:
-        """query (B, Q, C), key and value (B, L, C), valid (B, L) or, a query, (B, Q, L) bool; returns (B, Q, C)."""
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns (B, Q, C).
+
+        :param query: (B, Q, C). :param key, value: (B, L, C).
+        :param mask: (B, L), or (B, Q, L) if it differs between queries, bool: true for keys that may be attended to.
+        """
         q, k, v = (self._split(p(x)) for p, x in ((self.query, query), (self.key, key), (self.value, value)))
-        mask = None if valid is None else valid[:, None, None] if valid.dim() == 2 else valid[:, None]
+        if mask is not None:
+            mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. 5 and 6: the sparse query memory, an immutable value that is passed into a step and comes out of it."""
+"""Eq. 5 and 6: the sparse query memory, an immutable value that is passed into a step and returned by it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,86 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from seqpose_core.model.projection import exact_product
+from seqpose_core.model.projection import matmul_fp32
+
+#: Elapsed seconds are clamped to this, the longest gap that the network distinguishes.
+_LONGEST_GAP = 60.0
+
+
+@dataclass(frozen=True)
+class FrameMotion:
+    """Camera pose and time of the current frame of B streams. Where a mask is false the value has no meaning.
+
+    :param camera_pose: (B, 4, 4) world from camera, the identity where unknown.
+    :param pose_known: (B,) bool.
+    :param stamp: (B,) float64 seconds, 0 where unknown.
+    :param stamp_known: (B,) bool.
+    """
+
+    camera_pose: Tensor
+    pose_known: Tensor
+    stamp: Tensor
+    stamp_known: Tensor
+
+    @classmethod
+    def from_optional(cls, camera_pose: Tensor | None, stamp: Tensor | None, like: QueryMemory) -> FrameMotion:
+        """Replace unknown values by masks; device, batch and pose type are those of ``like``.
+
+        :param camera_pose: (B, 4, 4); None, or not finite for a sample, where unknown.
+        :param stamp: (B,) seconds; None, or not finite for a sample, where unknown.
+        """
+        batch, device = len(like.valid), like.valid.device
+        identity = torch.eye(4, dtype=like.camera_pose.dtype, device=device)
+        unknown = torch.zeros(batch, dtype=torch.bool, device=device)
+        if camera_pose is None:
+            camera_pose, pose_known = identity.expand(batch, 4, 4), unknown
+        else:
+            pose_known = camera_pose.isfinite().flatten(1).all(1)
+            camera_pose = torch.where(pose_known[:, None, None], camera_pose.to(identity.dtype), identity)
+        if stamp is None:
+            stamp, stamp_known = torch.zeros(batch, dtype=torch.float64, device=device), unknown
+        else:
+            stamp_known = stamp.isfinite()
+            stamp = torch.where(stamp_known, stamp.to(torch.float64), 0.0)
+        return cls(camera_pose, pose_known, stamp, stamp_known)
+
+
+@dataclass(frozen=True)
+class TopQueries:
+    """The top K queries of one frame, in descending order of score (Eq. 5).
+
+    :param embedding: (B, K, C).
+    :param reference: (B, K, 3) predicted centres in that frame's camera frame, metres.
+    :param valid: (B, K) bool.
+    """
+
+    embedding: Tensor
+    reference: Tensor
+    valid: Tensor
 
 
 @dataclass(frozen=True)
 class QueryMemory:
     """The top K queries of each of the last N frames, newest frame first; slot n·K + k is query k of frame n.
 
-    Nothing in it refers to a network or a stream, so one network serves many cameras, and a batch can hold
-    samples of different histories. Gradients flow through ``embedding`` unless it was detached.
+    It is independent of network and stream: one network can serve many cameras, and the samples of a batch can have
+    different histories. Gradients flow through ``embedding`` unless it was detached.
 
     :param embedding: (B, N·K, C).
-    :param reference: (B, N·K, 3) metres, in the camera frame of the frame that the query comes from.
-    :param stamp: (B, N·K) float64 seconds; NaN where unknown.
-    :param camera_pose: (B, N·K, 4, 4) world from camera, of that frame; NaN where unknown.
-    :param valid: (B, N·K) bool; an invalid slot has no influence on anything.
+    :param reference: (B, N·K, 3) metres, in the camera frame of the query's own frame.
+    :param stamp: (B, N·K) float64 seconds of that frame; 0 where ``stamp_known`` is false.
+    :param stamp_known: (B, N·K) bool.
+    :param camera_pose: (B, N·K, 4, 4) world from camera of that frame; the identity where ``pose_known`` is false.
+    :param pose_known: (B, N·K) bool.
+    :param valid: (B, N·K) bool; an invalid slot affects no result.
     """
 
     embedding: Tensor
     reference: Tensor
     stamp: Tensor
+    stamp_known: Tensor
     camera_pose: Tensor
+    pose_known: Tensor
     valid: Tensor
 
     @classmethod
@@ -36,32 +95,37 @@ class QueryMemory:
         cls, batch: int, slots: int, width: int, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> QueryMemory:
         """A memory of ``slots`` = N·K invalid slots for each of ``batch`` samples."""
+        invalid = torch.zeros(batch, slots, dtype=torch.bool, device=device)
         return cls(
             embedding=torch.zeros(batch, slots, width, device=device, dtype=dtype),
             reference=torch.zeros(batch, slots, 3, device=device),
-            stamp=torch.full((batch, slots), torch.nan, device=device, dtype=torch.float64),
-            camera_pose=torch.full((batch, slots, 4, 4), torch.nan, device=device),
-            valid=torch.zeros(batch, slots, dtype=torch.bool, device=device),
+            stamp=torch.zeros(batch, slots, device=device, dtype=torch.float64),
+            stamp_known=invalid,
+            camera_pose=torch.eye(4, device=device).repeat(batch, slots, 1, 1),
+            pose_known=invalid,
+            valid=invalid,
         )
 
     def reset(self, samples: Tensor) -> QueryMemory:
-        """Forget everything of the samples where ``samples`` (B,) bool is true; the others keep their values."""
+        """Invalidate all slots of the samples where ``samples`` (B,) bool is true; other samples do not change."""
         if samples.shape != self.valid.shape[:1]:
             raise ValueError(f"samples has shape {tuple(samples.shape)}; the memory has batch {len(self.valid)}")
         return replace(self, valid=self.valid & ~samples.to(self.valid.device)[:, None])
 
-    def push(self, newest: QueryMemory) -> QueryMemory:
-        """Put the queries of one frame (B, K, …) in front; those of the oldest frame fall out (Eq. 5)."""
-        slots, kept = self.valid.shape[1], self.valid.shape[1] - newest.valid.shape[1]
-        if kept < 0:
-            raise ValueError(f"{newest.valid.shape[1]} new queries do not fit into a memory of {slots} slots")
-        return QueryMemory(
-            *(torch.cat([getattr(newest, f.name), getattr(self, f.name)[:, :kept]], dim=1) for f in fields(self))
-        )
-
-    def newest(self, top_k: int) -> QueryMemory:
-        """The ``top_k`` slots of the newest frame (Eq. 6)."""
-        return QueryMemory(*(getattr(self, f.name)[:, :top_k] for f in fields(self)))
+    def push(self, newest: TopQueries, frame: FrameMotion) -> QueryMemory:
+        """Insert the top queries of a frame in front and drop those of the oldest frame (Eq. 5)."""
+        top_k, slots = newest.valid.shape[1], self.valid.shape[1]
+        if top_k > slots:
+            raise ValueError(f"{top_k} new queries do not fit into a memory of {slots} slots")
+        rows = {
+            **vars(newest),
+            "stamp": frame.stamp[:, None].expand(-1, top_k),
+            "stamp_known": frame.stamp_known[:, None].expand(-1, top_k),
+            "camera_pose": frame.camera_pose[:, None].expand(-1, top_k, -1, -1),
+            "pose_known": frame.pose_known[:, None].expand(-1, top_k),
+        }
+        kept = slots - top_k
+        return QueryMemory(**{name: torch.cat([row, getattr(self, name)[:, :kept]], 1) for name, row in rows.items()})
 
     def detach(self) -> QueryMemory:
         """The same values without a gradient history."""
@@ -73,11 +137,13 @@ class QueryMemory:
 
 @dataclass(frozen=True)
 class MemoryView:
-    """A memory as the current camera sees it.
+    """A memory relative to the current frame: the network's input. Invalid slots are zero.
 
-    :param reference: (B, S, 3) metres in the current camera frame (moved where both poses are known).
+    :param embedding: (B, S, C).
+    :param reference: (B, S, 3) metres in the current camera frame, moved where both poses are known.
     :param motion: (B, S, 13) current-from-past camera motion (R − I flattened, t in metres) and log(1 + elapsed
-        seconds); zeros where unknown, which the pose-aware layer norm takes as "no motion, no time".
+        seconds). Unknown motion or time is zero, as if the camera had not moved or no time had passed.
+    :param valid: (B, S) bool.
     """
 
     embedding: Tensor
@@ -86,27 +152,25 @@ class MemoryView:
     valid: Tensor
 
 
-def view_from(memory: QueryMemory, camera_pose: Tensor, stamp: Tensor) -> MemoryView:
-    """Move a memory into the frame of the current camera.
-
-    :param camera_pose: (B, 4, 4) world from current camera; NaN where unknown.
-    :param stamp: (B,) seconds; NaN where unknown.
-    """
-    known = memory.camera_pose.isfinite().all(-1).all(-1) & camera_pose.isfinite().all(-1).all(-1)[:, None]
-    known = known & memory.valid
-    identity = torch.eye(4, dtype=camera_pose.dtype, device=camera_pose.device)
-    past = torch.where(known[..., None, None], memory.camera_pose, identity)
-    now = torch.where(known[..., None, None], camera_pose[:, None], identity)
-    # Inverse of a rigid transform, written out: exportable, and exact for a proper rotation.
-    turned = now[..., :3, :3].transpose(-1, -2)
-    rotation = exact_product(turned, past[..., :3, :3])
-    translation = exact_product(turned, past[..., :3, 3:] - now[..., :3, 3:])[..., 0]
-    reference = exact_product(rotation, memory.reference[..., None])[..., 0] + translation
-    elapsed = (stamp[:, None] - memory.stamp).nan_to_num(0.0).clamp(0.0, 60.0).to(reference.dtype)
-    elapsed = torch.where(memory.valid, elapsed, torch.zeros_like(elapsed))
+def view_from(memory: QueryMemory, frame: FrameMotion) -> MemoryView:
+    """Express a memory relative to the current frame."""
+    valid = memory.valid
+    known = (memory.pose_known & frame.pose_known[:, None] & valid)[..., None, None]
+    identity = torch.eye(4, dtype=memory.camera_pose.dtype, device=valid.device)
+    past = torch.where(known, memory.camera_pose, identity)
+    now = torch.where(known, frame.camera_pose[:, None], identity)
+    # The inverse of a rigid transform, written out: it can be exported, and is exact for a proper rotation.
+    inverse = now[..., :3, :3].transpose(-1, -2)
+    rotation = matmul_fp32(inverse, past[..., :3, :3])
+    translation = matmul_fp32(inverse, past[..., :3, 3:] - now[..., :3, 3:])[..., 0]
+    reference = matmul_fp32(rotation, memory.reference[..., None])[..., 0] + translation
+    elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP).to(reference.dtype)
+    elapsed = torch.where(memory.stamp_known & frame.stamp_known[:, None] & valid, elapsed, 0.0)
     motion = torch.cat([(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1)
-    # Not only masked but blank: what a forgotten slot still holds can reach no result at all.
-    valid = memory.valid[..., None]
-    embedding = torch.where(valid, memory.embedding, torch.zeros_like(memory.embedding))
-    reference = torch.where(valid, reference, torch.zeros_like(reference))
-    return MemoryView(embedding, reference, motion, memory.valid)
+    # The content of invalid slots is zeroed as well as masked, so that no value of it (NaN included) can spread.
+    return MemoryView(
+        embedding=torch.where(valid[..., None], memory.embedding, 0.0),
+        reference=torch.where(valid[..., None], reference, 0.0),
+        motion=motion,
+        valid=valid,
+    )

@@ -1,39 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole projection in torch, batched: camera-frame metres to pixels and back. Pixel centres at integers."""
+"""Pinhole projection in torch, batched: camera-frame metres to pixels and back. Pixel centres are at integers."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-#: Nearest depth, metres, that is treated as in front of the camera.
-NEAR = 0.05
+#: Nearest and farthest depth, metres, that a prediction can have. Points nearer than NEAR count as behind the camera.
+NEAR, FAR = 0.05, 20.0
 
 
-def project(points: Tensor, intrinsics: Tensor) -> Tensor:
-    """Camera-frame points (B, ..., 3), metres, to pixels (B, ..., 2). Depths under NEAR are clamped to it."""
-    focal, centre = _focal_and_centre(intrinsics, points.dim())
-    return points[..., :2] / points[..., 2:].clamp_min(NEAR) * focal + centre
+@dataclass(frozen=True)
+class Pinhole:
+    """The pinhole cameras of a batch of images, without distortion.
 
+    :param intrinsics: (B, 3, 3) pixels.
+    :param image_size: (2,) width and height in pixels, the same for all images.
+    """
 
-def unproject(pixels: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """Pixels (B, ..., 2) at depth z (B, ...), metres, to camera-frame points (B, ..., 3)."""
-    focal, centre = _focal_and_centre(intrinsics, pixels.dim())
-    z = depth.unsqueeze(-1)
-    return torch.cat([(pixels - centre) / focal * z, z], dim=-1)
+    intrinsics: Tensor
+    image_size: Tensor
 
+    @property
+    def focal(self) -> Tensor:
+        """fx and fy, (B, 2), pixels."""
+        return torch.stack([self.intrinsics[:, 0, 0], self.intrinsics[:, 1, 1]], dim=-1)
 
-def mean_focal(intrinsics: Tensor) -> Tensor:
-    """Geometric mean of fx and fy, (B,), pixels."""
-    return (intrinsics[:, 0, 0] * intrinsics[:, 1, 1]).sqrt()
+    @property
+    def mean_focal(self) -> Tensor:
+        """Geometric mean of fx and fy, (B,), pixels."""
+        return (self.intrinsics[:, 0, 0] * self.intrinsics[:, 1, 1]).sqrt()
+
+    def select(self, samples: Tensor) -> Pinhole:
+        """The cameras of ``samples`` (P,) int64; an index may occur more than once."""
+        return Pinhole(self.intrinsics[samples], self.image_size)
+
+    def project(self, points: Tensor) -> Tensor:
+        """Camera-frame points (B, ..., 3), metres, to pixels (B, ..., 2). Depths below NEAR are clamped to it."""
+        focal, centre = self._focal_and_centre(points.dim())
+        return points[..., :2] / points[..., 2:].clamp_min(NEAR) * focal + centre
+
+    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+        """Pixels (B, ..., 2) at depth z (B, ...), metres, to camera-frame points (B, ..., 3)."""
+        focal, centre = self._focal_and_centre(pixels.dim())
+        z = depth.unsqueeze(-1)
+        return torch.cat([(pixels - centre) / focal * z, z], dim=-1)
+
+    def _focal_and_centre(self, dimensions: int) -> tuple[Tensor, Tensor]:
+        shape = (len(self.intrinsics),) + (1,) * (dimensions - 2) + (2,)
+        return self.focal.reshape(shape), self.intrinsics[:, :2, 2].reshape(shape)
 
 
 def ray_rotation(points: Tensor) -> Tensor:
-    """Smallest rotation (..., 3, 3) that turns the optical axis onto the ray through points (..., 3).
+    """Smallest rotation (..., 3, 3) from the optical axis to the ray through points (..., 3).
 
-    It carries an allocentric rotation (as seen along the ray) into the camera's axes.
+    It converts an allocentric rotation (relative to the ray) to an egocentric one (relative to the camera's axes).
     """
-    # A point behind the camera has no ray; the nearest one in front stands in, which keeps this a rotation.
+    # A point behind the camera has no ray. It is moved in front of the camera, so that the result is a rotation.
     front = torch.cat([points[..., :2], points[..., 2:].clamp_min(NEAR)], dim=-1)
     ray = torch.nn.functional.normalize(front, dim=-1)
     x, y, z = ray.unbind(-1)
@@ -42,15 +67,9 @@ def ray_rotation(points: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
-def exact_product(first: Tensor, second: Tensor) -> Tensor:
-    """Product of small matrices (..., I, J) and (..., J, K) that keeps float32 under autocast.
+def matmul_fp32(first: Tensor, second: Tensor) -> Tensor:
+    """Product of small matrices (..., I, J) and (..., J, K) that stays in float32 under autocast.
 
-    There ``@`` would round poses to bfloat16: half a degree, and millimetres at one metre.
+    Under autocast, ``@`` rounds poses to bfloat16: half a degree, and millimetres at one metre.
     """
     return (first[..., :, :, None] * second[..., None, :, :]).sum(-2)
-
-
-def _focal_and_centre(intrinsics: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    shape = (len(intrinsics),) + (1,) * (dimensions - 2) + (2,)
-    focal = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], dim=-1)
-    return focal.reshape(shape), intrinsics[:, :2, 2].reshape(shape)

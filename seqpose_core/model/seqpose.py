@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeqPose: one step of the network, (frames, intrinsics, memory) -> (prediction, memory)."""
+"""SeqPose: one step of the network, (images, intrinsics, memory) -> (prediction, memory)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
 from seqpose_core.model.encoder import build_encoder
 from seqpose_core.model.fusion import Fusion
-from seqpose_core.model.memory import QueryMemory, view_from
-from seqpose_core.model.pose_head import ObjectPrediction, PoseHead, reference_from_centre
-from seqpose_core.model.stsq import CONDITION_WIDTH, ReferenceEncoding, StsqLayer
+from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
+from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
+from seqpose_core.model.projection import Pinhole
+from seqpose_core.model.proposals import gather_queries, select_proposals
+from seqpose_core.model.stsq import CONDITION_WIDTH, ImageFeatures, QueryTokens, ReferenceEncoding, StsqLayer
 
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What one image gives before any query looks at it.
+    """The output of encoder, fusion and dense heads for a batch of images.
 
     :param fused: z_i (B, C, H_i, W_i), finest first.
     """
@@ -31,15 +33,15 @@ class FrameFeatures:
     dense: DensePrediction | None
     centre: CentrePrediction | None
 
-    def sample(self, index: slice | Tensor) -> FrameFeatures:
+    def select(self, samples: slice | Tensor) -> FrameFeatures:
         """The features of some samples of the batch."""
 
         def pick(part):  # type: ignore[no-untyped-def]
             if part is None:
                 return None
-            return replace(part, **{k: None if v is None else v[index] for k, v in vars(part).items()})
+            return replace(part, **{k: None if v is None else v[samples] for k, v in vars(part).items()})
 
-        return FrameFeatures([z[index] for z in self.fused], pick(self.dense), pick(self.centre))
+        return FrameFeatures([z[samples] for z in self.fused], pick(self.dense), pick(self.centre))
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class Prediction:
 
     :param objects: of the last layer.
     :param layers: of every layer, first to last; the last one is ``objects``.
-    :param valid: (B, Q) bool: false for a propagated query whose memory slot was empty.
-    :param denoised: of every layer, what the D denoising queries became; empty without them.
-    :param denoising: those queries, or None.
+    :param valid: (B, Q) bool: false for a query propagated from an invalid memory slot.
+    :param denoised: of every layer, the predictions of the D denoising queries; empty without them.
+    :param denoising: the denoising queries, or None.
     """
 
     objects: ObjectPrediction
@@ -63,7 +65,7 @@ class Prediction:
 
 
 class SeqPose(nn.Module):
-    """The whole trainable model. It keeps no state between calls: memory is passed in and returned.
+    """The complete network. It keeps no state between calls: the memory is passed in and returned.
 
     Single-frame operation is the same code with an empty memory.
     """
@@ -105,7 +107,7 @@ class SeqPose(nn.Module):
         self.register_buffer("image_size", size, persistent=False)
 
     def empty_memory(self, batch: int) -> QueryMemory:
-        """The memory at the start of a stream (the paper's zeros, marked invalid)."""
+        """The memory at the start of a stream (zeros in the paper; here all slots are invalid as well)."""
         memory = self.config.memory
         return QueryMemory.empty(batch, memory.frames * memory.top_k, self.config.decoder.width, self.pixel_mean.device)
 
@@ -122,10 +124,10 @@ class SeqPose(nn.Module):
 
         :param images: (B, 3, H, W) RGB in [0, 1], of the configured size.
         :param intrinsics: (B, 3, 3) in pixels of these images.
-        :param memory: what the step before returned; None for the first frame.
+        :param memory: returned by the previous step; None for the first frame.
         :param camera_pose: (B, 4, 4) world from camera; None, or NaN for a sample, where unknown.
         :param stamp: (B,) seconds; None, or NaN for a sample, where unknown.
-        :param dense: whether to compute the dense maps, which only training looks at.
+        :param dense: whether to compute the dense maps, which only training uses.
         :raises ValueError: if images or intrinsics are not of these shapes.
         """
         config = self.config
@@ -139,7 +141,7 @@ class SeqPose(nn.Module):
         return self.decode(self.encode(images, intrinsics, dense), intrinsics, memory, camera_pose, stamp)
 
     def encode(self, images: Tensor, intrinsics: Tensor, dense: bool = True) -> FrameFeatures:
-        """The part of a step that knows nothing of the past (Eq. 1 to 4); arguments as in :meth:`forward`."""
+        """The part of a step that is independent of the memory (Eq. 1 to 4); arguments as in :meth:`forward`."""
         semantic, geometry = self.encoder((images - self.pixel_mean) / self.pixel_std, intrinsics)
         fused = self.fusion(semantic, geometry)
         return FrameFeatures(
@@ -159,112 +161,97 @@ class SeqPose(nn.Module):
     ) -> tuple[Prediction, QueryMemory]:
         """The query network (Eq. 5 to 9) on encoded frames; arguments as in :meth:`forward`.
 
-        :param denoising: noised truth that asks as well, in training; neither the rest of the prediction nor the
-            memory depends on it.
-        :raises ValueError: for denoising queries where the configuration has none.
+        Camera poses and stamps end here: the network itself takes relative motion, see :meth:`decode_queries`.
+
+        :param denoising: noised ground-truth queries that are appended in training; neither the rest of the prediction
+            nor the memory depends on them.
+        :raises ValueError: for denoising queries if the configuration has none.
         """
         if denoising is not None and not self.config.queries.denoising:
             raise ValueError("denoising queries are given but queries.denoising is 0; set it to a number of groups")
-        batch, device = len(intrinsics), intrinsics.device
         if memory is None:
-            memory = self.empty_memory(batch)
-        if camera_pose is None:
-            camera_pose = torch.full((batch, 4, 4), torch.nan, device=device)
-        if stamp is None:
-            stamp = torch.full((batch,), torch.nan, device=device, dtype=torch.float64)
+            memory = self.empty_memory(len(intrinsics))
+        frame = FrameMotion.from_optional(camera_pose, stamp, memory)
+        prediction, newest = self.decode_queries(
+            features, Pinhole(intrinsics, self.image_size), view_from(memory, frame), denoising
+        )
+        return prediction, memory.push(newest, frame)
 
-        fused = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
-        query, reference = self._current_queries(features, fused[0], intrinsics)
-        past = view_from(memory, camera_pose, stamp)
-        # Eq. 6: the newest frame's queries also ask, from where they are seen now.
+    def decode_queries(
+        self, features: FrameFeatures, pinhole: Pinhole, past: MemoryView, denoising: DenoisingQueries | None = None
+    ) -> tuple[Prediction, TopQueries]:
+        """The query network as a pure function of finite float32 tensors and masks."""
+        levels = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
+        image_features = ImageFeatures(levels, pinhole)
+        query, reference = self._current_queries(features, image_features)
+        # Eq. 6: the queries of the newest frame in memory are appended, at their positions in the current frame.
         top_k = self.config.memory.top_k
-        valid = torch.ones(query.shape[:2], dtype=torch.bool, device=device)
+        valid = torch.ones(query.shape[:2], dtype=torch.bool, device=query.device)
         valid = torch.cat([valid, past.valid[:, :top_k]], dim=1)
         query = torch.cat([query, past.embedding[:, :top_k].to(query.dtype)], dim=1)
         reference = torch.cat([reference, past.reference[:, :top_k]], dim=1)
-        own = query.shape[1]
-        exists, seen = valid, torch.cat([valid, past.valid], dim=1)
+        count = query.shape[1]
+        decoded, attention_mask = valid, torch.cat([valid, past.valid], dim=1)
         if denoising is not None:
             query = torch.cat([query, self.denoising_class(denoising.classes).to(query.dtype)], dim=1)
             reference = torch.cat([reference, denoising.reference], dim=1)
-            exists, seen = torch.cat([valid, denoising.present], dim=1), denoising.sight(valid, past.valid)
+            decoded = torch.cat([valid, denoising.present], dim=1)
+            attention_mask = denoising.attention_mask(valid, past.valid)
 
-        focal = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], dim=-1)
-        focal = (focal / self.config.canonical_focal).log()[:, None]
-        condition = F.pad(focal, (CONDITION_WIDTH - 2, 0)).expand(-1, query.shape[1], -1)
-        past_condition = torch.cat([past.motion, focal.expand(-1, past.motion.shape[1], -1)], dim=-1)
-        slots = (past.embedding, self.reference_encoding(past.reference), past_condition)
+        log_focal = (pinhole.focal / self.config.canonical_focal).log()[:, None]
+        condition = F.pad(log_focal, (CONDITION_WIDTH - 2, 0)).expand(-1, query.shape[1], -1)
+        past_condition = torch.cat([past.motion, log_focal.expand(-1, past.motion.shape[1], -1)], dim=-1)
+        memory = QueryTokens(past.embedding, self.reference_encoding(past.reference), past_condition)
 
         layers: list[ObjectPrediction] = []
         for layer, head in zip(self.layers, self.heads, strict=True):
-            position = self.reference_encoding(reference)
-            query = layer(query, position, condition, slots, seen, reference, fused, intrinsics, self.image_size)
-            layers.append(_silence(head(query, reference, intrinsics, self.image_size), exists))
+            queries = QueryTokens(query, self.reference_encoding(reference), condition)
+            query = layer(queries, memory, attention_mask, reference, image_features)
+            layers.append(mask_invalid(head(query, reference, pinhole), decoded))
             if self.config.decoder.refine:
                 reference = layers[-1].translation.detach()
 
         denoised: tuple[ObjectPrediction, ...] = ()
         if denoising is not None:
-            denoised = tuple(layer.queries(slice(own, None)) for layer in layers)
-            layers, query = [layer.queries(slice(own)) for layer in layers], query[:, :own]
+            denoised = tuple(layer.select(slice(count, None)) for layer in layers)
+            layers, query = [layer.select(slice(count)) for layer in layers], query[:, :count]
         prediction = Prediction(layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising)
-        return prediction, self._remember(memory, query, prediction, camera_pose, stamp)
+        return prediction, self._top_queries(query, prediction)
 
-    def _current_queries(self, features: FrameFeatures, finest: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    def _current_queries(self, features: FrameFeatures, image_features: ImageFeatures) -> tuple[Tensor, Tensor]:
         """Learned anchors and proposals: embeddings (B, Q, C) and references (B, Q, 3), metres."""
-        batch = len(intrinsics)
+        finest, pinhole = image_features.levels[0], image_features.pinhole
+        config, batch = self.config.queries, len(finest)
         embeddings, references = [], []
-        if self.config.queries.anchors:
+        if config.anchors:
             embeddings.append(self.anchor_embedding.expand(batch, -1, -1))
             references.append(self.anchor_reference.expand(batch, -1, -1))
-        centre = features.centre
-        if centre is not None:
-            rows, columns = centre.heat.shape[2:]
-            # Maxima over all classes at once: six proposals in one cell would crowd out other objects.
-            heat, classes = centre.heat.detach().max(1)
-            peaks = heat.masked_fill(F.max_pool2d(heat, 3, stride=1, padding=1) > heat, -1e4)
-            cell = peaks.flatten(1).topk(self.config.queries.proposals, dim=1).indices
-            offset = _take(centre.offset.detach().flatten(2).transpose(1, 2), cell)
-            cells = torch.stack([cell % columns, cell.div(columns, rounding_mode="floor")], dim=-1)
-            stride = self.image_size / self.image_size.new_tensor([columns, rows])
-            pixels = (cells + 0.5 + offset) * stride - 0.5
-            log_depth = centre.log_depth.detach().flatten(1).gather(1, cell)
-            references.append(reference_from_centre(pixels, log_depth, intrinsics, self.config.canonical_focal))
-            content = self.proposal_norm(_take(finest.flatten(2).transpose(1, 2), cell))
-            embeddings.append(content + self.proposal_class(classes.flatten(1).gather(1, cell)))
+        if features.centre is not None:
+            proposals = select_proposals(features.centre, config.proposals, pinhole, self.config.canonical_focal)
+            content = self.proposal_norm(gather_queries(finest.flatten(2).transpose(1, 2), proposals.cell))
+            embeddings.append(content + self.proposal_class(proposals.category))
+            references.append(proposals.reference)
         return torch.cat(embeddings, dim=1), torch.cat(references, dim=1)
 
-    def _remember(
-        self, memory: QueryMemory, query: Tensor, prediction: Prediction, camera_pose: Tensor, stamp: Tensor
-    ) -> QueryMemory:
-        """Eq. 5: the K most confident queries of this frame go in front of the memory."""
-        if self.config.memory.frames == 0:
-            return memory
-        top_k = self.config.memory.top_k
-        best = prediction.objects.logits.amax(-1).topk(top_k, dim=1).indices
-        newest = QueryMemory(
-            embedding=_take(query, best).float(),
-            reference=_take(prediction.objects.translation.detach(), best),
-            stamp=stamp.to(torch.float64)[:, None].expand(-1, top_k),
-            camera_pose=camera_pose.to(memory.camera_pose.dtype)[:, None].expand(-1, top_k, -1, -1),
+    def _top_queries(self, query: Tensor, prediction: Prediction) -> TopQueries:
+        """Eq. 5: the K queries with the highest score, for the memory; none without a memory."""
+        memory, objects = self.config.memory, prediction.objects
+        best = objects.logits.amax(-1).topk(memory.top_k if memory.frames else 0, dim=1).indices
+        return TopQueries(
+            embedding=gather_queries(query, best).float(),
+            reference=gather_queries(objects.translation.detach(), best),
             valid=prediction.valid.gather(1, best),
         )
-        return memory.push(newest)
 
 
-def _take(x: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index`` (B, K) of x (B, Q, C): (B, K, C)."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
-
-
-def _silence(objects: ObjectPrediction, valid: Tensor) -> ObjectPrediction:
-    """Give queries that do not exist a score of zero."""
+def mask_invalid(objects: ObjectPrediction, valid: Tensor) -> ObjectPrediction:
+    """Set the scores of invalid queries to zero; ``valid`` (B, Q) bool."""
     return replace(objects, logits=objects.logits.masked_fill(~valid[..., None], -1e4))
 
 
 def _frustum_points(config: SeqPoseConfig) -> Tensor:
-    """Starting places of the learned anchors: (A, 3) metres, spread over what the canonical camera sees at
-    0.3 to 2 m."""
+    """Initial reference points of the learned anchors: (A, 3) metres, random in the view of the canonical camera at
+    depths of 0.3 to 2 m."""
     points = torch.rand(config.queries.anchors, 3)
     half = points.new_tensor([config.image_width, config.image_height]) / (2 * config.canonical_focal)
     depth = 0.3 * (2.0 / 0.3) ** points[:, 2:]

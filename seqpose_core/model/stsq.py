@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The spatial-temporal sparse query network: temporal cross-attention (Eq. 7) and deformable one (Eq. 8)."""
+"""The spatial-temporal sparse query network: temporal cross-attention (Eq. 7), deformable attention (Eq. 8)."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +12,42 @@ from torch import Tensor, nn
 
 from seqpose_core.model.config import DecoderConfig
 from seqpose_core.model.layers import Attention, mlp, sine_features
-from seqpose_core.model.projection import NEAR, project
+from seqpose_core.model.projection import NEAR, Pinhole
 
-#: Motion (12 + 1, see MemoryView.motion) and the logarithm of fx and fy over the canonical focal length.
+#: MemoryView.motion (13), and the logarithms of fx and fy over the canonical focal length (2).
 CONDITION_WIDTH = 15
 
 
-class PoseAwareLayerNorm(nn.Module):
-    """Layer norm whose gain and bias follow camera motion, elapsed time and intrinsics.
+@dataclass(frozen=True)
+class QueryTokens:
+    """Queries as the temporal attention takes them.
 
-    The network that makes them has no biases, so a condition of zeros (nothing known, nothing moved) gives the
-    plain layer norm exactly.
+    :param embedding: (B, Q, C).
+    :param position: (B, Q, C) encoding of their reference points.
+    :param condition: (B, Q, 15) of the pose-aware layer norm.
+    """
+
+    embedding: Tensor
+    position: Tensor
+    condition: Tensor
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the deformable attention samples.
+
+    :param levels: z_i (B, C, H_i, W_i), finest first.
+    :param pinhole: the camera that projects 3D points into all of them.
+    """
+
+    levels: list[Tensor]
+    pinhole: Pinhole
+
+
+class PoseAwareLayerNorm(nn.Module):
+    """Layer norm whose gain and bias depend on camera motion, elapsed time and intrinsics.
+
+    The modulation network has no biases: a zero condition (unknown motion or none) gives the plain layer norm exactly.
     """
 
     def __init__(self, width: int) -> None:
@@ -42,7 +68,7 @@ class ReferenceEncoding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Wavelengths from 4 m (a room) down to 6 cm (a part of an object).
+        # Wavelengths from 4 m (a scene) to 6 cm (a part of an object).
         self.register_buffer("frequencies", 2 * math.pi / 4.0 * 2.0 ** torch.arange(7), persistent=False)
         self.project = mlp(3 * 7 * 2, width, width)
 
@@ -69,26 +95,23 @@ class DeformableAttention(nn.Module):
         nn.init.normal_(self.offsets.weight, std=0.1 * config.offset_scale)
         nn.init.uniform_(self.offsets.bias, -config.offset_scale, config.offset_scale)
 
-    def forward(
-        self, query: Tensor, reference: Tensor, fused: list[Tensor], intrinsics: Tensor, size: Tensor
-    ) -> Tensor:
-        """query (B, Q, C); reference (B, Q, 3) metres; fused: z_i (B, C, H_i, W_i); intrinsics (B, 3, 3);
-        size (2,): image width and height in pixels. Returns (B, Q, C)."""
+    def forward(self, query: Tensor, reference: Tensor, features: ImageFeatures) -> Tensor:
+        """query (B, Q, C); reference (B, Q, 3), metres in the camera frame. Returns (B, Q, C)."""
         batch, queries, width = query.shape
-        heads, points = self.heads, self.points
+        heads, points, pinhole = self.heads, self.points, features.pinhole
         offsets = self.offsets(query).reshape(batch, queries, heads, points, 3)
         points3d = reference[:, :, None, None] + offsets
         # grid_sample's coordinates: -1 and 1 are the outer edges of the first and last pixel.
-        grid = (project(points3d, intrinsics) + 0.5) / size * 2 - 1
-        seen = (grid.abs() <= 1).all(-1) & (points3d[..., 2] > NEAR)
+        grid = (pinhole.project(points3d) + 0.5) / pinhole.image_size * 2 - 1
+        visible = (grid.abs() <= 1).all(-1) & (points3d[..., 2] > NEAR)
         logits = self.weights(query).reshape(batch, queries, heads, points, self.levels)
-        logits = logits.masked_fill(~seen[..., None], torch.finfo(logits.dtype).min)
+        logits = logits.masked_fill(~visible[..., None], torch.finfo(logits.dtype).min)
         weights = logits.flatten(3).softmax(-1).reshape(batch, queries, heads, points, self.levels)
-        weights = weights * seen[..., None]
+        weights = weights * visible[..., None]
         grid = grid.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, 2)
         weights = weights.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, levels)
         mixed = query.new_zeros(batch * heads, width // heads, queries)
-        for level, (values, feature) in enumerate(zip(self.values, fused, strict=True)):
+        for level, (values, feature) in enumerate(zip(self.values, features.levels, strict=True)):
             value = values(feature).unflatten(1, (heads, -1)).flatten(0, 1)
             sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             mixed = mixed + (sampled * weights[:, None, ..., level]).sum(-1)
@@ -96,7 +119,7 @@ class DeformableAttention(nn.Module):
 
 
 class StsqLayer(nn.Module):
-    """One layer: temporal cross-attention, geometry-aware cross-attention, feed-forward; each pre-norm, residual."""
+    """Temporal cross-attention, geometry-aware cross-attention and feed-forward network; each pre-norm, residual."""
 
     def __init__(self, config: DecoderConfig, levels: int) -> None:
         super().__init__()
@@ -109,24 +132,23 @@ class StsqLayer(nn.Module):
 
     def forward(
         self,
-        query: Tensor,
-        position: Tensor,
-        condition: Tensor,
-        memory: tuple[Tensor, Tensor, Tensor],
-        seen: Tensor,
+        queries: QueryTokens,
+        memory: QueryTokens,
+        attention_mask: Tensor,
         reference: Tensor,
-        fused: list[Tensor],
-        intrinsics: Tensor,
-        size: Tensor,
+        features: ImageFeatures,
     ) -> Tensor:
-        """Queries (B, Q, C) with their position embedding and condition (B, Q, 15); ``memory`` is the same three
-        things of the memory's S slots; ``seen`` (B, Q + S), or (B, Q, Q + S) where it differs from query to query:
-        which of all these exist; reference (B, Q, 3), the rest as DeformableAttention."""
-        past, past_position, past_condition = memory
-        current = self.query_norm(query, condition)
-        value = torch.cat([current, self.memory_norm(past, past_condition)], dim=1)
-        key = value + torch.cat([position, past_position], dim=1)
-        query = query + self.temporal(current + position, key, value, seen)
-        normed = self.deformable_norm(query) + position
-        query = query + self.deformable(normed, reference, fused, intrinsics, size)
+        """The embeddings (B, Q, C) after this layer.
+
+        :param queries: the Q queries of the current frame. :param memory: the S slots of the memory.
+        :param attention_mask: (B, Q + S), or (B, Q, Q + S) if it differs between queries, bool: queries and then
+            slots that may be attended to.
+        :param reference: (B, Q, 3) reference points of the queries, metres in the camera frame.
+        """
+        query, position = queries.embedding, queries.position
+        current = self.query_norm(query, queries.condition)
+        value = torch.cat([current, self.memory_norm(memory.embedding, memory.condition)], dim=1)
+        key = value + torch.cat([position, memory.position], dim=1)
+        query = query + self.temporal(current + position, key, value, attention_mask)
+        query = query + self.deformable(self.deformable_norm(query) + position, reference, features)
         return query + self.ffn(self.ffn_norm(query))

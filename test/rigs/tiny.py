@@ -9,6 +9,7 @@ from torch import Tensor
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.config import DecoderConfig, DenseConfig, MemoryConfig, QueryConfig, SeqPoseConfig
 from seqpose_core.model.encoder_config import EncoderConfig
+from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.seqpose import SeqPose
 
 HEIGHT, WIDTH = 84, 112
@@ -28,7 +29,7 @@ def tiny_config(anchors: int = 6, proposals: int = 8, memory_frames: int = 3) ->
 
 
 def tiny_model(seed: int = 0, **options: int) -> SeqPose:
-    """Random weights, in evaluation mode. Weights that start at zero are moved, so that every path counts."""
+    """Random weights, in evaluation mode. Weights initialised to zero are moved, so that every path has an effect."""
     torch.manual_seed(seed)
     model = SeqPose(tiny_config(**options))
     with torch.no_grad():
@@ -49,29 +50,34 @@ def frames(batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def camera_poses(batch: int, seed: int = 0) -> Tensor:
-    """World-from-camera poses (B, 4, 4): small turns and shifts."""
+    """World-from-camera poses (B, 4, 4): small rotations and translations."""
     generator = torch.Generator().manual_seed(seed)
-    turn = torch.linalg.matrix_exp(_skew(0.2 * torch.randn(batch, 3, generator=generator)))
+    rotation = torch.linalg.matrix_exp(_skew(0.2 * torch.randn(batch, 3, generator=generator)))
     poses = torch.eye(4).repeat(batch, 1, 1)
-    poses[:, :3, :3] = turn
+    poses[:, :3, :3] = rotation
     poses[:, :3, 3] = 0.1 * torch.randn(batch, 3, generator=generator)
     return poses
 
 
-def targets(batch: int, counts: list[int], seed: int = 0, places: int = 5) -> Targets:
-    """Random truth with ``counts[b]`` objects in sample b, in view of :func:`frames`' cameras."""
+def pinhole(intrinsics: Tensor) -> Pinhole:
+    """The cameras of images of this size."""
+    return Pinhole(intrinsics, torch.tensor([float(WIDTH), float(HEIGHT)]))
+
+
+def targets(batch: int, counts: list[int], seed: int = 0, padded_to: int = 5) -> Targets:
+    """Random ground truth with ``counts[b]`` objects in sample b, in view of the cameras of :func:`frames`."""
     generator = torch.Generator().manual_seed(seed)
-    classes = torch.full((batch, places), -1)
+    classes = torch.full((batch, padded_to), -1)
     for sample, count in enumerate(counts):
         classes[sample, :count] = torch.randint(0, 6, (count,), generator=generator)
-    depth = 0.5 + torch.rand(batch, places, 1, generator=generator)
-    shift = (torch.rand(batch, places, 2, generator=generator) - 0.5) * 0.6 * depth
-    rotation = torch.linalg.matrix_exp(_skew(torch.randn(batch, places, 3, generator=generator)))
+    depth = 0.5 + torch.rand(batch, padded_to, 1, generator=generator)
+    shift = (torch.rand(batch, padded_to, 2, generator=generator) - 0.5) * 0.6 * depth
+    rotation = torch.linalg.matrix_exp(_skew(torch.randn(batch, padded_to, 3, generator=generator)))
     return Targets(
         classes=classes,
         rotation=rotation,
         translation=torch.cat([shift, depth], dim=-1),
-        size=0.05 + 0.2 * torch.rand(batch, places, 3, generator=generator),
+        size=0.05 + 0.2 * torch.rand(batch, padded_to, 3, generator=generator),
         symmetric=torch.isin(classes, torch.tensor([0, 1, 3])),
         segmentation=torch.randint(0, 7, (batch, 24, 32), generator=generator),
         depth=0.5 + torch.rand(batch, 24, 32, generator=generator),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matching and losses: order does not matter, empty scenes work, perfect answers cost nothing."""
+"""Matching and losses: invariant to order, defined for empty scenes, zero for perfect predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import camera_poses, frames, targets, tiny_model
+from tiny import camera_poses, frames, pinhole, targets, tiny_model
 
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, LossWeights, focal_loss, object_losses
 from seqpose_core.losses.dense import centre_losses
@@ -25,13 +25,12 @@ from train.fit.config import load
 
 PAPER = Path(__file__).parents[2] / "config/train/paper.yaml"
 CRITERION = Criterion(CriterionConfig(), canonical_focal=100.0)
-SIZE = torch.tensor([112.0, 84.0])
 PER_OBJECT = ("classes", "rotation", "translation", "size", "symmetric")
 
 
 @cache
 def some_prediction() -> tuple[Prediction, torch.Tensor]:
-    """Of a random network on two frames, with their intrinsics; 14 queries."""
+    """14 queries of a random network on two frames, and their intrinsics."""
     model = tiny_model(memory_frames=0)
     images, intrinsics = frames(2)
     with torch.no_grad():
@@ -39,71 +38,81 @@ def some_prediction() -> tuple[Prediction, torch.Tensor]:
     return prediction, intrinsics
 
 
-def perfect(truth: Targets) -> ObjectPrediction:
-    """One query for each place, saying the truth."""
-    logits = torch.full((*truth.classes.shape, 6), -20.0)
-    logits.scatter_(2, truth.classes.clamp_min(0)[..., None], torch.where(truth.present, 20.0, -20.0)[..., None])
-    return ObjectPrediction(logits, truth.translation, truth.rotation, truth.size, torch.zeros(*truth.classes.shape, 6))
+def perfect(ground_truth: Targets) -> ObjectPrediction:
+    """A query for each target that predicts it exactly."""
+    logits = torch.full((*ground_truth.classes.shape, 6), -20.0)
+    logits.scatter_(
+        2, ground_truth.classes.clamp_min(0)[..., None], torch.where(ground_truth.present, 20.0, -20.0)[..., None]
+    )
+    return ObjectPrediction(
+        logits,
+        ground_truth.translation,
+        ground_truth.rotation,
+        ground_truth.size,
+        torch.zeros(*ground_truth.classes.shape, 6),
+    )
 
 
-def test_a_perfect_prediction_costs_nothing() -> None:
-    truth, (_, intrinsics), size = targets(2, [3, 5]), frames(2), torch.tensor([112.0, 84.0])
-    prediction, valid = perfect(truth), torch.ones(2, 5, dtype=torch.bool)
-    matches = match(prediction, valid, truth, intrinsics, size, MatchingWeights())
+def test_perfect_prediction_has_no_loss() -> None:
+    ground_truth, (_, intrinsics) = targets(2, [3, 5]), frames(2)
+    prediction, valid = perfect(ground_truth), torch.ones(2, 5, dtype=torch.bool)
+    matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     assert torch.equal(matches.query, matches.target)
-    terms = object_losses(prediction, valid, truth, matches, intrinsics, size)
+    terms = object_losses(prediction, valid, ground_truth, matches, pinhole(intrinsics))
     for name in ("classification", "centre_uv", "log_depth", "position", "rotation", "log_size", "uncertainty"):
         assert float(terms[name]) == pytest.approx(0, abs=2e-3), name
 
 
-def test_the_assignment_is_the_cheapest_of_all() -> None:
-    """Against brute force over every assignment."""
-    model, truth = tiny_model(), targets(1, [3])
+def test_assignment_has_the_lowest_total_cost() -> None:
+    """Compared with brute force over all assignments."""
+    model, ground_truth = tiny_model(), targets(1, [3])
     images, intrinsics = frames(1)
     with torch.no_grad():
         prediction, _ = model(images, intrinsics)
-    some = prediction.objects.queries(torch.arange(5))
-    valid, size, weights = torch.ones(1, 5, dtype=torch.bool), torch.tensor([112.0, 84.0]), MatchingWeights()
-    cost = matching_cost(some, truth, intrinsics, size, weights)[0]
-    matches = match(some, valid, truth, intrinsics, size, weights)
+    some = prediction.objects.select(torch.arange(5))
+    valid, weights = torch.ones(1, 5, dtype=torch.bool), MatchingWeights()
+    cost = matching_cost(some, ground_truth, pinhole(intrinsics), weights)[0]
+    matches = match(some, valid, ground_truth, pinhole(intrinsics), weights)
     best = min(sum(float(cost[q, t]) for t, q in enumerate(p)) for p in permutations(range(5), 3))
     assert float(cost[matches.query, matches.target].sum()) == pytest.approx(best, rel=1e-5)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(range(14)), st.permutations(range(5)), st.tuples(st.integers(0, 5), st.integers(0, 5)))
-def test_the_order_of_queries_and_targets_does_not_matter(
-    queries: list[int], places: list[int], counts: tuple[int, int]
+def test_loss_is_invariant_to_order_of_queries_and_targets(
+    queries: list[int], order_of_targets: list[int], counts: tuple[int, int]
 ) -> None:
     prediction, intrinsics = some_prediction()
-    truth = targets(2, list(counts), seed=sum(counts))
-    total, terms = CRITERION(prediction, truth, intrinsics, SIZE)
+    ground_truth = targets(2, list(counts), seed=sum(counts))
+    total, terms = CRITERION(prediction, ground_truth, pinhole(intrinsics))
     order = torch.tensor(queries)
-    layers = tuple(layer.queries(order) for layer in prediction.layers)
+    layers = tuple(layer.select(order) for layer in prediction.layers)
     shuffled = replace(prediction, layers=layers, objects=layers[-1], valid=prediction.valid[:, order])
-    moved = replace(truth, **{name: getattr(truth, name)[:, places] for name in PER_OBJECT})
-    again, terms_again = CRITERION(shuffled, moved, intrinsics, SIZE)
+    moved = replace(ground_truth, **{name: getattr(ground_truth, name)[:, order_of_targets] for name in PER_OBJECT})
+    again, terms_again = CRITERION(shuffled, moved, pinhole(intrinsics))
     assert float(again) == pytest.approx(float(total), rel=1e-4)
     for name, value in terms.items():
         assert float(terms_again[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-5), name
 
 
-def test_a_sample_is_matched_alone_as_in_a_batch_and_a_layer_as_among_layers() -> None:
+def test_matching_of_a_sample_and_layer_does_not_depend_on_the_others() -> None:
     prediction, intrinsics = some_prediction()
-    truth, weights = targets(2, [4, 2]), MatchingWeights()
-    together = match_layers(prediction.layers, prediction.valid, truth, intrinsics, SIZE, weights)
+    ground_truth, weights = targets(2, [4, 2]), MatchingWeights()
+    together = match_layers(prediction.layers, prediction.valid, ground_truth, pinhole(intrinsics), weights)
     for layer, matches in zip(prediction.layers, together, strict=True):
         for sample in (0, 1):
             one = slice(sample, sample + 1)
-            said = replace(layer, **{k: None if v is None else v[one] for k, v in vars(layer).items()})
-            alone_truth = replace(truth, **{name: getattr(truth, name)[one] for name in vars(truth)})
-            alone = match(said, prediction.valid[one], alone_truth, intrinsics[one], SIZE, weights)
+            single = replace(layer, **{k: None if v is None else v[one] for k, v in vars(layer).items()})
+            single_ground_truth = replace(
+                ground_truth, **{name: getattr(ground_truth, name)[one] for name in vars(ground_truth)}
+            )
+            alone = match(single, prediction.valid[one], single_ground_truth, pinhole(intrinsics[one]), weights)
             here = matches.sample == sample
             assert torch.equal(matches.query[here], alone.query)
             assert torch.equal(matches.target[here], alone.target)
 
 
-def test_costs_leave_an_accelerator_once_for_all_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_costs_of_all_layers_leave_the_device_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
     prediction, intrinsics = some_prediction()
     transfers: list[torch.Size] = []
 
@@ -114,33 +123,33 @@ def test_costs_leave_an_accelerator_once_for_all_layers(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.Tensor, "cpu", counted)
     for name in ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero"):
         monkeypatch.setattr(torch.Tensor, name, lambda *_, n=name, **__: pytest.fail(f"{n} waits for the device"))
-    CRITERION(prediction, targets(2, [3, 1]), intrinsics, SIZE)
+    CRITERION(prediction, targets(2, [3, 1]), pinhole(intrinsics))
     assert len(transfers) == 1
 
 
 @pytest.mark.parametrize("counts", [[0, 3], [0, 0], [1, 0], [1, 1]])
-def test_scenes_with_few_or_no_objects_train(counts: list[int]) -> None:
+def test_scenes_with_few_or_no_objects_give_finite_gradients(counts: list[int]) -> None:
     model = tiny_model().train()
     images, intrinsics = frames(2)
     prediction, _ = model(images, intrinsics)
-    total, terms = CRITERION(prediction, targets(2, counts), intrinsics, model.image_size)
+    total, terms = CRITERION(prediction, targets(2, counts), pinhole(intrinsics))
     total.backward()
     assert total.isfinite()
     assert all(value.isfinite() for value in terms.values())
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_more_objects_than_queries_are_refused() -> None:
-    model, truth = tiny_model(anchors=0, proposals=4), targets(1, [5])
+def test_more_objects_than_queries_raise() -> None:
+    model, ground_truth = tiny_model(anchors=0, proposals=4), targets(1, [5])
     images, intrinsics = frames(1)
     with pytest.raises(ValueError, match=r"5 objects but the model only 4 queries; raise queries\.anchors"):
-        CRITERION(model(images, intrinsics)[0], truth, intrinsics, model.image_size)
+        CRITERION(model(images, intrinsics)[0], ground_truth, pinhole(intrinsics))
 
 
-def test_queries_that_do_not_exist_are_never_matched() -> None:
-    truth, (_, intrinsics), size = targets(1, [2]), frames(1), torch.tensor([112.0, 84.0])
+def test_invalid_queries_are_never_matched() -> None:
+    ground_truth, (_, intrinsics) = targets(1, [2]), frames(1)
     valid = torch.tensor([[False, True, True, True, False]])
-    matches = match(perfect(truth), valid, truth, intrinsics, size, MatchingWeights())
+    matches = match(perfect(ground_truth), valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     assert 0 not in matches.query
 
 
@@ -150,50 +159,52 @@ def test_focal_loss_by_hand() -> None:
     assert loss.tolist() == pytest.approx([0.25 * 0.25 * 0.693147, 0.75 * 0.25 * 0.693147], rel=1e-5)
 
 
-def test_the_turn_of_a_symmetric_object_does_not_enter_its_uncertainty() -> None:
-    truth, (_, intrinsics), size = targets(1, [1]), frames(1), torch.tensor([112.0, 84.0])
-    truth = replace(truth, symmetric=torch.ones_like(truth.symmetric))
-    prediction, valid = perfect(truth), torch.ones(1, 5, dtype=torch.bool)
-    matches = match(prediction, valid, truth, intrinsics, size, MatchingWeights())
+def test_uncertainty_of_symmetric_object_ignores_rotation_about_y() -> None:
+    ground_truth, (_, intrinsics) = targets(1, [1]), frames(1)
+    ground_truth = replace(ground_truth, symmetric=torch.ones_like(ground_truth.symmetric))
+    prediction, valid = perfect(ground_truth), torch.ones(1, 5, dtype=torch.bool)
+    matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     angle = torch.tensor(1.0)
-    turn = torch.eye(3)
-    turn[0, 0] = turn[2, 2] = angle.cos()
-    turn[0, 2], turn[2, 0] = angle.sin(), -angle.sin()
-    turned = replace(prediction, rotation=prediction.rotation @ turn)
-    value = object_losses(turned, valid, truth, matches, intrinsics, size)["uncertainty"]
+    about_y = torch.eye(3)
+    about_y[0, 0] = about_y[2, 2] = angle.cos()
+    about_y[0, 2], about_y[2, 0] = angle.sin(), -angle.sin()
+    rotated = replace(prediction, rotation=prediction.rotation @ about_y)
+    value = object_losses(rotated, valid, ground_truth, matches, pinhole(intrinsics))["uncertainty"]
     assert float(value) == pytest.approx(0, abs=1e-4)
 
 
-def test_a_right_centre_map_costs_nothing() -> None:
-    """One object whose centre falls on the middle of cell (row 6, column 9) of a 24x32 map."""
-    (_, intrinsics), truth, size = frames(1), targets(1, [1]), torch.tensor([112.0, 84.0])
+def test_perfect_centre_map_has_no_loss() -> None:
+    """An object whose centre projects onto the centre of cell (row 6, column 9) of a 24x32 map."""
+    (_, intrinsics), ground_truth = frames(1), targets(1, [1])
     u, v, z = (9 + 0.5) * 3.5 - 0.5, (6 + 0.5) * 3.5 - 0.5, 0.8
     k = intrinsics[0]
-    place = torch.tensor([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z])
-    truth.translation[0, 0] = place
+    centre = torch.tensor([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z])
+    ground_truth.translation[0, 0] = centre
     heat = torch.full((1, 6, 24, 32), -20.0)
-    heat[0, truth.classes[0, 0], 6, 9] = 20.0
+    heat[0, ground_truth.classes[0, 0], 6, 9] = 20.0
     log_depth = torch.zeros(1, 24, 32)
     log_depth[0, 6, 9] = torch.log(z * 100.0 / k[0, 0])
-    right = CentrePrediction(heat, log_depth, torch.zeros(1, 2, 24, 32))
-    losses = centre_losses(right, truth, intrinsics, size, canonical_focal=100.0)
+    perfect_map = CentrePrediction(heat, log_depth, torch.zeros(1, 2, 24, 32))
+    losses = centre_losses(perfect_map, ground_truth, pinhole(intrinsics), canonical_focal=100.0)
     assert float(losses["heat"]) == pytest.approx(0, abs=1e-4)
     assert float(losses["centre"]) == pytest.approx(0, abs=1e-4)
-    wrong = centre_losses(replace(right, heat=heat.flip(1)), truth, intrinsics, size, canonical_focal=100.0)
+    wrong = centre_losses(
+        replace(perfect_map, heat=heat.flip(1)), ground_truth, pinhole(intrinsics), canonical_focal=100.0
+    )
     assert float(wrong["heat"]) > 10
 
 
 @pytest.mark.parametrize("counts", [[3, 5], [0, 0], [1, 0]])
 def test_bfloat16_training_gives_finite_losses_and_gradients(counts: list[int]) -> None:
     model = tiny_model().train()
-    truth, poses = targets(2, counts), camera_poses(2)
+    ground_truth, poses = targets(2, counts), camera_poses(2)
     with torch.autocast("cpu", torch.bfloat16):
         memory = None
         total = torch.zeros(())
         for step in range(2):
             images, intrinsics = frames(2, seed=step)
             prediction, memory = model(images, intrinsics, memory, poses, torch.full((2,), 0.1 * step))
-            loss, terms = CRITERION(prediction, truth, intrinsics, model.image_size)
+            loss, terms = CRITERION(prediction, ground_truth, pinhole(intrinsics))
             assert all(value.isfinite() for value in terms.values()), terms
             total = total + loss
     total.backward()
@@ -201,37 +212,37 @@ def test_bfloat16_training_gives_finite_losses_and_gradients(counts: list[int]) 
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_the_papers_criterion_is_equation_10() -> None:
-    """One object, found 3 cm off, a quarter turn about z wrong, 2 cm too high, at a score of one half for its class."""
-    truth, (_, intrinsics) = targets(1, [1], places=1), frames(1)
-    said = perfect(truth)
-    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    truth = replace(truth, rotation=torch.eye(3).expand(1, 1, 3, 3))
-    said = replace(
-        said,
-        logits=torch.where(said.logits > 0, 0.0, -20.0),
-        translation=truth.translation + torch.tensor([0.02, 0.0, -0.01]),
-        rotation=quarter.expand(1, 1, 3, 3),
-        size=truth.size + torch.tensor([0.0, 0.02, 0.0]),
+def test_paper_criterion_is_equation_10() -> None:
+    """An object predicted with a 3 cm offset, 90° about z, 2 cm too high, at a score of 0.5 for its class."""
+    ground_truth, (_, intrinsics) = targets(1, [1], padded_to=1), frames(1)
+    predicted = perfect(ground_truth)
+    about_z = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    ground_truth = replace(ground_truth, rotation=torch.eye(3).expand(1, 1, 3, 3))
+    predicted = replace(
+        predicted,
+        logits=torch.where(predicted.logits > 0, 0.0, -20.0),
+        translation=ground_truth.translation + torch.tensor([0.02, 0.0, -0.01]),
+        rotation=about_z.expand(1, 1, 3, 3),
+        size=ground_truth.size + torch.tensor([0.0, 0.02, 0.0]),
     )
     paper = load(PAPER)
     config = replace(paper.criterion, weights=replace(paper.criterion.weights, uncertainty=0.0))
     assert vars(config.weights).items() >= {"segmentation": 1.0, "depth": 1.0, "normals": 1.0}.items()
-    assert not paper.model.dense.nocs and not paper.model.queries.proposals, "terms that Eq. 10 does not have"
-    prediction = Prediction(said, (said,), torch.ones(1, 1, dtype=torch.bool), None, None)
-    total, _ = Criterion(config, canonical_focal=100.0)(prediction, truth, intrinsics, SIZE)
-    # Two of the three axes end √2 from where they belong.
+    assert not paper.model.dense.nocs and not paper.model.queries.proposals, "terms that are not in Eq. 10"
+    prediction = Prediction(predicted, (predicted,), torch.ones(1, 1, dtype=torch.bool), None, None)
+    total, _ = Criterion(config, canonical_focal=100.0)(prediction, ground_truth, pinhole(intrinsics))
+    # Two of the three axes have a chord of √2.
     assert float(total) == pytest.approx(0.25 * 0.25 * 0.693147 + 0.03 + 10 * 2 * 2**0.5 / 3 + 0.02, rel=1e-4)
 
 
-def test_the_uncertaintys_weight_trains_the_uncertainty_alone() -> None:
+def test_uncertainty_loss_trains_the_uncertainty_only() -> None:
     gradients = []
     for weight in (0.0, 5.0):
         model = tiny_model().train()
         images, intrinsics = frames(2)
         criterion = Criterion(CriterionConfig(weights=LossWeights(uncertainty=weight)), canonical_focal=100.0)
         prediction, _ = model(images, intrinsics)
-        criterion(prediction, targets(2, [3, 2]), intrinsics, model.image_size)[0].backward()
+        criterion(prediction, targets(2, [3, 2]), pinhole(intrinsics))[0].backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     for name, gradient in gradients[0].items():
         assert torch.equal(gradient, gradients[1][name]) != (".uncertain." in name), name

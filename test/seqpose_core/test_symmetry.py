@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses up to turns about y: of bottles, bowls, cans and mugs whose handle is hidden."""
+"""Losses up to rotations about y: of bottles, bowls, cans and mugs whose handle is hidden."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from tiny import frames, targets, tiny_model
+from tiny import frames, pinhole, targets, tiny_model
 from torch import Tensor
 
-from seqpose_core.losses.criterion import Criterion, CriterionConfig, object_losses
+from seqpose_core.losses.criterion import Criterion, CriterionConfig, ObjectLossOptions, object_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights
-from seqpose_core.losses.symmetry import PoseDistance, RotationNorm, extent_difference, rotation_difference, turn_error
+from seqpose_core.losses.symmetry import PoseDistance, RotationNorm, extent_distance, rotation_distance, rotation_error
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction
 
-SIZE = torch.tensor([112.0, 84.0])
+INVARIANT = ObjectLossOptions(PoseDistance(invariant=True))
 ANGLES = st.floats(-3.1, 3.1)
 VECTORS = st.tuples(ANGLES, ANGLES, ANGLES)
 
@@ -37,71 +37,80 @@ def rotation(vector: tuple[float, ...] | np.ndarray) -> Tensor:
 
 @cache
 def some_prediction() -> tuple[Prediction, Tensor]:
-    """Of a random network on one frame, with its intrinsics."""
+    """The prediction of a random network on one frame, and its intrinsics."""
     images, intrinsics = frames(1)
     with torch.no_grad():
         return tiny_model(memory_frames=0)(images, intrinsics)[0], intrinsics
 
 
-def losses_of_one(said: Tensor, true: Tensor, symmetric: bool, category: int) -> dict[str, float]:
-    """Losses up to symmetry of one object whose rotation is said to be ``said``."""
-    truth = targets(1, [1], places=1)
-    truth = replace(
-        truth, classes=torch.tensor([[category]]), rotation=true[None, None], symmetric=torch.tensor([[symmetric]])
+def losses_of_one(predicted: Tensor, true: Tensor, symmetric: bool, category: int) -> dict[str, float]:
+    """Losses up to symmetry of an object with rotation ``true`` that is predicted as ``predicted``."""
+    ground_truth = targets(1, [1], padded_to=1)
+    ground_truth = replace(
+        ground_truth,
+        classes=torch.tensor([[category]]),
+        rotation=true[None, None],
+        symmetric=torch.tensor([[symmetric]]),
     )
     prediction = ObjectPrediction(
-        torch.zeros(1, 1, 6), truth.translation + 0.01, said[None, None], truth.size * 1.1, torch.zeros(1, 1, 6)
+        torch.zeros(1, 1, 6),
+        ground_truth.translation + 0.01,
+        predicted[None, None],
+        ground_truth.size * 1.1,
+        torch.zeros(1, 1, 6),
     )
     pair = Matches(*torch.zeros(3, 1, dtype=torch.long))
     valid = torch.ones(1, 1, dtype=torch.bool)
-    terms = object_losses(prediction, valid, truth, pair, frames(1)[1], SIZE, PoseDistance(invariant=True))
+    terms = object_losses(prediction, valid, ground_truth, pair, pinhole(frames(1)[1]), INVARIANT)
     return {name: float(value) for name, value in terms.items()}
 
 
 @settings(max_examples=25, deadline=None)
 @given(VECTORS, VECTORS, ANGLES, st.sampled_from([0, 1, 3, 5]))
-def test_turning_the_truth_of_a_symmetric_object_about_y_changes_no_loss(
-    said: tuple[float, ...], true: tuple[float, ...], turn: float, category: int
+def test_rotating_a_symmetric_object_about_y_changes_no_loss(
+    predicted: tuple[float, ...], true: tuple[float, ...], yaw: float, category: int
 ) -> None:
     """Bottle, bowl, can, and mug with hidden handle."""
-    before = losses_of_one(rotation(said), rotation(true), True, category)
-    after = losses_of_one(rotation(said), rotation(true) @ about_y(turn), True, category)
+    before = losses_of_one(rotation(predicted), rotation(true), True, category)
+    after = losses_of_one(rotation(predicted), rotation(true) @ about_y(yaw), True, category)
     assert after == pytest.approx(before, abs=2e-3)
-    turned = losses_of_one(rotation(said) @ about_y(turn), rotation(true), True, category)
-    assert turned["rotation"] == pytest.approx(before["rotation"], abs=1e-4)
+    rotated = losses_of_one(rotation(predicted) @ about_y(yaw), rotation(true), True, category)
+    assert rotated["rotation"] == pytest.approx(before["rotation"], abs=1e-4)
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(ANGLES, min_size=5, max_size=5))
-def test_turning_symmetric_truths_changes_neither_matching_nor_the_whole_loss(turns: list[float]) -> None:
+def test_rotating_symmetric_objects_about_y_changes_neither_matching_nor_total_loss(angles: list[float]) -> None:
     prediction, intrinsics = some_prediction()
-    truth = targets(1, [4])
-    truth = replace(truth, symmetric=torch.ones_like(truth.symmetric))
-    turned = replace(truth, rotation=truth.rotation @ torch.stack([about_y(turn) for turn in turns])[None])
+    ground_truth = targets(1, [4])
+    ground_truth = replace(ground_truth, symmetric=torch.ones_like(ground_truth.symmetric))
+    rotated = replace(
+        ground_truth, rotation=ground_truth.rotation @ torch.stack([about_y(angle) for angle in angles])[None]
+    )
     config = CriterionConfig(symmetry="invariant", matching=MatchingWeights(rotation=10.0, size=1.0))
     criterion = Criterion(config, 100.0)
-    first, second = (float(criterion(prediction, t, intrinsics, SIZE)[0]) for t in (truth, turned))
+    first, second = (float(criterion(prediction, t, pinhole(intrinsics))[0]) for t in (ground_truth, rotated))
     assert first == pytest.approx(second, rel=1e-4)
 
 
-def test_the_turn_of_a_mug_whose_handle_is_seen_counts() -> None:
-    seen, hidden = (losses_of_one(about_y(1.0), torch.eye(3), symmetric, 5) for symmetric in (False, True))
+def test_yaw_of_a_mug_counts_only_with_visible_handle() -> None:
+    visible, hidden = (losses_of_one(about_y(1.0), torch.eye(3), symmetric, 5) for symmetric in (False, True))
     # Two of three axes are a radian off: chords of 2 sin(1/2).
-    assert seen["rotation"] == pytest.approx(2 * 2 * np.sin(0.5) / 3, rel=1e-4)
+    assert visible["rotation"] == pytest.approx(2 * 2 * np.sin(0.5) / 3, rel=1e-4)
     assert hidden["rotation"] == pytest.approx(0, abs=1e-5)
 
 
-def test_rotations_differ_by_chords_or_by_entries() -> None:
-    # A quarter turn about y carries x to -z and z to x: two axes each √2 away, or 2 in the sum of entries.
-    turned = about_y(np.pi / 2)
-    assert float(rotation_difference(turned, torch.eye(3))) == pytest.approx(2 * np.sqrt(2) / 3, rel=1e-5)
-    assert float(rotation_difference(turned, torch.eye(3), norm="l1")) == pytest.approx(4 / 3, rel=1e-5)
+def test_rotation_distance_by_hand() -> None:
+    # 90° about y maps x to -z and z to x: two chords of √2, or two sums of absolute differences of 2.
+    rotated = about_y(np.pi / 2)
+    assert float(rotation_distance(rotated, torch.eye(3))) == pytest.approx(2 * np.sqrt(2) / 3, rel=1e-5)
+    assert float(rotation_distance(rotated, torch.eye(3), norm="l1")) == pytest.approx(4 / 3, rel=1e-5)
 
 
-def test_rotations_that_descend_on_chords_come_home_and_on_l1_many_do_not() -> None:
-    """The reason for the default: steepest descent on the 6D form, from no turn at all to 300 random truths."""
+def test_gradient_descent_converges_on_chordal_distance_and_often_not_on_l1() -> None:
+    """The reason for the default: gradient descent on the 6D representation, from the identity to 300 rotations."""
     true = torch.tensor(Rotation.random(300, random_state=0).as_matrix(), dtype=torch.float32)
-    lost: dict[str, float] = {}
+    far: dict[str, float] = {}
     norms: tuple[RotationNorm, ...] = ("chordal", "l1")
     for norm in norms:
         six = torch.eye(3)[:, :2].repeat(300, 1, 1).requires_grad_()
@@ -109,60 +118,62 @@ def test_rotations_that_descend_on_chords_come_home_and_on_l1_many_do_not() -> N
         for step in range(800):
             optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 800)
             optimizer.zero_grad()
-            rotation_difference(roma.special_gramschmidt(six), true, norm=norm).sum().backward()
+            rotation_distance(roma.special_gramschmidt(six), true, norm=norm).sum().backward()
             optimizer.step()
         ends = roma.special_gramschmidt(six.detach())
         angles = Rotation.from_matrix((ends.transpose(1, 2) @ true).numpy()).magnitude()
-        lost[norm] = float((angles > np.radians(30)).mean())
-    assert lost["chordal"] == 0 and lost["l1"] > 0.2
+        far[norm] = float((angles > np.radians(30)).mean())
+    assert far["chordal"] == 0 and far["l1"] > 0.2
 
 
-def test_a_quarter_turn_exchanges_width_and_depth_of_symmetric_objects_only() -> None:
-    said, free = torch.tensor([[0.10, 0.3, 0.14]]), torch.tensor([True])
-    assert float(extent_difference(said, torch.tensor([[0.14, 0.3, 0.10]]), free)) == pytest.approx(0)
-    assert float(extent_difference(said, torch.tensor([[0.14, 0.3, 0.10]]), ~free)) == pytest.approx(0.08)
-    # A round truth: being out of round costs, though the mean of width and depth is right.
-    assert float(extent_difference(said, torch.tensor([[0.12, 0.3, 0.12]]), free)) == pytest.approx(0.04)
+def test_width_and_depth_may_be_exchanged_for_symmetric_objects_only() -> None:
+    predicted, symmetric = torch.tensor([[0.10, 0.3, 0.14]]), torch.tensor([True])
+    assert float(extent_distance(predicted, torch.tensor([[0.14, 0.3, 0.10]]), symmetric)) == pytest.approx(0)
+    assert float(extent_distance(predicted, torch.tensor([[0.14, 0.3, 0.10]]), ~symmetric)) == pytest.approx(0.08)
+    # A round object: different width and depth count, though their mean is right.
+    assert float(extent_distance(predicted, torch.tensor([[0.12, 0.3, 0.12]]), symmetric)) == pytest.approx(0.04)
 
 
-def test_the_switch_for_symmetry_spares_the_turn_and_is_off_by_default() -> None:
-    truth, (_, intrinsics) = targets(1, [1], places=1), frames(1)
-    truth = replace(truth, classes=torch.tensor([[3]]), symmetric=torch.tensor([[True]]))
+def test_invariant_symmetry_ignores_yaw_and_is_off_by_default() -> None:
+    ground_truth, (_, intrinsics) = targets(1, [1], padded_to=1), frames(1)
+    ground_truth = replace(ground_truth, classes=torch.tensor([[3]]), symmetric=torch.tensor([[True]]))
     logits = torch.full((1, 1, 6), -20.0)
     logits[..., 3] = 20.0
-    said = ObjectPrediction(logits, truth.translation, truth.rotation @ about_y(1.0), truth.size, torch.zeros(1, 1, 6))
-    prediction = Prediction(said, (said,), torch.ones(1, 1, dtype=torch.bool), None, None)
-    as_labelled, up_to_turns = (
-        float(Criterion(config, 100.0)(prediction, truth, intrinsics, SIZE)[0])
+    predicted = ObjectPrediction(
+        logits, ground_truth.translation, ground_truth.rotation @ about_y(1.0), ground_truth.size, torch.zeros(1, 1, 6)
+    )
+    prediction = Prediction(predicted, (predicted,), torch.ones(1, 1, dtype=torch.bool), None, None)
+    canonical, invariant = (
+        float(Criterion(config, 100.0)(prediction, ground_truth, pinhole(intrinsics))[0])
         for config in (CriterionConfig(), CriterionConfig(symmetry="invariant"))
     )
-    assert as_labelled > 1 and up_to_turns == pytest.approx(0, abs=1e-3)
+    assert canonical > 1 and invariant == pytest.approx(0, abs=1e-3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(VECTORS, st.floats(0.0, 3.0), st.floats(-3.1, 3.1), ANGLES)
-def test_the_tilt_of_a_symmetric_object_does_not_depend_on_its_turn(
-    start: tuple[float, ...], angle: float, direction: float, turn: float
+def test_tilt_error_of_a_symmetric_object_does_not_depend_on_yaw(
+    start: tuple[float, ...], angle: float, direction: float, yaw: float
 ) -> None:
     tilt = angle * np.array([np.cos(direction), 0.0, np.sin(direction)])
-    said = rotation(start)
-    true = said @ rotation(tilt) @ about_y(turn)
-    error = turn_error(said[None], true[None], torch.tensor([True]))
+    predicted = rotation(start)
+    true = predicted @ rotation(tilt) @ about_y(yaw)
+    error = rotation_error(predicted[None], true[None], torch.tensor([True]))
     np.testing.assert_allclose(error[0].numpy(), tilt, atol=2e-3)
 
 
 @settings(max_examples=30, deadline=None)
 @given(VECTORS, VECTORS)
-def test_the_turn_error_of_other_objects_is_scipys_rotation_vector(
-    said: tuple[float, ...], true: tuple[float, ...]
+def test_rotation_error_of_other_objects_equals_scipy_rotation_vector(
+    predicted: tuple[float, ...], true: tuple[float, ...]
 ) -> None:
-    error = turn_error(rotation(said)[None], rotation(true)[None], torch.tensor([False]))[0].numpy()
-    expected = Rotation.from_rotvec(said).inv() * Rotation.from_rotvec(true)
+    error = rotation_error(rotation(predicted)[None], rotation(true)[None], torch.tensor([False]))[0].numpy()
+    expected = Rotation.from_rotvec(predicted).inv() * Rotation.from_rotvec(true)
     assert (Rotation.from_rotvec(error).inv() * expected).magnitude() == pytest.approx(0, abs=2e-3)
     assert np.linalg.norm(error) == pytest.approx(expected.magnitude(), abs=2e-3)
 
 
-def test_an_axis_that_points_the_opposite_way_is_half_a_turn_off() -> None:
-    error = turn_error(torch.eye(3)[None], rotation((np.pi, 0, 0))[None], torch.tensor([True]))
+def test_opposite_y_axes_differ_by_180_degrees() -> None:
+    error = rotation_error(torch.eye(3)[None], rotation((np.pi, 0, 0))[None], torch.tensor([True]))
     assert float(error.norm()) == pytest.approx(np.pi, abs=1e-3)
-    assert float(rotation_difference(torch.eye(3), rotation((np.pi, 0, 0)), torch.tensor(True))) == pytest.approx(2)
+    assert float(rotation_distance(torch.eye(3), rotation((np.pi, 0, 0)), torch.tensor(True))) == pytest.approx(2)

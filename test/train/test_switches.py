@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The switches of heads, queries and criterion: each does what it says, and all of them train together."""
+"""Switches of heads, queries and criterion: each has its documented effect, and all combinations train."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import HEIGHT, WIDTH, camera_poses, frames, targets, tiny_config
+from tiny import HEIGHT, WIDTH, camera_poses, frames, pinhole, targets, tiny_config
 from torch import Tensor
 
 from seqpose_core import Camera, PoseEstimator, SeqPose
@@ -19,21 +19,19 @@ from seqpose_core.losses.matching import MatchingWeights, match
 from seqpose_core.model.config import HeadConfig, QueryConfig
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead
-from seqpose_core.model.memory import QueryMemory, view_from
+from seqpose_core.model.memory import FrameMotion, QueryMemory, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, covariance
-
-SIZE = torch.tensor([112.0, 84.0])
 
 
 def switched(row: int) -> tuple[SeqPose, Criterion, bool]:
-    """Row 0..11 of the Plackett-Burman design of eleven switches: every pair of them meets in all four settings."""
+    """Row 0..11 of the Plackett-Burman design of eleven switches: every pair occurs in all four settings."""
     seed = [1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0]
     on = [bool(b) for b in (np.roll(seed, row) if row < 11 else np.zeros(11, int))]
     anchors, proposals, direct, egocentric, by_category, fixed, single, denoise, invariant, gaussian, window = on
     config = tiny_config(memory_frames=0 if single else 3)
     config = replace(
         config,
-        # With neither switched on both are there.
+        # If neither is switched on, both are used.
         queries=QueryConfig(0 if proposals and not anchors else 6, 0 if anchors and not proposals else 8, 2 * denoise),
         head=HeadConfig(
             "direct" if direct else "projected", "egocentric" if egocentric else "allocentric", by_category
@@ -46,32 +44,32 @@ def switched(row: int) -> tuple[SeqPose, Criterion, bool]:
     torch.manual_seed(row)
     model = SeqPose(config)
     with torch.no_grad():
-        for parameter in model.parameters():  # weights that start at zero would hide a path
+        for parameter in model.parameters():  # weights initialised to zero would block a gradient
             parameter.add_(0.05 * torch.randn_like(parameter))
     return model.train(), Criterion(criterion, config.canonical_focal), window
 
 
 @pytest.mark.parametrize("row", range(12))
-def test_gradient_reaches_every_parameter_whichever_switches_are_on(row: int) -> None:
+def test_gradient_reaches_every_parameter_for_all_switches(row: int) -> None:
     model, criterion, window = switched(row)
-    truth, memory, total = targets(2, [4, 3]), None, torch.zeros(())
+    ground_truth, memory, total = targets(2, [4, 3]), None, torch.zeros(())
     for step in range(2):
         images, intrinsics = frames(2, seed=step)
         denoising = None
         if model.config.queries.denoising:
-            denoising = DenoisingQueries.draw(truth.classes, truth.translation, truth.size, 2)
+            denoising = DenoisingQueries.sample(ground_truth.classes, ground_truth.translation, ground_truth.size, 2)
         stamp = torch.full((2,), 0.1 * step, dtype=torch.float64)
         prediction, memory = model.decode(
             model.encode(images, intrinsics), intrinsics, memory, camera_poses(2, step), stamp, denoising
         )
         memory = memory if window else memory.detach()
-        total = total + criterion(prediction, truth, intrinsics, model.image_size)[0]
+        total = total + criterion(prediction, ground_truth, pinhole(intrinsics))[0]
     total.backward()
     assert total.isfinite()
-    without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    # Without a memory there is nothing for its norms to look at.
+    missing = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    # Without a memory its norms have no input.
     idle = {n for n, _ in model.named_parameters() if ".memory_norm." in n and model.config.memory.frames == 0}
-    assert without == idle
+    assert missing == idle
 
 
 def per_category_model() -> SeqPose:
@@ -80,7 +78,7 @@ def per_category_model() -> SeqPose:
 
 
 @torch.no_grad()
-def test_the_best_scoring_category_picks_rotation_and_size() -> None:
+def test_category_with_highest_score_selects_rotation_and_size() -> None:
     prediction, _ = per_category_model().eval()(*frames(2))
     objects = prediction.objects
     assert objects.rotations is not None and objects.sizes is not None
@@ -94,63 +92,63 @@ def test_the_best_scoring_category_picks_rotation_and_size() -> None:
 
 
 @torch.no_grad()
-def test_class_wise_sizes_start_from_their_categorys_typical_size() -> None:
+def test_sizes_per_category_start_at_the_typical_size() -> None:
     head = per_category_model().heads[0]
     head.regress[2].weight.zero_()
-    said = head(torch.randn(1, 2, 32), torch.tensor([0.0, 0, 1]).expand(1, 2, 3), frames(1)[1], SIZE)
-    np.testing.assert_allclose(said.sizes[0, 0].numpy(), TYPICAL_SIZES, rtol=1e-5)
+    predicted = head(torch.randn(1, 2, 32), torch.tensor([0.0, 0, 1]).expand(1, 2, 3), pinhole(frames(1)[1]))
+    np.testing.assert_allclose(predicted.sizes[0, 0].numpy(), TYPICAL_SIZES, rtol=1e-5)
 
 
-def test_the_true_category_of_a_matched_query_trains_its_own_output_alone() -> None:
+def test_matched_query_trains_the_pose_of_its_ground_truth_category_only() -> None:
     model = per_category_model().train()
-    truth = targets(1, [1])
+    ground_truth = targets(1, [1])
     images, intrinsics = frames(1)
     prediction, _ = model(images, intrinsics)
     only = LossWeights(*[0.0] * len(vars(LossWeights())))
     criterion = Criterion(CriterionConfig(weights=replace(only, rotation=1.0, log_size=1.0)), 100.0)
-    criterion(prediction, truth, intrinsics, SIZE)[0].backward()
+    criterion(prediction, ground_truth, pinhole(intrinsics))[0].backward()
     for head in model.heads:
         gradient = head.regress[2].weight.grad[3:].abs().sum(-1)  # type: ignore[union-attr,index]
         by_category = gradient[:36].unflatten(0, (6, 6)).sum(-1) + gradient[36:].unflatten(0, (6, 3)).sum(-1)
-        assert by_category.nonzero().flatten().tolist() == [int(truth.classes[0, 0])]
+        assert by_category.nonzero().flatten().tolist() == [int(ground_truth.classes[0, 0])]
 
 
-def test_an_estimator_asked_for_mugs_gives_them_the_size_of_mugs() -> None:
+def test_estimator_limited_to_mugs_reports_mug_sizes() -> None:
     model = per_category_model()
     estimator = PoseEstimator(model, categories=("mug",), score_threshold=0.0, min_hits=1)
     image = (frames(1)[0][0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
-    found = estimator.step(image, Camera(100.0, 100.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT))
-    assert found and {item.category for item in found} == {"mug"}
-    # An untrained head lies near its category's typical size, and the categories' lie far apart.
-    for item in found:
+    detections = estimator.step(image, Camera(100.0, 100.0, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT))
+    assert detections and {item.category for item in detections} == {"mug"}
+    # An untrained head predicts nearly the typical size of the category, and these differ.
+    for item in detections:
         distance = np.abs(np.log(item.size / TYPICAL_SIZES)).sum(1)
         assert distance.argmin() == 5
 
 
-def test_matching_compares_the_size_and_rotation_of_the_targets_category() -> None:
-    """Two queries alike but for what they say of bowls; the bowl goes to the one that is right about bowls."""
-    truth, (_, intrinsics) = targets(1, [1], places=1), frames(1)
-    truth.classes[:] = 1
-    right, wrong = truth.size[0, 0], torch.tensor([1.0, 1.0, 1.0])
+def test_matching_compares_size_and_rotation_of_the_target_category() -> None:
+    """Two queries that differ only in the size for bowls; the bowl is matched to the one with the right size."""
+    ground_truth, (_, intrinsics) = targets(1, [1], padded_to=1), frames(1)
+    ground_truth.classes[:] = 1
+    right, wrong = ground_truth.size[0, 0], torch.tensor([1.0, 1.0, 1.0])
     sizes = wrong.repeat(1, 2, 6, 1)
     sizes[0, 1, 1] = right
-    said = ObjectPrediction(
+    predicted = ObjectPrediction(
         torch.zeros(1, 2, 6),
-        truth.translation.expand(1, 2, 3),
+        ground_truth.translation.expand(1, 2, 3),
         torch.eye(3).expand(1, 2, 3, 3),
         sizes[:, :, 0],
         torch.zeros(1, 2, 6),
         torch.eye(3).expand(1, 2, 6, 3, 3),
         sizes,
     )
-    matches = match(said, torch.ones(1, 2, dtype=torch.bool), truth, intrinsics, SIZE, MatchingWeights())
+    matches = match(predicted, torch.ones(1, 2, dtype=torch.bool), ground_truth, pinhole(intrinsics), MatchingWeights())
     assert matches.query.tolist() == [1]
 
 
 @pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])
-def test_the_likeliest_scale_gives_the_errors_variance(likelihood: str) -> None:
-    """Six degrees of freedom with errors of known spread: training by the likelihood finds their variances, and
-    the covariance of an object straight ahead at one metre is those."""
+def test_maximum_likelihood_scale_gives_the_variance_of_the_errors(likelihood: str) -> None:
+    """Errors of known variance in six degrees of freedom: maximum likelihood recovers the variances, which are the
+    covariance of an object on the optical axis at one metre."""
     generator = np.random.default_rng(0)
     deviation = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
     draw = generator.laplace if likelihood == "laplace" else generator.normal
@@ -166,18 +164,18 @@ def test_the_likeliest_scale_gives_the_errors_variance(likelihood: str) -> None:
         return value
 
     optimizer.step(loss)
-    said = ObjectPrediction(
+    predicted = ObjectPrediction(
         torch.zeros(1, 1, 6),
         torch.tensor([[[0.0, 0.0, 1.0]]]),
         torch.eye(3)[None, None],
         torch.ones(1, 1, 3),
         log_scale.detach()[None, None],
     )
-    spread = covariance(said)[0, 0]
+    spread = covariance(predicted)[0, 0]
     np.testing.assert_allclose(spread.diagonal().sqrt().numpy(), deviation, rtol=0.03)
 
 
-def test_one_gross_error_moves_a_gaussian_scale_more_than_a_laplace_one() -> None:
+def test_an_outlier_changes_a_gaussian_scale_more_than_a_laplace_scale() -> None:
     error = torch.cat([torch.full((99,), 0.01), torch.tensor([1.0])])
     scales = torch.linspace(-7, 2, 2000)
     best = {
@@ -188,20 +186,20 @@ def test_one_gross_error_moves_a_gaussian_scale_more_than_a_laplace_one() -> Non
     assert best["gaussian"] == pytest.approx(float(error.square().mean() / 2) ** 0.5, rel=0.01)
 
 
-@pytest.mark.parametrize("rotated", ["allocentric", "egocentric"])
+@pytest.mark.parametrize("representation", ["allocentric", "egocentric"])
 @torch.no_grad()
-def test_bfloat16_leaves_poses_exact(rotated: str) -> None:
-    """Products of rotations must not be rounded to bfloat16, which is half a degree."""
+def test_bfloat16_keeps_rotations_orthonormal(representation: str) -> None:
+    """Rounding products of rotations to bfloat16 would be an error of half a degree."""
     torch.manual_seed(0)
-    model = SeqPose(replace(tiny_config(), head=HeadConfig(rotation=rotated))).eval()  # type: ignore[arg-type]
+    model = SeqPose(replace(tiny_config(), head=HeadConfig(rotation=representation))).eval()  # type: ignore[arg-type]
     with torch.autocast("cpu", torch.bfloat16):
         objects = model(*frames(2))[0].objects
     identity = torch.eye(3).expand_as(objects.rotation)
     torch.testing.assert_close(objects.rotation @ objects.rotation.mT, identity, atol=1e-5, rtol=0)
 
 
-def test_bfloat16_makes_no_more_peaks() -> None:
-    """Heat that is rounded ties over neighbouring cells, and each cell of a plateau passes as a peak."""
+def test_bfloat16_adds_no_peaks() -> None:
+    """Rounded heat has ties between neighbouring cells, and each cell of a plateau would be a peak."""
     torch.manual_seed(0)
     head = CentreHead(16).eval()
     smooth = F.interpolate(torch.randn(4, 16, 6, 8), (48, 64), mode="bicubic")
@@ -213,16 +211,21 @@ def test_bfloat16_makes_no_more_peaks() -> None:
     assert peaks[1] <= 1.05 * peaks[0]
 
 
-def test_bfloat16_moves_references_exactly() -> None:
+def test_bfloat16_keeps_moved_references_exact() -> None:
     memory = QueryMemory.empty(1, 4, 8)
     memory = replace(
-        memory, valid=~memory.valid, reference=torch.rand(1, 4, 3), camera_pose=camera_poses(4, seed=1)[None]
+        memory,
+        valid=~memory.valid,
+        reference=torch.rand(1, 4, 3),
+        camera_pose=camera_poses(4, seed=1)[None],
+        pose_known=~memory.pose_known,
     )
-    now, stamp = camera_poses(1, seed=2), torch.zeros(1, dtype=torch.float64)
-    expected = view_from(memory, now, stamp).reference
+    now = camera_poses(1, seed=2)
+    frame = FrameMotion.from_optional(now, None, memory)
+    expected = view_from(memory, frame).reference
     with torch.autocast("cpu", torch.bfloat16):
-        moved = view_from(memory, now, stamp).reference
+        moved = view_from(memory, frame).reference
     torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
-    at_home = torch.linalg.inv(now[0].double()) @ memory.camera_pose[0].double()
-    by_hand = (at_home[:, :3, :3] @ memory.reference[0].double()[..., None])[..., 0] + at_home[:, :3, 3]
+    now_from_past = torch.linalg.inv(now[0].double()) @ memory.camera_pose[0].double()
+    by_hand = (now_from_past[:, :3, :3] @ memory.reference[0].double()[..., None])[..., 0] + now_from_past[:, :3, 3]
     torch.testing.assert_close(expected[0].double(), by_hand, atol=1e-6, rtol=0)

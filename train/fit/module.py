@@ -17,6 +17,7 @@ from seqpose_core.metrics.errors import detect
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.memory import QueryMemory
 from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.seqpose import Prediction, SeqPose
 from train.fit.config import TrainConfig
 from train.fit.distributed import average_count, gather
@@ -52,7 +53,8 @@ class SeqPoseModule(lightning.LightningModule):
         sums: dict[str, Tensor] = {}
         for frame, prediction in enumerate(predictions):
             targets = Targets.at_frame(batch, frame)
-            loss, terms = self.criterion(prediction, targets, batch["intrinsics"][:, frame], self.model.image_size)
+            pinhole = Pinhole(batch["intrinsics"][:, frame], self.model.image_size)
+            loss, terms = self.criterion(prediction, targets, pinhole)
             total = total + loss / len(predictions)
             for name, value in terms.items():
                 sums[name] = sums.get(name, value.new_zeros(())) + value.detach() / len(predictions)
@@ -82,10 +84,10 @@ class SeqPoseModule(lightning.LightningModule):
             denoising = None
             if groups:
                 truth = Targets.at_frame(batch, frame)
-                denoising = DenoisingQueries.draw(truth.classes, truth.translation, truth.size, groups)
+                denoising = DenoisingQueries.sample(truth.classes, truth.translation, truth.size, groups)
             at_frame = torch.arange(clips, device=images.device) * frames + frame
             prediction, memory = self.decode(
-                features.sample(at_frame),
+                features.select(at_frame),
                 intrinsics[:, frame],
                 memory,
                 batch["camera_pose"][:, frame],

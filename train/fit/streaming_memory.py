@@ -41,8 +41,8 @@ class StreamingMemory:
             return {}
         state = {f.name: getattr(self._memory, f.name) for f in fields(QueryMemory)}
         # Not every backend gathers bool.
-        state = {**state, "valid": state["valid"].to(torch.uint8), "clips": self._clips}
-        return {name: gather_samples(value) for name, value in state.items()}
+        state = {name: value.to(torch.uint8) if value.dtype == torch.bool else value for name, value in state.items()}
+        return {name: gather_samples(value) for name, value in {**state, "clips": self._clips}.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], rank: int, processes: int) -> None:
         """Take this process's part of what :meth:`state_dict` gave."""
@@ -50,4 +50,6 @@ class StreamingMemory:
             return
         part = {name: value.chunk(processes)[rank] for name, value in state.items()}
         self._clips = part.pop("clips")
-        self._memory = QueryMemory(**{**part, "valid": part["valid"].bool()})
+        self._memory = QueryMemory(
+            **{name: value.bool() if value.dtype == torch.uint8 else value for name, value in part.items()}
+        )
