@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqpose_core.model.backbone import no_geometry
 from seqpose_core.model.encoder_config import EncoderConfig
-from seqpose_core.model.layers import Attention, ResidualConv, mlp
+from seqpose_core.model.layers import Attention, FusionNeck, mlp, ray_features
 
 
 class _Block(nn.Module):
@@ -64,16 +63,20 @@ class ConvVitEncoder(nn.Module):
             ]
         )
         self.semantic_widths, self.geometry_widths = (neck,) * 4, (0,) * 4
-        self.fuse: nn.ModuleList | None = None
+        self.fuse: FusionNeck | None = None
         if config.depth_decoder:
-            self.fuse = nn.ModuleList(ResidualConv(neck) for _ in range(4))
+            self.fuse = FusionNeck(neck)
             self.geometry_widths = (neck,) * 4
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """images (B, 3, H, W) normalised, intrinsics (B, 3, 3) in pixels of these images."""
         stem = self.stem(images)
         tokens = self.patchify(stem).flatten(2).transpose(1, 2)
-        tokens = tokens + self.position + self.camera(self._rays(intrinsics))
+        tokens = (
+            tokens
+            + self.position
+            + self.camera(ray_features(intrinsics, self.rows, self.columns, 14, self.canonical_focal))
+        )
         tapped = []
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
@@ -83,22 +86,4 @@ class ConvVitEncoder(nn.Module):
         semantic = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         if self.fuse is None:
             return semantic, no_geometry(semantic)
-        geometry: list[Tensor] = [self.fuse[3](semantic[3])]
-        for i in (2, 1, 0):
-            coarse = geometry[0]
-            if coarse.shape[-2:] != semantic[i].shape[-2:]:
-                coarse = F.interpolate(coarse, semantic[i].shape[-2:], mode="bilinear", align_corners=False)
-            geometry.insert(0, self.fuse[i](coarse + semantic[i]))
-        return semantic, geometry
-
-    def _rays(self, intrinsics: Tensor) -> Tensor:
-        """Ray slopes x/z, y/z through the centre of each token and log(f/f0): (B, rows·columns, 4)."""
-        v, u = torch.meshgrid(
-            14 * torch.arange(self.rows, device=intrinsics.device, dtype=intrinsics.dtype) + 6.5,
-            14 * torch.arange(self.columns, device=intrinsics.device, dtype=intrinsics.dtype) + 6.5,
-            indexing="ij",
-        )
-        fx, fy, cx, cy = (intrinsics[:, i, j, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        slopes = [(u.flatten() - cx) / fx, (v.flatten() - cy) / fy]
-        focal = [(f / self.canonical_focal).log().expand_as(slopes[0]) for f in (fx, fy)]
-        return torch.stack(slopes + focal, dim=-1)
+        return semantic, self.fuse(semantic)

@@ -21,12 +21,19 @@ _NECKS: dict[str, dict[str, Any]] = {
 #: The channels of ViTDet's pyramid, whatever the size.
 _PYRAMID = {"neck_width": 256}
 _CONV_VIT = {"width": 192, "depth": 6, "heads": 3, "neck_width": 64}
+_LITE = ("lite0", "lite1", "lite2")
 _NEEDED = {
     "dinov2": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
     "dinov2_registers": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
     "vitdet": ("width", "depth", "heads", "neck_width"),
 }
-_PATCH_SIZES = {"conv_vit": (14,), "dinov2": (14,), "dinov2_registers": (14,), "vitdet": (14, 16)}
+_PATCH_SIZES = {
+    "conv_vit": (14,),
+    "dinov2": (14,),
+    "dinov2_registers": (14,),
+    "efficientnet_lite": (32,),
+    "vitdet": (14, 16),
+}
 _PRETRAIN_IMAGE_SIZES = {"dinov2": 518, "dinov2_registers": 518, "vitdet": 224}
 
 
@@ -39,14 +46,17 @@ class EncoderConfig:
 
     :param kind: ``dinov2`` = transformers' DINOv2 and Depth Anything V2's neck; ``dinov2_registers`` = the same with
         DINOv2 with four register tokens; ``vitdet`` = transformers' ViTDet with its simple feature pyramid;
+        ``efficientnet_lite`` = EfficientNet-Lite with a small fusing neck;
         ``conv_vit`` = a small ViT with a convolutional stem for training from scratch.
-    :param size: ``small``, ``base`` or ``large``: the published ones; None for ``conv_vit`` and for other numbers.
+    :param size: ``small``, ``base`` or ``large``: the published ones; ``lite0``, ``lite1`` or ``lite2`` for
+        ``efficientnet_lite``; None for ``conv_vit`` and for other numbers.
     :param width, depth, heads: of the ViT.
     :param stem_width: of the convolutional stem, for ``conv_vit``.
     :param neck_width: channels of every g_i (``vitdet``: of every s_i).
     :param out_layers: the four ViT layers (1-based) that feed the neck, for DINOv2; the last one is the ViT's last.
     :param reassemble_widths: channels of the four reassembled levels s_i, for DINOv2.
-    :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16.
+    :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16, for ``efficientnet_lite``
+        32, the coarsest stride.
     :param pretrain_image_size: pixels; the square image whose patches the position embedding holds one row each for.
         It is resampled to the images' own size at each step. 0 = 518 (DINOv2) or 224 (ViTDet).
     :param depth_decoder: false = Eq. 2 is left out, there is no g_i, and Eq. 3 and 4 see s_i alone: the rows "EVAViT
@@ -54,13 +64,16 @@ class EncoderConfig:
         the levels are formed then; here s_i stay those of the whole model at their own strides (3.5, 7, 14 and 28
         pixels), so that a row differs in the decoder alone. ``vitdet`` has no depth decoder and needs false.
     :param frozen: whether the backbone is left as it is (what comes after it always trains).
-    :param pretrained: what a training run starts from: a folder in transformers' layout, or a hub id; see
+    :param frozen_blocks: the stem and this many of the first blocks are not trained, for ``efficientnet_lite``.
+    :param freeze_depthwise: whether all depthwise filters are not trained, for ``efficientnet_lite``.
+    :param pretrained: what a training run starts from: a folder in transformers' layout, or a hub id; for
+        ``efficientnet_lite`` an installed package or a file; see
         :func:`seqpose_core.model.encoder_weights.load_pretrained`. Building a network does not read it.
     :raises ValueError: naming what does not go together.
     """
 
-    kind: Literal["conv_vit", "dinov2", "dinov2_registers", "vitdet"] = "conv_vit"
-    size: Literal["small", "base", "large"] | None = None
+    kind: Literal["conv_vit", "dinov2", "dinov2_registers", "efficientnet_lite", "vitdet"] = "conv_vit"
+    size: Literal["small", "base", "large", "lite0", "lite1", "lite2"] | None = None
     width: int = 0
     depth: int = 0
     heads: int = 0
@@ -72,18 +85,25 @@ class EncoderConfig:
     pretrain_image_size: int = 0
     depth_decoder: bool = True
     frozen: bool = False
+    frozen_blocks: int = 0
+    freeze_depthwise: bool = False
     pretrained: str | None = None
 
     def __post_init__(self) -> None:
         numbers = self.numbers()
-        if self.kind == "conv_vit":
+        if self.kind == "efficientnet_lite":
+            self._check_efficientnet_lite(numbers)
+        elif self.frozen_blocks or self.freeze_depthwise:
+            name = "frozen_blocks" if self.frozen_blocks else "freeze_depthwise"
+            raise ValueError(f"{name} is {getattr(self, name)}; only efficientnet_lite has it")
+        elif self.kind == "conv_vit":
             self._check_conv_vit(numbers)
         else:
             self._check_backbone(numbers)
-        for name in ("width", "depth", "heads", "neck_width"):
+        for name in ("neck_width",) if self.kind == "efficientnet_lite" else ("width", "depth", "heads", "neck_width"):
             if numbers[name] < 1:
                 raise ValueError(f"{name} is {numbers[name]}; it must be positive")
-        if numbers["width"] % numbers["heads"]:
+        if numbers["heads"] and numbers["width"] % numbers["heads"]:
             raise ValueError(f"width {numbers['width']} is not a multiple of heads {numbers['heads']}")
         if self.patch_size not in _PATCH_SIZES[self.kind]:
             allowed = " or ".join(map(str, _PATCH_SIZES[self.kind]))
@@ -99,6 +119,8 @@ class EncoderConfig:
         """Cells along each side of a patch that the finest level, s_0 and g_0 together, has."""
         if self.kind == "conv_vit":
             return 2
+        if self.kind == "efficientnet_lite":
+            return 4
         return 8 if self.depth_decoder else 4
 
     def resolved(self) -> EncoderConfig:
@@ -110,6 +132,10 @@ class EncoderConfig:
         numbers: dict[str, Any] = {"pretrain_image_size": _PRETRAIN_IMAGE_SIZES.get(self.kind, 0)}
         if self.kind == "conv_vit":
             numbers |= _CONV_VIT
+        elif self.kind == "efficientnet_lite":
+            numbers["neck_width"] = 64
+        elif self.size in _LITE:
+            raise ValueError(f"size is {self.size!r}; {self.kind} has {', '.join(map(repr, _VITS))}")
         elif self.size is not None:
             numbers |= _VITS[self.size] | (_PYRAMID if self.kind == "vitdet" else _NECKS[self.size])
         for name in (*_NEEDED["dinov2"], "pretrain_image_size"):
@@ -132,6 +158,15 @@ class EncoderConfig:
             raise ValueError(f"stem_width is {self.stem_width}; it must be a multiple of 8, the groups of its norms")
         if numbers["depth"] < 3:
             raise ValueError(f"depth is {numbers['depth']}; conv_vit needs at least 3, one for each tapped level")
+
+    def _check_efficientnet_lite(self, numbers: dict[str, Any]) -> None:
+        if self.size not in _LITE:
+            raise ValueError(f"size is {self.size!r}; efficientnet_lite has {', '.join(map(repr, _LITE))}")
+        for name in ("width", "depth", "heads", "out_layers", "reassemble_widths", "pretrain_image_size"):
+            if numbers[name]:
+                raise ValueError(f"{name} is {numbers[name]}; efficientnet_lite has none, its size decides")
+        if self.frozen_blocks < 0:
+            raise ValueError(f"frozen_blocks is {self.frozen_blocks}; it must be at least 0")
 
     def _check_backbone(self, numbers: dict[str, Any]) -> None:
         needed = _NEEDED[self.kind]

@@ -12,6 +12,8 @@ from torch import nn
 
 from seqpose_core import weights
 from seqpose_core.model.backbone import BackboneEncoder
+from seqpose_core.model.efficientnet_lite import EfficientNetLiteEncoder
+from seqpose_core.model.efficientnet_lite_weights import load_efficientnet_lite
 from seqpose_core.weights import CheckpointError
 
 _LOG = logging.getLogger(__name__)
@@ -50,11 +52,17 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     A Depth Anything folder fills the backbone and the neck; a folder of the bare backbone (DINOv2, DINOv2 with
     registers, ViTDet) fills the backbone, and what comes after it keeps its random weights, which is logged.
 
+    EfficientNet-Lite takes an installed package or a file, see
+    :func:`seqpose_core.model.efficientnet_lite_weights.load_efficientnet_lite`.
+
     :param source: a folder, or a hub id (``owner/name``).
     :param allow_download: whether a hub id may be fetched; without it only a copy that is already here is used.
     :raises CheckpointError: naming settings, or missing, unknown and misshaped tensors, that do not fit the encoder;
         the encoder is then as it was.
     """
+    if isinstance(encoder, EfficientNetLiteEncoder):
+        load_efficientnet_lite(encoder, source)
+        return
     if not isinstance(encoder, BackboneEncoder):
         raise CheckpointError(f"a {type(encoder).__name__} is trained from scratch; it takes no weights from {source}")
     folder = _locate(source, allow_download)

@@ -55,3 +55,46 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.gelu(self.first(F.gelu(x))))
+
+
+class FusionNeck(nn.ModuleList):
+    """Eq. 2 without weights of its own for resampling: g_i = FUSE_i(upsample(g_{i+1}) + s_i), coarsest level first."""
+
+    def __init__(self, width: int, levels: int = 4) -> None:
+        super().__init__(ResidualConv(width) for _ in range(levels))
+
+    def forward(self, semantic: list[Tensor]) -> list[Tensor]:
+        """s_i (B, C, H_i, W_i), finest first; returns g_i of the same shapes."""
+        fuse = list(self)
+        geometry: list[Tensor] = [fuse[-1](semantic[-1])]
+        for i in range(len(fuse) - 2, -1, -1):
+            coarse = geometry[0]
+            if coarse.shape[-2:] != semantic[i].shape[-2:]:
+                coarse = F.interpolate(coarse, semantic[i].shape[-2:], mode="bilinear", align_corners=False)
+            geometry.insert(0, fuse[i](coarse + semantic[i]))
+        return geometry
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of maps (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def ray_features(intrinsics: Tensor, rows: int, columns: int, stride: int, canonical_focal: float) -> Tensor:
+    """Ray slopes x/z, y/z through the centre of each cell and log(f/f0) of both axes: (B, rows·columns, 4).
+
+    :param intrinsics: (B, 3, 3) in pixels of the image that the cells divide.
+    :param stride: side of a cell, pixels.
+    """
+    middle = (stride - 1) / 2
+    v, u = torch.meshgrid(
+        stride * torch.arange(rows, device=intrinsics.device, dtype=intrinsics.dtype) + middle,
+        stride * torch.arange(columns, device=intrinsics.device, dtype=intrinsics.dtype) + middle,
+        indexing="ij",
+    )
+    fx, fy, cx, cy = (intrinsics[:, i, j, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    slopes = [(u.flatten() - cx) / fx, (v.flatten() - cy) / fy]
+    focal = [(f / canonical_focal).log().expand_as(slopes[0]) for f in (fx, fy)]
+    return torch.stack(slopes + focal, dim=-1)

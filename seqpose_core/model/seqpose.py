@@ -13,7 +13,7 @@ from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
-from seqpose_core.model.encoder import build_encoder
+from seqpose_core.model.encoder import build_encoder, pixel_statistics
 from seqpose_core.model.fusion import Fusion
 from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
@@ -101,8 +101,9 @@ class SeqPose(nn.Module):
         self.heads = nn.ModuleList(
             PoseHead(config.head, width, config.canonical_focal) for _ in range(config.decoder.layers)
         )
-        self.register_buffer("pixel_mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("pixel_std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        mean, std = pixel_statistics(config.encoder.kind)
+        self.register_buffer("pixel_mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(std)[:, None, None], persistent=False)
         size = torch.tensor([config.image_width, config.image_height], dtype=torch.float32)
         self.register_buffer("image_size", size, persistent=False)
 

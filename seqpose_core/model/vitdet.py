@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from seqpose_core.model.backbone import BackboneEncoder, no_geometry
 from seqpose_core.model.encoder_config import EncoderConfig
+from seqpose_core.model.layers import ChannelNorm
 
 
 class VitDetEncoder(BackboneEncoder):
@@ -40,13 +41,6 @@ class VitDetEncoder(BackboneEncoder):
         (last,) = self.feature_maps(images)
         semantic = [level(last) for level in self.pyramid]
         return semantic, no_geometry(semantic)
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of maps (B, C, H, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _level(width: int, out: int, scale: int) -> nn.Sequential:

@@ -75,12 +75,14 @@ class OptimizerConfig:
     """AdamW; rates are scaled by linear warm-up and then a cosine down to ``final_rate``.
 
     :param encoder_rate: learning rate of the encoder relative to the rest.
+    :param backbone_rate: learning rate of the encoder's pretrained backbone relative to the rest of the encoder.
     :param layer_decay: rate of each encoder block relative to the block after it; the stem's is the lowest. 1 = equal.
     :param ema: decay of the averaged weights that are validated and saved; 0 = no averaging.
     """
 
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0
+    backbone_rate: float = 1.0
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     beta2: float = 0.98
@@ -93,7 +95,8 @@ class OptimizerConfig:
         for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
-        at_least(0, encoder_rate=self.encoder_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
+        at_least(0, encoder_rate=self.encoder_rate, backbone_rate=self.backbone_rate)
+        at_least(0, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; it must lie in 0..1, above 0")
         if not 0 < self.beta2 < 1:

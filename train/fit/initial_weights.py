@@ -38,11 +38,13 @@ def load_initial_weights(model: SeqPose, config: TrainConfig, allow_download: bo
     if encoder.pretrained and "encoder" not in taken:
         load_pretrained(model.encoder, encoder.pretrained, allow_download)
         taken.add("encoder")
-    if encoder.frozen and "encoder" not in taken:
-        raise ValueError(
-            "encoder.frozen is true, but its weights would be random; set encoder.pretrained or init_from, or "
-            "frozen: false"
-        )
+    if "encoder" not in taken:
+        for name in ("frozen", "frozen_blocks", "freeze_depthwise"):
+            if value := getattr(encoder, name):
+                raise ValueError(
+                    f"encoder.{name} is {str(value).lower()}, but its weights would be random; set encoder.pretrained "
+                    f"or init_from, or {name}: {str(type(value)()).lower()}"
+                )
     for part in config.frozen_parts:
         if part not in taken:
             raise ValueError(
