@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeqPose: 9-DoF category-level object poses from RGB video. No ROS and no training framework in here."""
+"""SeqPose: 9-DoF category-level object poses from RGB video. This package needs no ROS and no training framework.
+
+Names that need torch are imported when they are first used, so that a process that only needs Camera or ObjectPose
+does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from seqpose_core.camera import Camera
 from seqpose_core.categories import CATEGORIES, CATEGORY_NAMES, Category, category
-from seqpose_core.estimator import EstimatorOptions, PoseEstimator
+from seqpose_core.estimator_options import EstimatorOptions
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.memory import QueryMemory
-from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.objects import ObjectPose
+
+if TYPE_CHECKING:
+    from seqpose_core.estimator import PoseEstimator
+    from seqpose_core.model.memory import QueryMemory
+    from seqpose_core.model.seqpose import SeqPose
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,3 +35,21 @@ __all__ = [
     "SeqPoseConfig",
     "category",
 ]
+
+_LAZY = {
+    "PoseEstimator": "seqpose_core.estimator",
+    "QueryMemory": "seqpose_core.model.memory",
+    "SeqPose": "seqpose_core.model.seqpose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

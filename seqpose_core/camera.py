@@ -24,8 +24,9 @@ class Camera:
     :param fx, fy, cx, cy: focal lengths and principal point, pixels.
     :param width, height: image size, pixels.
     :param distortion: OpenCV coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), or None for
-        an image without distortion. All zeros count as None.
-    :raises ValueError: for sizes or focal lengths that no camera has, and coefficient counts OpenCV does not know.
+        an image without distortion. All zeros become None.
+    :raises ValueError: if the size or a focal length is not positive, an intrinsic is not finite, or OpenCV has no
+        model with this number of distortion coefficients.
     """
 
     fx: float
@@ -48,7 +49,9 @@ class Camera:
         if self.distortion is not None:
             coefficients = tuple(float(c) for c in self.distortion)
             if len(coefficients) not in _DISTORTION_LENGTHS:
-                raise ValueError(f"distortion has {len(coefficients)} coefficients; OpenCV knows {_DISTORTION_LENGTHS}")
+                raise ValueError(
+                    f"distortion has {len(coefficients)} coefficients; OpenCV supports {_DISTORTION_LENGTHS}"
+                )
             if not np.isfinite(coefficients).all():
                 raise ValueError(f"distortion coefficients {coefficients} must be finite")
             object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
@@ -86,22 +89,22 @@ class Camera:
         )
 
     def cropped(self, x: float, y: float, width: int, height: int) -> Camera:
-        """The camera of the window whose pixel (0, 0) is this image's pixel (x, y). It may reach outside."""
+        """The camera of a window whose pixel (0, 0) is this image's pixel (x, y). It may extend beyond the image."""
         return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion)
 
     def rectified(self) -> Camera:
-        """The same intrinsics without distortion: what :meth:`rectify` returns images of."""
+        """The same intrinsics without distortion: the camera of the images that :meth:`rectify` returns."""
         return Camera(self.fx, self.fy, self.cx, self.cy, self.width, self.height)
 
     def rectify(self, image: np.ndarray) -> np.ndarray:
-        """Resample an image (H, W, ...) of this camera to :meth:`rectified`. Without distortion it is a view.
+        """Resample an image (H, W, ...) of this camera to :meth:`rectified`. Without distortion the image is returned.
 
         :raises ValueError: if the image is not of this camera's size.
         """
         self.check_image(image)
         if self.distortion is None:
             return image
-        return cv2.remap(image, *_rectification(self), interpolation=cv2.INTER_LINEAR)
+        return cv2.remap(image, *_rectification_maps(self), interpolation=cv2.INTER_LINEAR)
 
     def check_image(self, image: np.ndarray) -> None:
         """:raises ValueError: if ``image`` (H, W, ...) is not of this camera's size."""
@@ -115,18 +118,18 @@ class Camera:
     def project(self, points: ArrayLike) -> np.ndarray:
         """Project camera-frame points (..., 3), metres, to pixels (..., 2), distortion included.
 
-        Points at or behind the camera plane have no image: they give NaN.
+        Points at or behind the camera plane give NaN.
         """
         p = np.asarray(points, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             xy = np.where(p[..., 2:] > 0, p[..., :2] / p[..., 2:], np.nan)
         if self.distortion is not None:
             flat = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1).reshape(-1, 3)
-            front = np.isfinite(flat).all(axis=1)
+            in_front = np.isfinite(flat).all(axis=1)
             pixels = np.full((len(flat), 2), np.nan)
-            if front.any():
-                pixels[front] = cv2.projectPoints(
-                    flat[front], np.zeros(3), np.zeros(3), self.matrix, np.asarray(self.distortion)
+            if in_front.any():
+                pixels[in_front] = cv2.projectPoints(
+                    flat[in_front], np.zeros(3), np.zeros(3), self.matrix, np.asarray(self.distortion)
                 )[0][:, 0]
             return pixels.reshape(xy.shape)
         return xy * (self.fx, self.fy) + (self.cx, self.cy)
@@ -137,8 +140,8 @@ class Camera:
         z = np.asarray(depth, dtype=np.float64)[..., None]
         xy = (uv - (self.cx, self.cy)) / (self.fx, self.fy)
         if self.distortion is not None:
-            # Fixed-point iteration on our own projection: exact to rounding with every version of OpenCV, whose
-            # undistortPoints stops after five steps, a tenth of a pixel off at the corners.
+            # Fixed-point iteration on project(): exact to rounding. OpenCV's undistortPoints stops after five
+            # iterations, with an error of a tenth of a pixel at the corners.
             ones = np.ones_like(xy[..., :1])
             for _ in range(50):
                 error = (uv - self.project(np.concatenate([xy, ones], axis=-1))) / (self.fx, self.fy)
@@ -149,8 +152,8 @@ class Camera:
 
 
 @lru_cache(maxsize=8)
-def _rectification(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Where each rectified pixel comes from, in OpenCV's fixed-point form: the same for every frame of a camera."""
+def _rectification_maps(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Source pixel of each rectified pixel, in OpenCV's fixed-point form, computed once per camera."""
     size = (camera.width, camera.height)
     return cv2.initUndistortRectifyMap(
         camera.matrix, np.asarray(camera.distortion), np.eye(3), camera.matrix, size, cv2.CV_16SC2

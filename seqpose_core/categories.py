@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The six NOCS categories: one table, read everywhere. A new category is a new row."""
+"""Object categories. A model's configuration lists its own; the six of NOCS are the default."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy as np
 class Category:
     """One object category.
 
-    :param id: NOCS class id, 1..6 (0 is background).
-    :param symmetric: whether it looks the same under any turn about its y axis.
+    :param id: class id in label and result files: position in the list of categories, from 1 (0 is background).
+    :param symmetric: whether it looks the same under any rotation about its y axis.
     :param typical_size: full extents (x, y, z) of an everyday instance in the NOCS object frame, metres.
     :param colour: RGB, 0..255, used wherever the category is drawn.
+    :raises ValueError: for an empty name, an extent that is not positive and finite, or a colour outside 0..255.
     """
 
     id: int
@@ -24,7 +26,16 @@ class Category:
     typical_size: tuple[float, float, float]
     colour: tuple[int, int, int]
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError(f"category {self.id} has an empty name")
+        if not all(0 < extent < float("inf") for extent in self.typical_size):
+            raise ValueError(f"typical_size of {self.name} is {self.typical_size}; extents must be positive, in metres")
+        if not all(0 <= value <= 255 for value in self.colour):
+            raise ValueError(f"colour of {self.name} is {self.colour}; red, green and blue must lie in 0..255")
 
+
+#: The six categories of NOCS.
 CATEGORIES: tuple[Category, ...] = (
     Category(1, "bottle", True, (0.068, 0.21, 0.068), (66, 133, 244)),
     Category(2, "bowl", True, (0.155, 0.065, 0.155), (52, 168, 83)),
@@ -38,18 +49,14 @@ CATEGORY_NAMES: tuple[str, ...] = tuple(c.name for c in CATEGORIES)
 #: (6, 3) typical sizes in metres, row = class id - 1.
 TYPICAL_SIZES: np.ndarray = np.array([c.typical_size for c in CATEGORIES])
 
-_BY_NAME = {c.name: c for c in CATEGORIES}
 
-
-def category(name_or_id: str | int) -> Category:
-    """Look a category up by its name or by its NOCS class id (1..6).
+def category(name_or_id: str | int, categories: Sequence[Category] = CATEGORIES) -> Category:
+    """Look a category up by its name or by its class id (from 1).
 
     :raises KeyError: for an unknown name or id, listing the known ones.
     """
-    if isinstance(name_or_id, str):
-        if name_or_id in _BY_NAME:
-            return _BY_NAME[name_or_id]
-    elif 1 <= int(name_or_id) <= len(CATEGORIES):
-        return CATEGORIES[int(name_or_id) - 1]
-    known = ", ".join(f"{c.id} {c.name}" for c in CATEGORIES)
+    for entry in categories:
+        if name_or_id == (entry.name if isinstance(name_or_id, str) else entry.id):
+            return entry
+    known = ", ".join(f"{c.id} {c.name}" for c in categories)
     raise KeyError(f"unknown category {name_or_id!r}; known are {known}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a folder with ``model.safetensors`` and ``config.yaml`` beside it. Nothing is ever unpickled."""
+"""Checkpoints: folders with ``model.safetensors`` and ``config.yaml``. No pickle is loaded."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 _BUNDLED = Path(__file__).parent / "checkpoints"
 
 
-def bundled() -> tuple[str, ...]:
-    """Names of the checkpoints that are installed with this package."""
+def bundled_names() -> tuple[str, ...]:
+    """Names of the checkpoints installed with this package."""
     return tuple(sorted(p.parent.name for p in _BUNDLED.glob(f"*/{WEIGHTS}")))
 
 
 def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
-    """The folder of a checkpoint: a bundled name, a folder, a ``.safetensors`` file in one, or a hub id.
+    """The folder of a checkpoint, given by bundled name, folder, ``.safetensors`` file or hub id.
 
-    :param allow_download: whether a hub id (``owner/name``) may be fetched; without it only a cached copy is used.
-    :raises CheckpointError: naming what was asked for and what there is.
+    :param allow_download: whether a hub id (``owner/name``) may be downloaded; otherwise only a cached copy is used.
+    :raises CheckpointError: if a file is missing; the message lists the bundled names.
     """
     path = Path(name_or_path).expanduser()
-    if str(name_or_path) in bundled():
+    if str(name_or_path) in bundled_names():
         path = _BUNDLED / str(name_or_path)
     elif path.is_file() and path.suffix == ".safetensors":
         path = path.parent
@@ -40,16 +40,15 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
         if not (path / part).is_file():
             raise CheckpointError(
                 f"checkpoint {str(name_or_path)!r}: {path / part} does not exist; give a bundled name, or a folder "
-                f"with {WEIGHTS} and {CONFIG}. {nearest(str(name_or_path), bundled())}"
+                f"with {WEIGHTS} and {CONFIG}. {nearest(str(name_or_path), bundled_names())}"
             )
     return path
 
 
 def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = False) -> SeqPose:
-    """The model of a checkpoint, in evaluation mode. A checkpoint is whole: what its encoder was once initialised from
-    is not needed.
+    """The model of a checkpoint, in evaluation mode. The encoder's pretrained weights are not needed.
 
-    :raises CheckpointError: if it is not there, is damaged, or its tensors are not those of its configuration.
+    :raises CheckpointError: if it does not exist, is damaged, or its tensors do not match its configuration.
     """
     folder = resolve(name_or_path, allow_download)
     model = SeqPose(SeqPoseConfig.from_yaml(folder / CONFIG))
@@ -58,9 +57,9 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = F
 
 
 def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Write weights and configuration into ``folder`` (made if absent); returns it.
+    """Write weights and configuration into ``folder``, creating it if needed, and return it.
 
-    :param dtype: of the stored weights; ``torch.float16`` halves the file, and loading gives float32 again.
+    :param dtype: of the stored weights; ``torch.float16`` halves the file, loading converts back to float32.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +76,7 @@ def _from_hub(name: str, allow_download: bool) -> Path:
     folder = weights.from_hub(name, [WEIGHTS, CONFIG, "*.md"], allow_download)
     if folder is None:
         raise CheckpointError(
-            f"checkpoint {name!r} is neither a bundled name nor a folder, and no downloaded copy of a hub model of "
-            f"that name is here; pass allow_download=True to fetch it. {nearest(name, bundled())}"
+            f"checkpoint {name!r} is neither a bundled name nor a folder, and the hub model of that name is not in "
+            f"the download cache; pass allow_download=True to download it. {nearest(name, bundled_names())}"
         )
     return folder

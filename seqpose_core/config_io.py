@@ -21,7 +21,7 @@ class ConfigError(ValueError):
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint for an unknown name: the closest known one where there is one, and all of them."""
+    """Hint for an unknown name: the closest known name, if one is close, and the list of known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -31,7 +31,7 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
 def from_dict(cls: type[T], data: Any, where: str = "") -> T:
     """Build the dataclass ``cls`` (nested ones too) from plain data.
 
-    :param where: dotted path of ``data`` in the whole configuration, for messages.
+    :param where: dotted path of ``data`` in the configuration, for error messages.
     :raises ConfigError: for an unknown key (with the nearest known one) or a value of the wrong type.
     """
     if not isinstance(data, dict):
@@ -51,16 +51,16 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The plain data of a configuration: what :func:`from_dict` reads back and YAML can hold."""
+    """Plain data of a configuration, as YAML stores it; the inverse of :func:`from_dict`."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data with some values replaced; a mapping in ``changes`` changes only what it names."""
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``changes``; nested mappings are merged key by key."""
     result = dict(base)
     for key, value in changes.items():
         inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        result[key] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return result
 
 

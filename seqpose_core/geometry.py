@@ -42,7 +42,7 @@ def box_corners(size: ArrayLike) -> np.ndarray:
 def rotation_error(first: ArrayLike, second: ArrayLike, symmetric: ArrayLike = False) -> np.ndarray:
     """Angle in radians between rotations (..., 3, 3); between their y axes where ``symmetric`` (...).
 
-    Computed with atan2, which stays exact near 0 and pi where arccos of the trace does not.
+    Computed with atan2, which is exact near 0 and pi, where arccos of the trace is not.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     relative = np.swapaxes(a, -1, -2) @ b
@@ -60,7 +60,7 @@ def rotation_error(first: ArrayLike, second: ArrayLike, symmetric: ArrayLike = F
     return np.where(np.asarray(symmetric, dtype=bool), axis, full)
 
 
-def turn_about_y(angle: ArrayLike) -> np.ndarray:
+def rotation_about_y(angle: ArrayLike) -> np.ndarray:
     """Rotation (..., 3, 3) by ``angle`` (...) radians about +y."""
     a = np.asarray(angle, dtype=np.float64)
     out = np.zeros((*a.shape, 3, 3))
@@ -71,16 +71,16 @@ def turn_about_y(angle: ArrayLike) -> np.ndarray:
 
 
 def canonicalize_symmetric(rotation: ArrayLike, reference_direction: ArrayLike) -> np.ndarray:
-    """Turn rotations (..., 3, 3) about their own y axis so that x points as nearly as it can along a direction.
+    """Rotate (..., 3, 3) about its own y axis so that the angle between x and a direction is smallest.
 
-    For an object that is symmetric about y every such turn is the same pose; this picks one. With the direction
-    from object to camera it gives the first-sight convention, with the last x axis the nearest turn to it.
+    All yaws of an object that is symmetric about y are the same pose; this selects one. With the direction from
+    object to camera it gives the convention for a new track, with a track's last x axis the yaw nearest to it.
 
-    :param reference_direction: (..., 3) in the frame that ``rotation`` maps to. Along the y axis itself it
-        decides nothing and the rotation comes back as it was.
+    :param reference_direction: (..., 3) in the frame that ``rotation`` maps to. If it is
+        parallel to the y axis, the rotation is returned unchanged.
     """
     r, d = np.asarray(rotation, dtype=np.float64), np.asarray(reference_direction, dtype=np.float64)
     local = (np.swapaxes(r, -1, -2) @ d[..., None])[..., 0]
-    undecided = np.hypot(local[..., 0], local[..., 2]) < 1e-9 * np.linalg.norm(local, axis=-1)
-    angle = np.where(undecided, 0.0, np.arctan2(-local[..., 2], local[..., 0]))
-    return r @ turn_about_y(angle)
+    parallel = np.hypot(local[..., 0], local[..., 2]) < 1e-9 * np.linalg.norm(local, axis=-1)
+    angle = np.where(parallel, 0.0, np.arctan2(-local[..., 2], local[..., 0]))
+    return r @ rotation_about_y(angle)

@@ -3,25 +3,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from seqpose_core import geometry
+from seqpose_core.categories import Category
+from seqpose_core.categories import category as nocs_category
 
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """One object seen in one frame.
+    """One object detected in one frame.
 
-    :param category: name from :mod:`seqpose_core.categories`.
+    :param category: name of the category.
     :param score: confidence, 0..1.
-    :param rotation: (3, 3), object (NOCS axes, y up) to camera (optical frame).
+    :param rotation: (3, 3), object frame (NOCS axes, y up) to camera frame (optical).
     :param translation: (3,) centre of the object's box in the camera frame, metres.
     :param size: (3,) full extents along the object's own axes, metres.
     :param covariance: (6, 6) of x, y, z (m²) and rotations about the camera frame's fixed x, y, z axes (rad²).
     :param track_id: identity over frames; None until the track is confirmed.
     :param age: frames since its track began, 0 in the first.
+    :param category_info: id, symmetry, typical size and colour of the category; None looks up a NOCS category.
+    :raises KeyError: if ``category_info`` is None and no NOCS category has this name.
+    :raises ValueError: if ``category_info`` has another name.
     """
 
     category: str
@@ -32,6 +37,13 @@ class ObjectPose:
     covariance: np.ndarray
     track_id: int | None = None
     age: int = 0
+    category_info: Category = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.category_info is None:
+            object.__setattr__(self, "category_info", nocs_category(self.category))
+        elif self.category_info.name != self.category:
+            raise ValueError(f"category is {self.category!r} but category_info is of {self.category_info.name!r}")
 
     @property
     def transform(self) -> np.ndarray:

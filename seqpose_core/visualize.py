@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw objects on images: boxes, axes and labels, and predictions beside the truth."""
+"""Draw objects on images: boxes, axes and labels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 
 from seqpose_core.camera import Camera
-from seqpose_core.categories import category
 from seqpose_core.geometry import BOX_EDGES
 from seqpose_core.objects import ObjectPose
 
 Colour = tuple[int, int, int]
 
-_NEAR = 0.02  # metres: lines are cut here, in front of the camera, where projection still means something
+_NEAR = 0.02  # metres: near plane at which lines are clipped
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 _AXES: tuple[Colour, ...] = ((235, 60, 50), (60, 190, 70), (60, 110, 245))  # x red, y green, z blue
 
@@ -25,11 +24,11 @@ _AXES: tuple[Colour, ...] = ((235, 60, 50), (60, 190, 70), (60, 110, 245))  # x 
 class Style:
     """How objects are drawn.
 
-    :param colour: RGB of boxes and labels; None takes each category's own.
+    :param colour: RGB of boxes and labels; None uses each category's own.
     :param thickness: of box edges, pixels of a 640 pixel wide image.
     :param axes: draw the object frames (x red, y green, z blue).
-    :param axes_thickness: as thickness; None makes axes a pixel thicker than edges.
-    :param labels: write category, track id and distance above each object.
+    :param axes_thickness: as thickness; None draws axes a pixel thicker than edges.
+    :param labels: write category, track id and distance (m) above each object.
     """
 
     colour: Colour | None = None
@@ -40,7 +39,7 @@ class Style:
 
 
 PREDICTION = Style(colour=(235, 50, 50))
-TRUTH = Style(colour=(50, 205, 50), thickness=1.0, axes=False, labels=False)
+GROUND_TRUTH = Style(colour=(50, 205, 50), thickness=1.0, axes=False, labels=False)
 
 
 def draw_objects(
@@ -53,8 +52,8 @@ def draw_objects(
 ) -> np.ndarray:
     """Draw objects on an image (H, W, 3) uint8 RGB.
 
-    :param camera: the image's camera; its distortion bends the boxes as it bends the image.
-    :param in_place: draw on `image` itself instead of on a copy.
+    :param camera: the image's camera; boxes are distorted as the image is.
+    :param in_place: draw on ``image`` itself instead of on a copy.
     :return: the image drawn on.
     :raises ValueError: if the image is not (H, W, 3) uint8 or not of the camera's size.
     """
@@ -65,7 +64,7 @@ def draw_objects(
     unit = image.shape[1] / 640
     # From back to front, so that nearer objects cover farther ones.
     for item in sorted(objects, key=lambda item: -float(item.translation[2])):
-        colour = style.colour or category(item.category).colour
+        colour = style.colour or item.category_info.colour
         thickness = max(1, round(style.thickness * unit))
         corners = item.corners
         for first, second in BOX_EDGES:
@@ -86,29 +85,16 @@ def draw_objects(
     return canvas
 
 
-def draw_comparison(
-    image: np.ndarray,
-    camera: Camera,
-    predicted: Sequence[ObjectPose],
-    truth: Sequence[ObjectPose],
-    *,
-    in_place: bool = False,
-) -> np.ndarray:
-    """Draw predictions (red, with axes and labels) over the truth (thin green) on an image (H, W, 3) RGB."""
-    canvas = draw_objects(image, camera, truth, TRUTH, in_place=in_place)
-    return draw_objects(canvas, camera, predicted, PREDICTION, in_place=True)
+def hstack_images(images: Sequence[np.ndarray], titles: Sequence[str] = (), gap: int = 4) -> np.ndarray:
+    """Images (H, W, 3) uint8 of equal height in a row with white gaps, titles in their upper left corners.
 
-
-def beside(images: Sequence[np.ndarray], titles: Sequence[str] = (), gap: int = 4) -> np.ndarray:
-    """Images (H, W, 3) uint8 of one height in a row with white gaps, titles in their upper left corners.
-
-    :raises ValueError: for no images, differing heights, or titles that are not one for each image.
+    :raises ValueError: for no images, different heights, or a number of titles other than 0 or one per image.
     """
     heights = {image.shape[0] for image in images}
     if len(heights) != 1:
-        raise ValueError(f"images are {sorted(heights)} pixels high; give at least one, all of one height")
+        raise ValueError(f"images are {sorted(heights)} pixels high; give at least one, all of equal height")
     if len(titles) not in (0, len(images)):
-        raise ValueError(f"{len(titles)} titles for {len(images)} images; give one each or none")
+        raise ValueError(f"{len(titles)} titles for {len(images)} images; give one per image or none")
     (height,) = heights
     parts: list[np.ndarray] = []
     for index, image in enumerate(images):
@@ -121,21 +107,13 @@ def beside(images: Sequence[np.ndarray], titles: Sequence[str] = (), gap: int = 
     return np.concatenate(parts, axis=1)
 
 
-def enlarge(image: np.ndarray, camera: Camera, factor: int = 2) -> tuple[np.ndarray, Camera]:
-    """The image (H, W, 3) and its camera `factor` times as large, to draw on where a small one is hard to
-    read.
-    """
-    width, height = camera.width * factor, camera.height * factor
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), camera.resized(width, height)
-
-
 def crop(
     image: np.ndarray, camera: Camera, objects: Sequence[ObjectPose], side: int, margin: float = 0.35
 ) -> tuple[np.ndarray, Camera]:
-    """A square window about objects, resampled to (side, side, 3), and its camera, to draw on.
+    """Crop a square around objects, resampled to (side, side, 3); returns it and its camera.
 
-    :param margin: on each side, as a share of the objects' extent. The window lies within the image where it fits;
-        what is outside is grey. Objects that are not in the image give a window of all of it.
+    :param margin: on each side, as a fraction of the objects' extent. The crop is moved inside the image if it fits,
+        else the area outside is grey. Objects outside the image give a crop of the full image.
     """
     near, far = np.zeros(2), np.array([camera.width, camera.height], dtype=float)
     corners = np.concatenate([np.zeros((0, 3)), *(item.corners for item in objects)])
@@ -145,10 +123,10 @@ def crop(
         low, high = near, far
     low, high = np.maximum(low, -0.25 * far), np.minimum(high, 1.25 * far)
     length = int(np.clip((high - low).max() * (1 + 2 * margin), 0.12 * far.max(), far.max()))
-    # Moved into the image, as far as it goes in.
-    room = far - length
-    x, y = np.clip(np.round((low + high - length) / 2), np.minimum(room, 0), np.maximum(room, 0))
-    x, y = np.where(room < 0, np.floor(room / 2), (x, y))
+    # Move the crop inside the image; centre it along an axis where it is larger than the image.
+    slack = far - length
+    x, y = np.clip(np.round((low + high - length) / 2), np.minimum(slack, 0), np.maximum(slack, 0))
+    x, y = np.where(slack < 0, np.floor(slack / 2), (x, y))
     scale = length / side
     to_image = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
     window = cv2.warpAffine(
@@ -160,21 +138,21 @@ def crop(
 def _line(
     canvas: np.ndarray, camera: Camera, start: np.ndarray, end: np.ndarray, colour: Colour, thickness: int
 ) -> None:
-    """Draw the part of a 3D segment, camera frame, that lies in front of the camera."""
+    """Draw the part of a 3D segment (camera frame) in front of the near plane."""
     if max(start[2], end[2]) <= _NEAR:
         return
     if start[2] < _NEAR or end[2] < _NEAR:
         cut = start + (end - start) * ((_NEAR - start[2]) / (end[2] - start[2]))
         start, end = (cut, end) if start[2] < _NEAR else (start, cut)
-    # A distorted lens bends lines.
+    # With distortion a line is a curve.
     steps = 2 if camera.distortion is None else 9
-    chain = start + (end - start) * np.linspace(0, 1, steps)[:, None]
-    points = camera.project(chain)
+    polyline = start + (end - start) * np.linspace(0, 1, steps)[:, None]
+    points = camera.project(polyline)
     if camera.distortion is not None:
-        # The lens model is a polynomial: far outside the image it folds back into it.
-        straight = camera.rectified().project(chain)
+        # Far outside the image the distortion polynomial maps points back into it.
+        undistorted = camera.rectified().project(polyline)
         extent = np.array([camera.width, camera.height])
-        points = points[((straight > -extent) & (straight < 2 * extent)).all(axis=1)]
+        points = points[((undistorted > -extent) & (undistorted < 2 * extent)).all(axis=1)]
     fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
     cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, _SHIFT)
 
@@ -202,15 +180,15 @@ def _text(
     unit: float,
     above: bool = False,
 ) -> None:
-    """Write on a filled plate within the image, its upper (with `above`, lower) left corner near `corner`."""
+    """Write on a filled rectangle inside the image, its upper (with ``above``: lower) left corner near ``corner``."""
     scale = 0.42 * max(unit, 0.75)
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     pad = 3
-    plate = (width + 2 * pad, height + base + 2 * pad)
-    x = int(np.clip(corner[0], 0, max(0, canvas.shape[1] - plate[0])))
-    y = corner[1] - plate[1] - 2 if above else corner[1]
-    y = int(np.clip(y, 0, max(0, canvas.shape[0] - plate[1])))
-    cv2.rectangle(canvas, (x, y), (x + plate[0] - 1, y + plate[1] - 1), colour, cv2.FILLED)
-    # Black or white, whichever stands out from the plate (luma of ITU-R BT.601).
+    background = (width + 2 * pad, height + base + 2 * pad)
+    x = int(np.clip(corner[0], 0, max(0, canvas.shape[1] - background[0])))
+    y = corner[1] - background[1] - 2 if above else corner[1]
+    y = int(np.clip(y, 0, max(0, canvas.shape[0] - background[1])))
+    cv2.rectangle(canvas, (x, y), (x + background[0] - 1, y + background[1] - 1), colour, cv2.FILLED)
+    # Black or white, whichever has more contrast (luma of ITU-R BT.601).
     ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
     cv2.putText(canvas, text, (x + pad, y + pad + height), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading weights from safetensors files and from the hub, and putting them into a network: all of them, or none."""
+"""Reading weights from safetensors files and the hub, and loading them into a network without missing or extra ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-#: DINOv2's attention, as recent versions of transformers name it, to what it is called in published files.
+#: Names of DINOv2's attention projections in recent versions of transformers, and in published files.
 _PUBLISHED = {
     "q_proj": "attention.query",
     "k_proj": "attention.key",
@@ -24,74 +24,74 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class CheckpointError(ValueError):
-    """Weights are missing, incomplete, damaged, or do not fit the network that they are meant for."""
+    """Weights are missing, incomplete or damaged, or do not fit the network."""
 
 
 def published_name(name: str) -> str:
     """The name that a network's tensor has in files.
 
-    transformers renamed the projections in DINOv2's attention over time and keeps the old names on disk; so do files
-    written here, and any version reads them.
+    transformers renamed the projections of DINOv2's attention but keeps the old names on disk. Files written here
+    do the same, so that every version reads them.
     """
     return _DINOV2_ATTENTION.sub(lambda match: match[1] + _PUBLISHED[match[2]], name)
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors, by published name, of a ``.safetensors`` file or of those that a ``.safetensors.index.json`` lists.
+    """The tensors, by published name, of a ``.safetensors`` file or of the files in a ``.safetensors.index.json``.
 
-    :raises CheckpointError: naming the file that is absent or damaged.
+    :raises CheckpointError: naming the file that is missing or damaged.
     """
     files = [path]
     if path.suffix == ".json":
         try:
             shards = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path} is no index of safetensors files: {error!r}") from error
-        # Shards lie beside their index; a name that leads elsewhere is not followed.
+            raise CheckpointError(f"{path} is not an index of safetensors files: {error!r}") from error
+        # Shards are in the folder of their index; a path to another folder is not followed.
         files = [path.with_name(Path(str(shard)).name) for shard in sorted(shards)]
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
             tensors |= {published_name(name): tensor for name, tensor in load_file(file).items()}
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file} is damaged or no safetensors file: {error}") from error
+            raise CheckpointError(f"{file} is damaged or not a safetensors file: {error}") from error
     return tensors
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], misfit: str) -> None:
-    """Copy ``tensors`` (by published name) into ``module``: exactly its own, of exactly its shapes, or none at all.
+    """Copy ``tensors`` (by published name) into ``module``. Copies nothing unless all names and shapes match.
 
-    :param misfit: how the error begins, e.g. ``FILE does not fit CONFIG``.
-    :raises CheckpointError: with count and first few names of the missing, unknown and misshaped tensors.
+    :param misfit: start of the error message, e.g. ``FILE does not fit CONFIG``.
+    :raises CheckpointError: with the number and first names of missing, unknown and misshapen tensors.
     """
     names = {published_name(name): name for name in module.state_dict()}
-    wanted = {known: module.state_dict()[name].shape for known, name in names.items()}
+    expected = {known: module.state_dict()[name].shape for known, name in names.items()}
     shapes = [
-        f"{k} is {tuple(tensors[k].shape)}, needs {tuple(wanted[k])}"
-        for k in sorted(wanted.keys() & tensors.keys())
-        if tensors[k].shape != wanted[k]
+        f"{k} is {tuple(tensors[k].shape)}, needs {tuple(expected[k])}"
+        for k in sorted(expected.keys() & tensors.keys())
+        if tensors[k].shape != expected[k]
     ]
     problems = [
-        ("missing", sorted(wanted.keys() - tensors.keys())),
-        ("not known to this configuration", sorted(tensors.keys() - wanted.keys())),
+        ("missing", sorted(expected.keys() - tensors.keys())),
+        ("not known to this configuration", sorted(tensors.keys() - expected.keys())),
         ("of another shape", shapes),
     ]
-    said = "; ".join(f"{len(keys)} tensors {what}: {', '.join(keys[:5])}" for what, keys in problems if keys)
-    if said:
-        raise CheckpointError(f"{misfit}: {said}")
+    message = "; ".join(f"{len(keys)} tensors {what}: {', '.join(keys[:5])}" for what, keys in problems if keys)
+    if message:
+        raise CheckpointError(f"{misfit}: {message}")
     module.load_state_dict({names[known]: tensor for known, tensor in tensors.items()})
 
 
 def is_hub_id(name: str | Path) -> bool:
-    """Whether ``name`` reads as ``owner/name`` and no such path exists here."""
+    """Whether ``name`` has the form ``owner/name`` and is not a local path."""
     return _HUB_ID.fullmatch(str(name)) is not None and not Path(name).exists()
 
 
 def from_hub(name: str, files: Sequence[str], allow_download: bool) -> Path | None:
-    """The folder of a downloaded copy of hub model ``name``; None if none is here and downloading is not allowed.
+    """The folder of hub model ``name``; None if it is not in the download cache and downloading is not allowed.
 
-    :param files: patterns of the files to fetch.
-    :raises CheckpointError: if a download was allowed and failed.
+    :param files: patterns of the files to download.
+    :raises CheckpointError: if the download failed.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -47,7 +47,7 @@ NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it 
 def load_estimator(settings: Settings) -> PoseEstimator:
     """Create the estimator and run one warm-up step: the first step is slow (kernel selection, compilation)."""
     options = parameters.estimator_options(settings)
-    estimator = PoseEstimator.from_pretrained(settings.checkpoint, device=settings.device, **options)
+    estimator = PoseEstimator.from_pretrained(settings.checkpoint, settings.device, options=options)
     estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
     estimator.reset()
     return estimator

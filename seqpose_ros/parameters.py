@@ -8,13 +8,14 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from seqpose_core import CATEGORY_NAMES, EstimatorOptions
+from seqpose_core.estimator_options import Precision, Runtime
 
 #: Value of memory_frames: use the memory length that the checkpoint was trained with.
 AS_TRAINED = -1
@@ -75,9 +76,13 @@ class Settings:
         default="cpu",
         metadata=_parameter("Device of the model: cpu, cuda or cuda:<number>.", check=_check_device),
     )
-    precision: str = field(default="fp32", metadata=_parameter("Arithmetic of the model.", choices=("fp32", "bf16")))
+    precision: str = field(
+        default=_OPTIONS.precision,
+        metadata=_parameter("Arithmetic of the model.", choices=get_args(Precision)),
+    )
     runtime: str = field(
-        default="eager", metadata=_parameter("Engine that runs the model.", choices=("eager", "compiled"))
+        default=_OPTIONS.runtime,
+        metadata=_parameter("Engine that runs the model.", choices=get_args(Runtime)),
     )
     categories: Sequence[str] = field(
         default=(),
@@ -120,7 +125,7 @@ class Settings:
     smoothing: float = field(
         default=_OPTIONS.smoothing,
         metadata=_parameter(
-            "Smoothing of a track over time: 0 publishes the prediction of each frame.", live=True, limits=(0.0, 1.0)
+            "Smoothing of a track over time: 0 publishes the prediction of each frame.", live=True, limits=(0.0, 0.99)
         ),
     )
     target_frame: str = field(
@@ -234,17 +239,9 @@ def find_invalid(parameters: Iterable[Parameter]) -> str | None:
     return None
 
 
-def estimator_options(settings: Settings) -> dict[str, Any]:
-    """The options of :class:`seqpose_core.PoseEstimator` from the parameters."""
-    return {
-        "precision": settings.precision,
-        "runtime": settings.runtime,
-        "categories": settings.categories,
-        "score_threshold": settings.score_threshold,
-        "max_objects": settings.max_objects,
-        "memory_frames": None if settings.memory_frames == AS_TRAINED else settings.memory_frames,
-        "min_hits": settings.min_hits,
-        "max_age": settings.max_age,
-        "max_frame_gap": settings.max_frame_gap,
-        "smoothing": settings.smoothing,
-    }
+def estimator_options(settings: Settings) -> EstimatorOptions:
+    """The estimator's options, from the parameters of the same names."""
+    values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(EstimatorOptions)}
+    if settings.memory_frames == AS_TRAINED:
+        values["memory_frames"] = None
+    return EstimatorOptions(**values)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from std_msgs.msg import Header
 
-from seqpose_core import Camera, ObjectPose
+from seqpose_core import Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image
@@ -37,7 +37,7 @@ class Estimator(Protocol):
 
     def reset(self) -> None: ...
 
-    def configure(self, **options: Any) -> None: ...
+    def configure(self, options: EstimatorOptions) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Pipeline:
     def apply_settings(self, settings: Settings) -> None:
         """Use new values of the live parameters, after the current step."""
         with self._lock:
-            self._estimator.configure(**estimator_options(settings))
+            self._estimator.configure(estimator_options(settings))
             self._settings = settings
 
     def process(self, item: ImageWithInfo) -> None:

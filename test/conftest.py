@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several files of tests share: a small bag, random weights, evaluate_bag run on a bag, and no network."""
+"""Shared fixtures: a small bag, random weights, evaluate_bag run on a bag, and a blocked network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bag of bag_rig's clip; for reading only."""
+    """The bag of bag_rig's clip; read only."""
     from bag_rig import write_clip
 
     from train.to_bag import write_bag
@@ -26,7 +26,7 @@ def bag_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the tiny model, with random weights."""
+    """A checkpoint of the tiny model with random weights."""
     from tiny import tiny_model
 
     from seqpose_core import checkpoint
@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs evaluate_bag on a bag: exit status, what was said on stderr, and the report."""
+    """Runs evaluate_bag on a bag; returns exit status, stderr and report."""
     from seqpose_ros.evaluate_bag import main
 
     def run(bag: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
@@ -50,11 +50,11 @@ def evaluate(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Makes any use of the network an error; downloaded copies of hub models are looked for in tmp_path/hub."""
+    """Any use of the network is an error; the download cache of the hub is tmp_path/hub."""
     import huggingface_hub
 
     def refuse(*_: Any) -> None:
-        raise AssertionError("something asked for the network")
+        raise AssertionError("network access")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -14,7 +14,7 @@ from seqpose_core.objects import ObjectPose
 from seqpose_core.report.cases import Case
 from seqpose_core.report.plots import Picture
 from seqpose_core.report.views import View, short_name
-from seqpose_core.visualize import PREDICTION, TRUTH, Style, crop, draw_objects
+from seqpose_core.visualize import GROUND_TRUTH, PREDICTION, Style, crop, draw_objects
 
 FRAMES_SHOWN = 12
 FRAMES_RULE = (
@@ -23,9 +23,9 @@ FRAMES_RULE = (
 )
 _FRAME_WIDTH, _CROP_SIDE = 400, 240
 _PREDICTION = Style(colour=PREDICTION.colour, thickness=2.5, labels=False)
-_TRUTH = Style(colour=TRUTH.colour, thickness=2.5, axes=False, labels=False)
+_TRUTH = Style(colour=GROUND_TRUTH.colour, thickness=2.5, axes=False, labels=False)
 # A thickness is meant for 640 pixels and crops are narrower. Thin axes are the truth's.
-_TRUTH_IN_CROP = Style(colour=TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
+_TRUTH_IN_CROP = Style(colour=GROUND_TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
 _PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=5.0, labels=False)
 
 

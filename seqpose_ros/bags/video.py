@@ -12,11 +12,11 @@ import numpy as np
 
 from seqpose_core import ObjectPose
 from seqpose_core.metrics.errors import detect
-from seqpose_core.visualize import TRUTH, Style, beside, draw_objects
+from seqpose_core.visualize import GROUND_TRUTH, Style, draw_objects, hstack_images
 from seqpose_ros.bags.bag import BagFrame
 from seqpose_ros.bags.scoring import frame_result
 
-_GROUND_TRUTH = Style(colour=TRUTH.colour)
+_GROUND_TRUTH = Style(colour=GROUND_TRUTH.colour)
 _SHEET_ROWS = 3
 
 
@@ -30,7 +30,7 @@ def panels(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarra
         right, title = frame.image // 2, "dropped"
     else:
         right, title = draw_objects(frame.image, frame.camera, predicted), "prediction"
-    return beside([left, right], [f"ground truth, frame {frame.index}", title])
+    return hstack_images([left, right], [f"ground truth, frame {frame.index}", title])
 
 
 def write_video(

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from scipy.spatial.transform import Rotation
 
 from seqpose_core import Camera, ObjectPose
-from seqpose_core.geometry import make_transform, turn_about_y
+from seqpose_core.geometry import make_transform, rotation_about_y
 from train.to_bag import typestore
 
 WIDTH, HEIGHT, FRAMES = 96, 72, 4
@@ -75,7 +75,7 @@ def thing(
     score: float = 1.0,
 ) -> ObjectPose:
     """An upright object, turned about y by so many degrees."""
-    rotation = turn_about_y(np.radians(turn))
+    rotation = rotation_about_y(np.radians(turn))
     return ObjectPose(category, score, rotation, np.array(place), SIZE * grown, np.zeros((6, 6)), 1)
 
 

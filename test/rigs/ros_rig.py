@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from seqpose_core import Camera, ObjectPose
+from seqpose_core import Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
 from seqpose_ros.node import SeqPoseNode
@@ -49,7 +49,7 @@ class FakeEstimator:
         self.objects = list(objects)
         self.steps: list[dict[str, Any]] = []
         self.resets = 0
-        self.options: dict[str, Any] = {}
+        self.options = EstimatorOptions()
         self.fault: Exception | None = None
         self.free = threading.Event()
         self.free.set()
@@ -70,7 +70,7 @@ class FakeEstimator:
     def reset(self) -> None:
         self.resets += 1
 
-    def configure(self, **options: Any) -> None:
+    def configure(self, options: EstimatorOptions) -> None:
         self.options = options
 
 

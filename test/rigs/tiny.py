@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A SeqPose small enough for tests, and inputs for it."""
+"""A small SeqPose for tests, with random inputs and targets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tiny_model(seed: int = 0, **options: int) -> SeqPose:
 
 
 def frames(batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random images (B, 3, H, W) and intrinsics (B, 3, 3), different in each sample."""
+    """Random images (B, 3, H, W) and intrinsics (B, 3, 3), different for each sample."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(batch, 3, HEIGHT, WIDTH, generator=generator)
     focal = 95.0 + 20.0 * torch.rand(batch, generator=generator)

@@ -19,11 +19,11 @@ depths = st.floats(0.1, 10.0)
 
 @given(pixels, depths)
 @pytest.mark.parametrize("camera", [PLAIN, WIDE], ids=["plain", "distorted"])
-def test_projecting_what_was_unprojected_is_the_identity(camera: Camera, pixel: tuple[float, float], z: float) -> None:
+def test_unprojecting_and_projecting_is_the_identity(camera: Camera, pixel: tuple[float, float], z: float) -> None:
     assert camera.project(camera.unproject(pixel, z)) == pytest.approx(pixel, abs=1e-6)
 
 
-def test_projection_is_opencvs() -> None:
+def test_projection_agrees_with_opencv() -> None:
     points = np.random.default_rng(0).uniform([-0.4, -0.3, 0.8], [0.4, 0.3, 2.0], (50, 3))
     for camera in (PLAIN, WIDE):
         d = np.zeros(5) if camera.distortion is None else np.asarray(camera.distortion)
@@ -31,41 +31,41 @@ def test_projection_is_opencvs() -> None:
         np.testing.assert_allclose(camera.project(points), expected, atol=1e-9)
 
 
-def test_a_point_on_the_optical_axis_falls_on_the_principal_point() -> None:
+def test_a_point_on_the_optical_axis_projects_to_the_principal_point() -> None:
     assert PLAIN.project([0, 0, 3.0]) == pytest.approx((321.0, 238.0))
 
 
-def test_points_behind_the_camera_have_no_image() -> None:
+def test_points_behind_the_camera_project_to_nan() -> None:
     for camera in (PLAIN, WIDE):
         assert np.isnan(camera.project([[0.1, 0.1, -1.0], [0.1, 0.1, 0.0]])).all()
 
 
-def test_resizing_keeps_the_image_edges() -> None:
-    """The left edge of the image lies at pixel -0.5 and the right one at width - 0.5, at every size."""
+def test_resizing_preserves_the_image_edges() -> None:
+    """The left edge of the image is at pixel -0.5 and the right edge at width - 0.5, for every size."""
     half = PLAIN.resized(320, 240)
     for edge, smaller in ((-0.5, -0.5), (639.5, 319.5)):
         ray = PLAIN.unproject((edge, 100.0), 1.0)
         assert half.project(ray)[0] == pytest.approx(smaller)
 
 
-def test_cropping_moves_the_origin() -> None:
+def test_cropping_shifts_the_origin() -> None:
     point = PLAIN.unproject((200.0, 150.0), 1.3)
     assert PLAIN.cropped(50, 20, 300, 200).project(point) == pytest.approx((150.0, 130.0))
 
 
-def test_rectifying_straightens_what_the_lens_bent() -> None:
-    """A dot drawn where the distorting lens shows a point lies, rectified, where a lens without distortion would."""
+def test_rectifying_removes_the_distortion() -> None:
+    """A dot at a point's distorted projection is at its undistorted projection after rectification."""
     point = np.array([0.35, -0.25, 1.0])
     image = np.zeros((480, 640), np.uint8)
     u, v = WIDE.project(point)
     yy, xx = np.mgrid[:480, :640]
     image[:] = (255 * np.exp(-((xx - u) ** 2 + (yy - v) ** 2) / 8)).astype(np.uint8)
-    straight = WIDE.rectify(image).astype(float)
-    found = (straight * xx).sum() / straight.sum(), (straight * yy).sum() / straight.sum()
-    assert found == pytest.approx(tuple(WIDE.rectified().project(point)), abs=0.15)
+    rectified = WIDE.rectify(image).astype(float)
+    centroid = (rectified * xx).sum() / rectified.sum(), (rectified * yy).sum() / rectified.sum()
+    assert centroid == pytest.approx(tuple(WIDE.rectified().project(point)), abs=0.15)
 
 
-def test_without_distortion_rectifying_is_a_view() -> None:
+def test_without_distortion_rectifying_returns_the_image() -> None:
     image = np.zeros((480, 640, 3), np.uint8)
     assert PLAIN.rectify(image) is image
     assert Camera(500, 500, 320, 240, 640, 480, (0.0,) * 5).distortion is None
@@ -81,12 +81,12 @@ def test_without_distortion_rectifying_is_a_view() -> None:
         ({"distortion": (float("inf"), 0.0, 0.0, 0.0)}, "finite"),
     ],
 )
-def test_impossible_cameras_are_refused(values: dict[str, float], message: str) -> None:
-    good = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}
+def test_invalid_cameras_raise_an_error(values: dict[str, float], message: str) -> None:
+    valid = {"fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}
     with pytest.raises(ValueError, match=message):
-        Camera(**{**good, **values})  # type: ignore[arg-type]
+        Camera(**{**valid, **values})  # type: ignore[arg-type]
 
 
-def test_an_image_of_another_size_is_named() -> None:
+def test_the_error_for_an_image_of_another_size_gives_both_sizes() -> None:
     with pytest.raises(ValueError, match="camera is 640x480 but the image is 1280x720"):
         PLAIN.rectify(np.zeros((720, 1280, 3), np.uint8))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints and configuration: what is written is read, and what does not fit is named."""
+"""Saving and loading checkpoints and configurations, and the errors for files that do not fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqpose_core.weights import CheckpointError
 CONFIGS = sorted((Path(__file__).parents[2] / "config" / "model").glob("*.yaml"))
 
 
-def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
+def test_a_loaded_model_predicts_the_same_as_the_saved_one(tmp_path: Path) -> None:
     model = tiny_model()
     checkpoint.save(model, tmp_path)
     for source in (tmp_path, tmp_path / "model.safetensors"):
@@ -26,28 +26,28 @@ def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
         assert torch.equal(a.translation, b.translation)
 
 
-def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
+def test_the_error_names_missing_unknown_and_misshapen_tensors(tmp_path: Path) -> None:
     checkpoint.save(tiny_model(), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    gone = next(iter(tensors))
-    del tensors[gone]
-    tensors["stray"] = torch.zeros(1)
+    missing = next(iter(tensors))
+    del tensors[missing]
+    tensors["unknown"] = torch.zeros(1)
     tensors["layers.0.ffn.0.bias"] = torch.zeros(3)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError) as error:
         checkpoint.load(tmp_path)
-    for part in (f"1 tensors missing: {gone}", "stray", "layers.0.ffn.0.bias is (3,), needs (64,)"):
+    for part in (f"1 tensors missing: {missing}", "unknown", "layers.0.ffn.0.bias is (3,), needs (64,)"):
         assert part in str(error.value)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_damaged_file(tmp_path: Path) -> None:
     checkpoint.save(tiny_model(), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
         checkpoint.load(tmp_path)
 
 
-def test_an_absent_checkpoint_is_named_and_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_raises_an_error_and_is_not_downloaded(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         checkpoint.load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="allow_download"):
@@ -55,10 +55,10 @@ def test_an_absent_checkpoint_is_named_and_nothing_is_downloaded(tmp_path: Path)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_named_configurations_survive_a_round_trip(path: Path, tmp_path: Path) -> None:
+def test_named_configurations_are_equal_after_a_round_trip(path: Path, tmp_path: Path) -> None:
     config = SeqPoseConfig.from_yaml(path)
-    (tmp_path / "again.yaml").write_text(config.to_yaml())
-    assert SeqPoseConfig.from_yaml(tmp_path / "again.yaml") == config
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert SeqPoseConfig.from_yaml(tmp_path / "config.yaml") == config
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_named_configurations_survive_a_round_trip(path: Path, tmp_path: Path) -
         ("decoder: {width: true}", "must be a int"),
     ],
 )
-def test_bad_configurations_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_configurations_raise_an_error(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as error:
@@ -82,8 +82,8 @@ def test_bad_configurations_are_refused(text: str, message: str, tmp_path: Path)
     assert str(path) in str(error.value)
 
 
-def test_yaml_cannot_run_code(tmp_path: Path) -> None:
-    path = tmp_path / "evil.yaml"
+def test_yaml_cannot_execute_code(tmp_path: Path) -> None:
+    path = tmp_path / "unsafe.yaml"
     path.write_text("image_width: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="is not YAML"):
         SeqPoseConfig.from_yaml(path)

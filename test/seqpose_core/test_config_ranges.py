@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of a configuration that could only fail later, or do nothing, are refused when it is read."""
+"""Numbers outside their range raise an error when a configuration is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny import frames, tiny_config
 from seqpose_core import SeqPose, config_io
 from train.fit.config import TrainConfig
 
-REFUSED = [
+INVALID = [
     ("optimizer.learning_rate", 0.0, "learning_rate is 0.0; it must be above 0"),
     ("optimizer.learning_rate", float("nan"), "learning_rate is nan; it must be above 0"),
     ("optimizer.encoder_rate", -0.1, "encoder_rate is -0.1; it must be at least 0"),
@@ -51,7 +51,7 @@ REFUSED = [
     ("model.queries.anchors", -1, "anchors=-1 and proposals=8; at least one"),
     ("model.queries.proposals", -1, "anchors=6 and proposals=-1; at least one"),
     ("model.queries", {"anchors": 0, "proposals": 0}, "anchors=0 and proposals=0; at least one query"),
-    # conv_vit's finest map has a cell for 7 x 7 pixels: 12 x 16 of them in an image of 84 x 112.
+    # conv_vit's finest map has one cell per 7 x 7 pixels: 12 x 16 for an image of 84 x 112.
     ("model.queries.proposals", 193, "queries.proposals is 193; the finest map has 12 x 16 cells, so 192 at most"),
     ("model.decoder.width", 0, "width is 0; it must be at least 2"),
     ("model.decoder.width", 33, "width 33 is not a multiple of heads 2"),
@@ -69,18 +69,18 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "message"), REFUSED, ids=[f"{key}={value}" for key, value, _ in REFUSED])
-def test_a_number_out_of_range_is_refused_by_name(key: str, value: object, message: str) -> None:
+@pytest.mark.parametrize(("key", "value", "message"), INVALID, ids=[f"{key}={value}" for key, value, _ in INVALID])
+def test_a_number_out_of_range_raises_an_error_with_its_name(key: str, value: object, message: str) -> None:
     for part in reversed(key.split(".")):
         value = {part: value}
     assert isinstance(value, dict)
-    data = config_io.merged(config_io.to_dict(TrainConfig(model=tiny_config())), value)
+    data = config_io.merge(config_io.to_dict(TrainConfig(model=tiny_config())), value)
     with pytest.raises(config_io.ConfigError, match=message):
         config_io.from_dict(TrainConfig, data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_there_are_no_more_proposals_than_cells_of_the_finest_map(kind: str) -> None:
+def test_proposals_are_limited_to_the_cells_of_the_finest_map(kind: str) -> None:
     config = replace(tiny_config(), encoder=KINDS[kind])
     with torch.no_grad():
         cells = SeqPose(config).encode(*frames(1), dense=False).centre.heat[0, 0].numel()

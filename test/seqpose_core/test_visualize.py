@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drawing objects: lines lie where the camera projects them, and odd inputs neither crash nor smear."""
+"""Drawing objects: lines are where the camera projects them, and objects outside the view are not drawn."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ import pytest
 
 from seqpose_core.camera import Camera
 from seqpose_core.categories import category
-from seqpose_core.geometry import BOX_EDGES, turn_about_y
+from seqpose_core.geometry import BOX_EDGES, rotation_about_y
 from seqpose_core.objects import ObjectPose
-from seqpose_core.visualize import PREDICTION, TRUTH, Style, beside, draw_comparison, draw_objects, enlarge
+from seqpose_core.visualize import Style, draw_objects, hstack_images
 
 CAMERA = Camera(500.0, 500.0, 319.5, 239.5, 640, 480)
-BOX = ObjectPose("laptop", 0.9, turn_about_y(0.6), np.array([0.05, 0.02, 1.0]), np.array([0.3, 0.2, 0.2]), np.eye(6), 7)
+BOX = ObjectPose(
+    "laptop", 0.9, rotation_about_y(0.6), np.array([0.05, 0.02, 1.0]), np.array([0.3, 0.2, 0.2]), np.eye(6), 7
+)
 LINES = Style(axes=False, labels=False)
 
 
-def black() -> np.ndarray:
+def black_image() -> np.ndarray:
     return np.zeros((480, 640, 3), np.uint8)
 
 
-def drawn(image: np.ndarray) -> np.ndarray:
+def drawn_pixels(image: np.ndarray) -> np.ndarray:
     return np.argwhere(image.any(axis=2))[:, ::-1]  # x, y
 
 
 def distance_to_edges(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """From each point (n, 2) to the nearest of a box's projected edges."""
-    best = np.full(len(points), np.inf)
+    """Distance (n,) of points (n, 2) to the nearest projected edge of a box."""
+    nearest = np.full(len(points), np.inf)
     for first, second in BOX_EDGES:
         a, b = corners[first], corners[second]
         t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
-        best = np.minimum(best, np.linalg.norm(points - (a + t[:, None] * (b - a)), axis=1))
-    return best
+        nearest = np.minimum(nearest, np.linalg.norm(points - (a + t[:, None] * (b - a)), axis=1))
+    return nearest
 
 
-def test_edges_lie_where_the_corners_project_and_nowhere_else() -> None:
-    image = draw_objects(black(), CAMERA, [BOX], LINES)
+def test_only_edges_between_projected_corners_are_drawn() -> None:
+    image = draw_objects(black_image(), CAMERA, [BOX], LINES)
     corners = CAMERA.project(BOX.corners)
-    assert distance_to_edges(drawn(image), corners).max() < 3  # half the line and its soft rim
+    assert distance_to_edges(drawn_pixels(image), corners).max() < 3  # half the line width and antialiasing
     for first, second in BOX_EDGES:
-        for share in np.linspace(0, 1, 20):
-            x, y = np.round(corners[first] * (1 - share) + corners[second] * share).astype(int)
+        for fraction in np.linspace(0, 1, 20):
+            x, y = np.round(corners[first] * (1 - fraction) + corners[second] * fraction).astype(int)
             assert image[y, x].any()
 
 
-def test_boxes_have_their_categorys_colour_or_the_styles() -> None:
+def test_boxes_have_the_colour_of_their_category_or_of_the_style() -> None:
     corner = np.round(CAMERA.project(BOX.corners[0])).astype(int)
-    assert tuple(draw_objects(black(), CAMERA, [BOX], LINES)[corner[1], corner[0]]) == category("laptop").colour
+    assert tuple(draw_objects(black_image(), CAMERA, [BOX], LINES)[corner[1], corner[0]]) == category("laptop").colour
     blue = replace(LINES, colour=(0, 0, 255))
-    assert tuple(draw_objects(black(), CAMERA, [BOX], blue)[corner[1], corner[0]]) == (0, 0, 255)
+    assert tuple(draw_objects(black_image(), CAMERA, [BOX], blue)[corner[1], corner[0]]) == (0, 0, 255)
 
 
-def test_axes_are_red_green_blue_from_the_centre() -> None:
+def test_axes_are_red_green_and_blue_and_start_at_the_centre() -> None:
     upright = replace(BOX, rotation=np.diag([1.0, -1.0, -1.0]))  # x right, y up in the image, z to the camera
-    image = draw_objects(black(), CAMERA, [upright], Style(labels=False)).astype(int)
+    image = draw_objects(black_image(), CAMERA, [upright], Style(labels=False)).astype(int)
     x, y = np.round(CAMERA.project(upright.translation)).astype(int)
     assert image[y, x + 40].argmax() == 0
     assert image[y - 30, x].argmax() == 1
@@ -64,56 +66,54 @@ def test_axes_are_red_green_blue_from_the_centre() -> None:
 
 def test_labels_stay_inside_the_image() -> None:
     at_the_edge = replace(BOX, translation=np.array([0.6, -0.5, 1.0]))
-    plain = draw_objects(black(), CAMERA, [at_the_edge], LINES)
-    labelled = draw_objects(black(), CAMERA, [at_the_edge], Style(axes=False))
+    plain = draw_objects(black_image(), CAMERA, [at_the_edge], LINES)
+    labelled = draw_objects(black_image(), CAMERA, [at_the_edge], Style(axes=False))
     added = np.argwhere((labelled != plain).any(axis=2))
     assert np.ptp(added[:, 1]) > 80 and np.ptp(added[:, 0]) > 10
 
 
-@pytest.mark.parametrize("place", [(0.0, 0.0, -1.0), (5.0, 0.0, 1.0), (0.0, -4.0, 0.5)])
-def test_what_the_camera_does_not_see_is_not_drawn(place: tuple[float, float, float]) -> None:
-    assert not draw_objects(black(), CAMERA, [replace(BOX, translation=np.array(place))]).any()
+@pytest.mark.parametrize("position", [(0.0, 0.0, -1.0), (5.0, 0.0, 1.0), (0.0, -4.0, 0.5)])
+def test_objects_outside_the_view_are_not_drawn(position: tuple[float, float, float]) -> None:
+    assert not draw_objects(black_image(), CAMERA, [replace(BOX, translation=np.array(position))]).any()
 
 
-def test_a_box_around_the_camera_shows_the_edges_in_front_only() -> None:
-    """The camera is in the middle of a room: of its edges, the four of the far wall and four towards it are
-    seen.
-    """
-    room = replace(BOX, rotation=np.eye(3), translation=np.zeros(3), size=np.array([2.0, 1.4, 4.0]))
-    image = draw_objects(black(), CAMERA, [room], LINES)
+def test_only_edges_in_front_of_the_camera_are_drawn() -> None:
+    """The camera is at the centre of the box: its far face and the four edges towards it are visible."""
+    box = replace(BOX, rotation=np.eye(3), translation=np.zeros(3), size=np.array([2.0, 1.4, 4.0]))
+    image = draw_objects(black_image(), CAMERA, [box], LINES)
     for x, y in (
         (-1.0, 0.0),
         (1.0, 0.0),
         (0.0, -0.7),
         (0.0, 0.7),
-    ):  # middles of the far wall's edges, 2 m ahead
+    ):  # midpoints of the far face's edges, 2 m ahead
         u, v = np.round(CAMERA.project([x, y, 2.0])).astype(int)
         assert image[v, u].any()
-    u, v = np.round(CAMERA.project([1.0, 0.7, 1.6])).astype(int)  # on the edge that runs past the camera
+    u, v = np.round(CAMERA.project([1.0, 0.7, 1.6])).astype(int)  # on an edge that extends behind the camera
     assert image[v, u].any()
     assert not image[235:245, 310:330].any()
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_pose_is_too_odd_to_draw(seed: int) -> None:
+def test_objects_around_the_camera_are_drawn_without_error(seed: int) -> None:
     random = np.random.default_rng(seed)
     item = replace(BOX, translation=random.uniform(-1, 1, 3) * 0.3, size=random.uniform(0.01, 2, 3))
     for camera in (CAMERA, replace(CAMERA, distortion=(-0.3, 0.1, 0.001, 0.0))):
-        assert draw_objects(black(), camera, [item]).shape == (480, 640, 3)
+        assert draw_objects(black_image(), camera, [item]).shape == (480, 640, 3)
 
 
-def test_a_distorted_camera_bends_the_edges() -> None:
+def test_edges_follow_the_distortion() -> None:
     camera = replace(CAMERA, distortion=(-0.25, 0.05, 0.0, 0.0))
     wide = replace(BOX, rotation=np.eye(3), translation=np.array([0.0, 0.0, 1.0]), size=np.array([1.0, 0.7, 0.01]))
-    image = draw_objects(black(), camera, [wide], LINES)
+    image = draw_objects(black_image(), camera, [wide], LINES)
     for x in np.linspace(-0.5, 0.5, 9):
         u, v = np.round(camera.project([x, 0.35, 0.995])).astype(int)
         assert image[v - 1 : v + 2, u].any()
     assert not image[round(CAMERA.project([0.0, 0.35, 0.995])[1]) + 3 :].any()
 
 
-def test_the_image_is_left_alone_unless_asked() -> None:
-    image = black()
+def test_the_image_is_unchanged_unless_in_place() -> None:
+    image = black_image()
     copy = draw_objects(image, CAMERA, [BOX])
     assert not image.any() and copy.any()
     assert draw_objects(image, CAMERA, [BOX], in_place=True) is image
@@ -123,31 +123,17 @@ def test_the_image_is_left_alone_unless_asked() -> None:
     assert np.array_equal(view, copy)
 
 
-def test_truth_is_green_beside_a_red_prediction() -> None:
-    shifted = replace(BOX, translation=BOX.translation + [0.08, 0, 0])
-    image = draw_comparison(black(), CAMERA, [shifted], [BOX])
-    for item, style in ((shifted, PREDICTION), (BOX, TRUTH)):
-        corner = np.round(CAMERA.project(item.corners[0])).astype(int)
-        assert image[corner[1], corner[0]].argmax() == np.argmax(style.colour)
-
-
-def test_images_stand_beside_each_other() -> None:
-    row = beside([black(), black() + 9], ["one", "two"], gap=4)
+def test_images_are_stacked_in_a_row() -> None:
+    row = hstack_images([black_image(), black_image() + 9], ["one", "two"], gap=4)
     assert row.shape == (480, 1284, 3)
     assert (row[:, 640:644] == 255).all() and (row[100:, 644:] == 9).all()
-    with pytest.raises(ValueError, match="all of one height"):
-        beside([black(), black()[:100]])
+    with pytest.raises(ValueError, match="all of equal height"):
+        hstack_images([black_image(), black_image()[:100]])
     with pytest.raises(ValueError, match="1 titles for 2 images"):
-        beside([black(), black()], ["one"])
+        hstack_images([black_image(), black_image()], ["one"])
 
 
-def test_an_enlarged_image_keeps_its_geometry() -> None:
-    image, camera = enlarge(np.zeros((168, 224, 3), np.uint8), Camera(200, 200, 111.5, 83.5, 224, 168), 2)
-    assert image.shape == (336, 448, 3)
-    assert np.allclose(camera.project([0, 0, 1]), [223.5, 167.5])  # the centre stays the centre
-
-
-def test_a_wrong_image_is_refused() -> None:
+def test_an_image_of_another_size_or_shape_raises_an_error() -> None:
     with pytest.raises(ValueError, match=r"camera is 640x480 but the image is 320x240"):
         draw_objects(np.zeros((240, 320, 3), np.uint8), CAMERA, [])
     with pytest.raises(ValueError, match="must be"):

@@ -17,7 +17,7 @@ from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
 
 from seqpose_core import ObjectPose, PoseEstimator
-from seqpose_core.geometry import turn_about_y
+from seqpose_core.geometry import rotation_about_y
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.realtime import measure
@@ -83,8 +83,12 @@ def estimates_of(frame: Frame) -> list[ObjectPose]:
     bottle, laptop, mug = sorted(frame.object_poses(), key=lambda o: o.category)
     off = np.array([0.004, 0.003, 0.01]) * (1 + number)
     found = [
-        replace(bottle, score=0.9, translation=bottle.translation + off, rotation=bottle.rotation @ turn_about_y(1.0)),
-        replace(mug, score=0.5, rotation=mug.rotation @ turn_about_y(0.1 * number), size=1.2 * mug.size, track_id=7),
+        replace(
+            bottle, score=0.9, translation=bottle.translation + off, rotation=bottle.rotation @ rotation_about_y(1.0)
+        ),
+        replace(
+            mug, score=0.5, rotation=mug.rotation @ rotation_about_y(0.1 * number), size=1.2 * mug.size, track_id=7
+        ),
         replace(bottle, score=0.4, translation=bottle.translation + [0.5, 0, 0], track_id=None),
         replace(laptop, score=0.1, translation=laptop.translation - off, track_id=9),
     ]

@@ -85,11 +85,11 @@ def test_live_parameters_reach_the_running_estimator_and_the_outputs(client: Cli
     client.connect()
     assert set_parameter(client, "score_threshold", 0.8).successful
     assert set_parameter(client, "categories", ["mug", "can"]).successful
-    assert (estimator.options["score_threshold"], estimator.options["categories"]) == (0.8, ("mug", "can"))
+    assert (estimator.options.score_threshold, estimator.options.categories) == (0.8, ("mug", "can"))
     refused = set_parameter(client, "categories", ["cup"])
     assert not refused.successful
     assert "'cup'" in refused.reason
-    assert estimator.options["categories"] == ("mug", "can")
+    assert estimator.options.categories == ("mug", "can")
     assert set_parameter(client, "publish_tf", False).successful
     client.send_first(picture(), STAMP)
     client.send(picture(), STAMP + 0.1)

@@ -66,7 +66,7 @@ def test_the_parameter_file_has_the_default_values() -> None:
 
 
 def test_the_node_uses_the_defaults_of_the_estimator() -> None:
-    assert EstimatorOptions(**parameters.estimator_options(Settings())) == EstimatorOptions()
+    assert parameters.estimator_options(Settings()) == EstimatorOptions()
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_given_values_are_used(make_node: MakeNode) -> None:
     parameters.declare(node)
     settings = parameters.read_settings(node)
     assert (settings.score_threshold, settings.categories, settings.device) == (0.7, ("mug",), "cuda:1")
-    assert parameters.estimator_options(settings)["memory_frames"] == 0
-    assert parameters.estimator_options(Settings())["memory_frames"] is None
+    assert parameters.estimator_options(settings).memory_frames == 0
+    assert parameters.estimator_options(Settings()).memory_frames is None
 
 
 def test_read_only_parameters_cannot_be_changed(make_node: MakeNode) -> None:

@@ -62,7 +62,7 @@ def with_changes(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainCo
 
     :raises seqpose_core.config_io.ConfigError: for a key that does not exist or a bad value.
     """
-    return config_io.from_dict(TrainConfig, config_io.merged(config_io.to_dict(base), change or {}))
+    return config_io.from_dict(TrainConfig, config_io.merge(config_io.to_dict(base), change or {}))
 
 
 def row_config(base: TrainConfig, row: AblationRow) -> TrainConfig:

@@ -198,7 +198,7 @@ def load(path: str | Path) -> TrainConfig:
             data["model"] = _model(path, model)
         elif isinstance(model, dict) and "from" in model:
             changes = {key: value for key, value in model.items() if key != "from"}
-            data["model"] = config_io.merged(_model(path, model["from"]), changes)
+            data["model"] = config_io.merge(_model(path, model["from"]), changes)
     try:
         return config_io.from_dict(TrainConfig, data)
     except config_io.ConfigError as error:
