@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from train.render.distractors import DISTRACTORS
-from train.render.meshes import Mesh, lathe, panel, rotation_about, rounded_box
+from train.render.meshes import MAXIMUM_PARTS, SURFACES, Mesh, lathe, panel, rotation_about, rounded_box
 from train.render.scene import instance_mesh
 from train.render.shapes import HANDLE_PART, SHAPES
 
@@ -40,12 +40,12 @@ def part_centre(mesh: Mesh, part: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "low", "high"),
     [
-        ("bottle", (0.04, 0.14, 0.04), (0.10, 0.30, 0.10)),
-        ("bowl", (0.10, 0.03, 0.10), (0.21, 0.13, 0.21)),
-        ("camera", (0.03, 0.05, 0.09), (0.18, 0.15, 0.155)),
-        ("can", (0.06, 0.09, 0.06), (0.076, 0.171, 0.076)),
-        ("laptop", (0.16, 0.15, 0.25), (0.45, 0.31, 0.385)),
-        ("mug", (0.08, 0.08, 0.065), (0.16, 0.125, 0.115)),
+        ("bottle", (0.02, 0.10, 0.035), (0.16, 0.35, 0.13)),
+        ("bowl", (0.09, 0.03, 0.09), (0.24, 0.13, 0.24)),
+        ("camera", (0.02, 0.03, 0.05), (0.26, 0.22, 0.17)),
+        ("can", (0.05, 0.03, 0.05), (0.12, 0.24, 0.12)),
+        ("laptop", (0.15, 0.10, 0.235), (0.60, 0.34, 0.40)),
+        ("mug", (0.07, 0.05, 0.05), (0.18, 0.145, 0.125)),
     ],
 )
 def test_sizes_are_those_of_real_things(kind: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
@@ -69,9 +69,11 @@ def test_normals_are_unit_and_agree_with_the_faces(kind: str) -> None:
         assert (facing > -1e-12).all()
 
 
-@pytest.mark.parametrize("kind", ["bottle", "bowl"])
-def test_symmetric_shapes_are_turned_about_y(kind: str) -> None:
-    for mesh in shapes(kind):
+def test_bowls_and_round_bottles_are_symmetric_about_y() -> None:
+    # Oval and square bottles and those with a handle, a pump or a trigger are not; they are the minority.
+    round_bottles = [mesh for mesh in shapes("bottle") if mesh.extents[0] == pytest.approx(mesh.extents[2], abs=1e-9)]
+    assert len(round_bottles) > SAMPLES / 2
+    for mesh in [*shapes("bowl"), *round_bottles]:
         quarter = mesh.vertices @ rotation_about("y", np.pi / 2).T
         np.testing.assert_allclose(quarter.max(axis=0), mesh.vertices.max(axis=0), atol=1e-9)
         assert mesh.extents[0] == pytest.approx(mesh.extents[2], abs=1e-9)
@@ -95,9 +97,11 @@ def test_the_camera_lens_looks_along_plus_x_and_its_width_lies_along_z() -> None
         screen = mesh.normals[mesh.parts == 4]
         # The barrel (part 2) rings the front glass, well before the screen on the back.
         assert mesh.vertices[mesh.parts == 2, 0].max() >= glass[:, 0].max() - 0.002
-        assert glass[:, 0].max() > part_centre(mesh, 4)[0] + 0.03
+        assert glass[:, 0].max() > part_centre(mesh, 4)[0] + 0.015
         np.testing.assert_allclose(screen, np.tile([-1.0, 0, 0], (len(screen), 1)), atol=1e-9)
-        assert mesh.extents[2] > 0.089
+        # The body's leather and trim are wider than deep.
+        body = mesh.vertices[mesh.parts == 1]
+        assert np.ptp(body[:, 2]) > np.ptp(body[:, 0])
 
 
 def test_the_laptop_base_is_at_plus_x_its_lid_at_minus_x_and_the_hinge_along_z() -> None:
@@ -106,11 +110,11 @@ def test_the_laptop_base_is_at_plus_x_its_lid_at_minus_x_and_the_hinge_along_z()
         assert keyboard[0] > screen[0]
         assert screen[1] > keyboard[1]
         np.testing.assert_allclose(mesh.normals[mesh.parts == 1], np.tile([0.0, 1, 0], (4, 1)), atol=1e-9)
-        # Opening angle between base and lid: 75 to 125 degrees, the screen facing the user at +x.
+        # Opening angle between base and lid: 60 to 150 degrees, the screen facing the user at +x.
         normal = mesh.normals[mesh.parts == 3][0]
         opening = np.degrees(np.pi - np.arccos(np.clip(normal[1], -1, 1)))
-        assert 74.9 <= opening <= 125.1
-        assert normal[0] > 0.5
+        assert 59.9 <= opening <= 150.1
+        assert normal[0] > 0.49
         hinge = mesh.vertices[mesh.parts == 6]
         assert np.argmax(np.ptp(hinge, axis=0)) == 2
 
@@ -164,6 +168,13 @@ def test_rotation_about_agrees_with_scipy(axis: str) -> None:
 def test_an_unknown_axis_is_named() -> None:
     with pytest.raises(ValueError, match="'w'"):
         rotation_about("w", 1.0)
+
+
+@pytest.mark.parametrize("kind", [*SHAPES, *DISTRACTORS])
+def test_every_part_has_a_named_surface(kind: str) -> None:
+    for mesh in shapes(kind):
+        assert mesh.parts.max() < len(mesh.surfaces) <= MAXIMUM_PARTS
+        assert set(mesh.surfaces) <= SURFACES
 
 
 @pytest.mark.parametrize("kind", [*SHAPES, *DISTRACTORS])

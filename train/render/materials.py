@@ -115,7 +115,7 @@ def _can(rng: Generator, bank: TextureBank) -> list[Material]:
         body = Material(body.colour, body.layer, body.mix, roughness=rng.uniform(0.15, 0.5), metal=rng.uniform(0, 0.6))
     else:
         body = Material(_rgb(rng, saturation=0.9), roughness=rng.uniform(0.2, 0.4), metal=rng.uniform(0.3, 1.0))
-    return [body, _metal(rng)]
+    return [body, _metal(rng), _matt(rng, _rgb(rng, (0.3, 0.97), 0.8))]
 
 
 def _laptop(rng: Generator, bank: TextureBank) -> list[Material]:
@@ -132,7 +132,7 @@ def _laptop(rng: Generator, bank: TextureBank) -> list[Material]:
     )
     bezel = Material(_grey(rng, 0.01, 0.06), roughness=0.3) if rng.random() < 0.8 else base
     hinge = Material(_grey(rng, 0.05, 0.3), roughness=0.4)
-    return [base, keys, pad, screen, base, bezel, hinge]
+    return [base, keys, pad, screen, base, bezel, hinge, hinge]
 
 
 def _mug(rng: Generator, bank: TextureBank) -> list[Material]:

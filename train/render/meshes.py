@@ -90,7 +90,7 @@ def rotation_about(axis: str, angle: float) -> Array:
     raise ValueError(f"axis is {axis!r}, expected 'x', 'y' or 'z'")
 
 
-def _grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
+def grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
     """Triangles of a (rows, columns) vertex grid; outward is (row direction) x (column direction)."""
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
@@ -139,7 +139,7 @@ def lathe(profile: ArrayLike, part: int = 0, segments: int = 40, crease_deg: flo
                 normals.reshape(-1, 3),
                 uvs.reshape(-1, 2),
                 np.full(count, part, dtype=np.int32),
-                _grid_faces(len(run), segments + 1),
+                grid_faces(len(run), segments + 1),
             )
         )
         start += len(run) - 1
@@ -169,7 +169,7 @@ def rounded_box(size: ArrayLike, radius: float, part: int = 0, steps: int = 3) -
                     normals.reshape(-1, 3),
                     uvs.reshape(-1, 2),
                     np.full(a.size, part, dtype=np.int32),
-                    _grid_faces(*a.shape),
+                    grid_faces(*a.shape),
                 )
             )
     return join(pieces)
@@ -216,5 +216,5 @@ def tube(path: ArrayLike, across: ArrayLike, thick: ArrayLike, part: int = 0, si
         normals.reshape(-1, 3),
         uvs.reshape(-1, 2),
         np.full(rows * (sides + 1), part, dtype=np.int32),
-        _grid_faces(rows, sides + 1),
+        grid_faces(rows, sides + 1),
     )
