@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoders around a backbone of transformers: what they share, whichever backbone it is."""
+"""Base class of the encoders that use a transformers backbone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Self = TypeVar("Self", bound="BackboneEncoder")
 
 
 class BackboneEncoder(nn.Module):
-    """Holds the backbone and, where it is frozen, keeps it so.
+    """An encoder with a backbone that can be frozen.
 
-    A frozen backbone stays in evaluation mode whatever :meth:`train` says, and its outputs carry no gradient: an
-    optimiser that is given its parameters all the same neither moves nor decays them.
+    A frozen backbone stays in evaluation mode after :meth:`train`, and its outputs carry no gradient, so that an
+    optimiser which includes its parameters neither updates nor decays them.
     """
 
     #: Channels of s_i and g_i, finest level first; 0 for a level without g_i.
@@ -35,11 +35,11 @@ class BackboneEncoder(nn.Module):
         return self
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """The backbone's outputs for images (B, 3, H, W), one a tapped layer."""
+        """The outputs of the backbone for images (B, 3, H, W), one per selected layer."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return list(self.backbone(images).feature_maps)
 
 
 def no_geometry(semantic: list[Tensor]) -> list[Tensor]:
-    """g_i where Eq. 2 is left out: maps (B, 0, H_i, W_i) without channels, which Eq. 3 and 4 concatenate to nothing."""
+    """g_i without Eq. 2: maps (B, 0, H_i, W_i) with no channels, so that Eq. 3 and 4 use s_i only."""
     return [s[:, :0] for s in semantic]

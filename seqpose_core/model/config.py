@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeqPoseConfig: everything that decides the shape of a SeqPose network."""
+"""SeqPoseConfig: the architecture of a SeqPose network."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Literal
 from seqpose_core import config_io
 from seqpose_core.model.encoder_config import EncoderConfig
 
-#: Mean focal length of the REAL275 camera over its image width: the canonical camera that depths refer to.
+#: Mean focal length of the REAL275 camera divided by its image width: the canonical camera of canonical depths.
 _CANONICAL_FOCAL_PER_WIDTH = 590.59 / 640.0
 
 
-def at_least(least: float, **numbers: float) -> None:
-    """:raises ValueError: for the first number that is smaller, by its name."""
+def at_least(minimum: float, **numbers: float) -> None:
+    """:raises ValueError: naming the first number below ``minimum``, NaN included."""
     for name, number in numbers.items():
-        if not number >= least:  # NaN is refused as well
-            raise ValueError(f"{name} is {number}; it must be at least {least}")
+        if not number >= minimum:
+            raise ValueError(f"{name} is {number}; it must be at least {minimum}")
 
 
 @dataclass(frozen=True)
 class DenseConfig:
-    """Eq. 4: which dense maps are predicted, and how much finer than z_0 they are."""
+    """Eq. 4: which dense maps are predicted, and their resolution relative to z_0."""
 
     segmentation: bool = True
     depth: bool = True
@@ -37,17 +37,17 @@ class DenseConfig:
 
     @property
     def any(self) -> bool:
-        """Whether there is a dense head at all."""
+        """Whether there is at least one dense head."""
         return self.segmentation or self.depth or self.normals or self.nocs
 
 
 @dataclass(frozen=True)
 class QueryConfig:
-    """Where the queries of the current frame come from.
+    """The queries of the current frame.
 
-    :param anchors: learned 3D anchors (the paper's way).
-    :param proposals: maxima of a centre heat map, lifted to 3D by the centre's predicted depth; no more than the
-        finest feature map has cells.
+    :param anchors: number of learned 3D anchors (as in the paper).
+    :param proposals: number of maxima of a centre heat map, lifted to 3D by the predicted depth of the centre; at
+        most the number of cells of the finest feature map.
     :param denoising: groups of denoising queries in training (see seqpose_core.model.denoising); 0 = none.
     """
 
@@ -68,8 +68,8 @@ class DecoderConfig:
 
     :param width: channels of the queries, a multiple of ``heads``.
     :param points: 3D points that each head samples around a reference, in every level.
-    :param offset_scale: reach of the learned 3D sampling offsets at initialisation, metres.
-    :param refine: whether each layer starts from the references that the layer before predicted.
+    :param offset_scale: range of the learned 3D sampling offsets at initialisation, metres.
+    :param refine: whether the predicted centres of a layer are the references of the next.
     """
 
     width: int = 128
@@ -82,7 +82,7 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
-        at_least(2, width=self.width)  # some layers have half of it
+        at_least(2, width=self.width)  # some layers use half of it
         at_least(0, offset_scale=self.offset_scale)
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
@@ -90,7 +90,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Eq. 5 and 6: how many past frames are remembered and how many queries of each; 0 frames = single-frame."""
+    """Eq. 5 and 6: number of past frames in the memory and of queries per frame; 0 frames = single-frame."""
 
     frames: int = 3
     top_k: int = 8
@@ -102,11 +102,11 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Eq. 9: what the pose head regresses.
+    """Eq. 9: parametrisation of the pose head.
 
     :param translation: ``projected`` = centre in pixels and canonical log depth, joined by K⁻¹; ``direct`` = metres.
-    :param rotation: ``egocentric`` = relative to the camera's axes; ``allocentric`` = to the ray through the centre.
-    :param per_category: whether rotation and size are regressed for each category apart.
+    :param rotation: ``egocentric`` = relative to the camera axes; ``allocentric`` = to the ray through the centre.
+    :param per_category: whether rotation and size are regressed separately for each category.
     """
 
     translation: Literal["projected", "direct"] = "projected"
@@ -116,9 +116,9 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class SeqPoseConfig:
-    """A whole network. See config/model/*.yaml for the named ones.
+    """A complete network. Named configurations are in config/model/*.yaml.
 
-    :param image_height, image_width: size of the images the network sees; a multiple of encoder.patch_size each.
+    :param image_height, image_width: size of the network's input, each a multiple of encoder.patch_size.
     """
 
     image_height: int = 168
@@ -137,8 +137,8 @@ class SeqPoseConfig:
             if value < 2 * patch or value % patch:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
         at_least(1, fusion_width=self.fusion_width)
-        each = self.encoder.finest_cells
-        rows, columns = self.image_height // patch * each, self.image_width // patch * each
+        cells = self.encoder.finest_cells
+        rows, columns = self.image_height // patch * cells, self.image_width // patch * cells
         if self.queries.proposals > rows * columns:
             raise ValueError(
                 f"queries.proposals is {self.queries.proposals}; the finest map has {rows} x {columns} cells, so "
@@ -147,7 +147,7 @@ class SeqPoseConfig:
 
     @property
     def canonical_focal(self) -> float:
-        """Focal length in pixels, at this image width, of the camera that canonical depths z·f0/f refer to."""
+        """Focal length f0 of canonical depths z·f0/f, in pixels at this image width."""
         return _CANONICAL_FOCAL_PER_WIDTH * self.image_width
 
     @classmethod

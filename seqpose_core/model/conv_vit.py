@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small ViT with a convolutional stem: the encoder that needs no pretrained weights."""
+"""A small ViT with a convolutional stem: an encoder without pretrained weights."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class _Block(nn.Module):
 class ConvVitEncoder(nn.Module):
     """A small ViT with a convolutional stem and a feature pyramid, to be trained from scratch.
 
-    The tokens know the camera: each carries a linear embedding of its ray and of the focal length, because metric
-    depth from one image is undecided without it. Levels lie at strides 7, 14, 14 and 28.
+    A linear embedding of ray and focal length is added to each token, because metric depth from one image is ambiguous
+    without the intrinsics. The levels have strides 7, 14, 14 and 28.
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int, canonical_focal: float) -> None:
@@ -72,17 +72,14 @@ class ConvVitEncoder(nn.Module):
         """images (B, 3, H, W) normalised, intrinsics (B, 3, 3) in pixels of these images."""
         stem = self.stem(images)
         tokens = self.patchify(stem).flatten(2).transpose(1, 2)
-        tokens = (
-            tokens
-            + self.position
-            + self.camera(ray_features(intrinsics, self.rows, self.columns, 14, self.canonical_focal))
-        )
-        tapped = []
+        rays = ray_features(intrinsics, self.rows, self.columns, 14, self.canonical_focal)
+        tokens = tokens + self.position + self.camera(rays)
+        outputs = []
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens)
             if number in self.taps:
-                tapped.append(self.norm(tokens) if number == len(self.blocks) else tokens)
-        maps = [stem] + [t.transpose(1, 2).unflatten(2, (self.rows, self.columns)) for t in tapped]
+                outputs.append(self.norm(tokens) if number == len(self.blocks) else tokens)
+        maps = [stem] + [t.transpose(1, 2).unflatten(2, (self.rows, self.columns)) for t in outputs]
         semantic = [lateral(m) for lateral, m in zip(self.lateral, maps, strict=True)]
         if self.fuse is None:
             return semantic, no_geometry(semantic)

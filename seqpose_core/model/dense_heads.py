@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. 4: pixel-wise heads on (z_0, g_0), and the centre head that proposes queries."""
+"""Eq. 4: pixel-wise heads on (z_0, g_0), and the centre head that the proposals come from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from seqpose_core.model.config import DenseConfig
 
 @dataclass(frozen=True)
 class DensePrediction:
-    """Dense maps (B, ·, h, w); None where the configuration leaves a head out.
+    """Dense maps (B, ·, h, w); None if the configuration has no such head.
 
     :param segmentation: (B, 7, h, w) logits, channel 0 = background.
     :param log_depth: (B, h, w) canonical log depth, log(z·f0/f), z in metres.
     :param normals: (B, 3, h, w) unit surface normals in the camera frame, towards the camera.
-    :param nocs: (B, 3, h, w) object coordinates in units of the box diagonal, 0.5 = centre.
+    :param nocs: (B, 3, h, w) normalised object coordinates in units of the box diagonal, 0.5 = centre.
     """
 
     segmentation: Tensor | None
@@ -30,17 +30,17 @@ class DensePrediction:
 
 
 class DenseHeads(nn.Module):
-    """Segmentation, depth and normals (and, beyond the paper, NOCS) from one shared trunk."""
+    """Segmentation, depth and normals, and NOCS (not in the paper), from a shared trunk."""
 
     def __init__(self, config: DenseConfig, fused_width: int, geometry_width: int) -> None:
         super().__init__()
-        wanted = {
+        heads = {
             "segmentation": (config.segmentation, len(CATEGORIES) + 1),
             "log_depth": (config.depth, 1),
             "normals": (config.normals, 3),
             "nocs": (config.nocs, 3),
         }
-        self.channels = {name: channels for name, (on, channels) in wanted.items() if on}
+        self.channels = {name: channels for name, (enabled, channels) in heads.items() if enabled}
         self.trunk = nn.Conv2d(fused_width + geometry_width, config.width, 3, padding=1)
         self.out = nn.Conv2d(config.width, sum(self.channels.values()) * config.upscale**2, 1)
         self.shuffle = nn.PixelShuffle(config.upscale)
@@ -59,11 +59,11 @@ class DenseHeads(nn.Module):
 
 @dataclass(frozen=True)
 class CentrePrediction:
-    """Where objects' projected centres lie, per cell of z_0.
+    """Projected object centres, per cell of z_0.
 
     :param heat: (B, 6, H_0, W_0) logits.
     :param log_depth: (B, H_0, W_0) canonical log depth of the centre.
-    :param offset: (B, 2, H_0, W_0) from the middle of the cell to the centre (u, v), in cells.
+    :param offset: (B, 2, H_0, W_0) from the centre of the cell to the object centre (u, v), in cells.
     """
 
     heat: Tensor
@@ -72,7 +72,7 @@ class CentrePrediction:
 
 
 class CentreHead(nn.Module):
-    """A heat map of projected object centres a category, with their depth and sub-cell offset."""
+    """A heat map of projected object centres per category, with their depth and sub-cell offset."""
 
     def __init__(self, fused_width: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class CentreHead(nn.Module):
     def forward(self, fused: Tensor) -> CentrePrediction:
         """z_0 (B, C, H_0, W_0)."""
         trunk = F.gelu(self.trunk(fused))
-        # In half precision neighbouring cells tie, and every cell of a plateau would pass as a peak.
+        # In half precision neighbouring cells have equal heat, and every cell of a plateau would be a peak.
         with torch.autocast(fused.device.type, enabled=False):
             maps = self.out(trunk.to(self.out.weight.dtype))
         heat, depth, offset = maps.split([maps.shape[1] - 3, 1, 2], dim=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINOv2 (Eq. 1) and Depth Anything V2's neck (Eq. 2), both transformers' own, so that published weights fit."""
+"""DINOv2 (Eq. 1) and the neck of Depth Anything V2 (Eq. 2) from transformers, which published weights fit."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor
 from seqpose_core.model.backbone import BackboneEncoder, no_geometry
 from seqpose_core.model.encoder_config import EncoderConfig
 
-#: Register tokens of every published DINOv2 that has them.
+#: Number of register tokens of the published DINOv2 models that have them.
 _REGISTERS = 4
 
 
 class Dinov2Encoder(BackboneEncoder):
     """s_i: four layers of DINOv2, reassembled to maps of strides 3.5, 7, 14 and 28; g_i: the neck's fused maps.
 
-    g_i is twice as fine as s_i, for the neck upsamples after each fusion; s_i is resized to it, so that Eq. 3 can
-    concatenate. Depth Anything's head is not kept: it gives relative inverse depth, while Eq. 4 here predicts metric
-    depth from other inputs. It would only be dead weight.
+    g_i has twice the resolution of s_i, because the neck upsamples after each fusion; s_i is resized to g_i, so that
+    Eq. 3 can concatenate them. The head of Depth Anything is dropped: it predicts relative inverse depth, while Eq. 4
+    predicts metric depth from other inputs.
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
         from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
-        whole = DepthAnythingForDepthEstimation(
+        pretrained_layout = DepthAnythingForDepthEstimation(
             DepthAnythingConfig(
                 backbone_config=_backbone_config(config),
                 patch_size=14,
@@ -33,11 +33,11 @@ class Dinov2Encoder(BackboneEncoder):
                 fusion_hidden_size=config.neck_width,
             )
         )
-        # No output depends on these two: they would be trained, averaged and stored for nothing.
-        whole.backbone.embeddings.mask_token = None
-        whole.neck.fusion_stage.layers[0].residual_layer1 = None
-        super().__init__(whole.backbone, config.frozen)
-        self.neck = whole.neck
+        # No output depends on these two parameters.
+        pretrained_layout.backbone.embeddings.mask_token = None
+        pretrained_layout.neck.fusion_stage.layers[0].residual_layer1 = None
+        super().__init__(pretrained_layout.backbone, config.frozen)
+        self.neck = pretrained_layout.neck
         self.rows, self.columns = height // 14, width // 14
         self.registers = _REGISTERS if config.kind == "dinov2_registers" else 0
         self.depth_decoder = config.depth_decoder
@@ -48,8 +48,8 @@ class Dinov2Encoder(BackboneEncoder):
             self.geometry_widths = (0,) * 4
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """images (B, 3, H, W) normalised; DINOv2 takes no intrinsics, they enter where queries are projected."""
-        # The neck itself drops one token in front, the class token; the registers stand behind it.
+        """images (B, 3, H, W) normalised; DINOv2 does not use intrinsics; they are used where queries are projected."""
+        # The neck drops the first token; the register tokens follow the class token.
         tokens = [t[:, self.registers :] for t in self.feature_maps(images)]
         semantic = self.neck.reassemble_stage(tokens, self.rows, self.columns)
         if not self.depth_decoder:

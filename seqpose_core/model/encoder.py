@@ -13,10 +13,10 @@ Encoder = ConvVitEncoder | Dinov2Encoder | EfficientNetLiteEncoder | VitDetEncod
 
 
 def build_encoder(config: SeqPoseConfig) -> Encoder:
-    """The encoder that ``config.encoder.kind`` names, with random weights; nothing is read from disk.
+    """The encoder named by ``config.encoder.kind``, with random weights; nothing is read from disk.
 
     Each takes normalised images (B, 3, H, W) and intrinsics (B, 3, 3), and returns s_i (B, S_i, H_i, W_i) and g_i
-    (B, G_i, H_i, W_i) with the channels that its ``semantic_widths`` and ``geometry_widths`` name.
+    (B, G_i, H_i, W_i), with channels ``semantic_widths`` and ``geometry_widths``.
     """
     encoder, height, width = config.encoder.resolved(), config.image_height, config.image_width
     if encoder.kind == "conv_vit":

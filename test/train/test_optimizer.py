@@ -43,7 +43,7 @@ def network(encoder: EncoderConfig) -> SeqPose:
 def test_depth_grows_from_patches_through_the_blocks_to_the_neck(kind: str) -> None:
     encoder = ENCODERS[kind]
     depths = encoder_depths(network(encoder))
-    blocks = encoder.numbers()["depth"]
+    blocks = encoder.dimensions()["depth"]
     of = {level: [name for name, depth in depths.items() if depth == level] for level in range(blocks + 2)}
     assert sum(len(names) for names in of.values()) == len(depths)
     patches = "stem" if kind == "conv_vit" else "embeddings"
