@@ -14,7 +14,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 
-# Arguments that are parameters of the node: those given stand over params_file, the others are left to it.
+# Arguments that are node parameters. Given ones override params_file.
 PARAMETERS = {
     "checkpoint": str,
     "device": str,
@@ -25,25 +25,27 @@ PARAMETERS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """One lifecycle node; with ``autostart`` it configures and activates itself."""
+    """One lifecycle node; ``autostart`` configures and activates it."""
     params_file = PathJoinSubstitution([FindPackageShare("seqpose_ros"), "config", "seqpose.yaml"])
     switch = ["", "true", "false"]
     return LaunchDescription(
         [
             _argument("namespace", "", "Namespace of the node and its topics."),
             _argument("node_name", "seqpose_node", "Name of the node."),
-            _argument("image", "/camera/image_raw", "Image topic; compressed images are at <image>/compressed."),
+            _argument("image", "/camera/image_raw", "Image topic; compressed images are on <image>/compressed."),
             _argument("camera_info", "/camera/camera_info", "CameraInfo topic of the image."),
-            _argument("params_file", params_file, "YAML file of the node's parameters."),
-            _argument("checkpoint", "", "Bundled checkpoint, or a folder or file of one; empty: as params_file."),
-            _argument("device", "", "cpu, cuda or cuda:<number>; empty: as params_file."),
-            _argument("image_transport", "", "Form of the images; empty: as params_file.", ["", "raw", "compressed"]),
+            _argument("params_file", params_file, "YAML file with node parameters."),
+            _argument("checkpoint", "", "Bundled checkpoint, or path of a folder or file; empty: from params_file."),
+            _argument("device", "", "cpu, cuda or cuda:<number>; empty: from params_file."),
+            _argument(
+                "image_transport", "", "raw or compressed images; empty: from params_file.", ["", "raw", "compressed"]
+            ),
             _argument("autostart", "", "false: a lifecycle manager configures and activates the node.", switch),
-            _argument("use_sim_time", "", "true: time comes from /clock, as of a bag played with --clock.", switch),
+            _argument("use_sim_time", "", "true: use /clock, e.g. of a bag played with --clock.", switch),
             _argument(
                 "log_level",
                 "info",
-                "Least level that is logged.",
+                "Lowest level that is logged.",
                 ["debug", "info", "warn", "error", "fatal"],
             ),
             OpaqueFunction(function=_node),

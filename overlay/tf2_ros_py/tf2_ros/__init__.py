@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of tf2's Python interface that a node needs: buffer, listener, broadcasters, exceptions.
+"""A subset of tf2_ros in pure Python: buffer, listener, broadcasters and exceptions.
 
-Stands in for tf2_ros of a ROS 2 distribution where there is none: the same names and behaviour, in pure
-Python.
+For machines without a ROS 2 distribution; names and behaviour are those of tf2_ros.
 """
 
 from tf2_ros.buffer import Buffer

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transform tree: remembers who was where and when, and answers where one frame is in another."""
+"""The transform tree: stores transforms over time and looks up the transform between two frames."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ QUATERNION_TOLERANCE = 1e-2  # how far from unit length a published quaternion m
 
 
 class Buffer:
-    """Transforms of the last `cache_time` (default 10 s), safe to fill and to ask from several threads.
+    """Transforms of the last `cache_time` (default 10 s). Thread safe.
 
-    With a node, a jump of its clock back in time (a bag played again) empties the buffer.
+    If a node is given, a backward jump of its clock (a bag is replayed) clears the buffer.
     """
 
     def __init__(self, cache_time: Duration | None = None, node: Node | None = None) -> None:
@@ -47,18 +47,19 @@ class Buffer:
             self._jump_handle = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        """Remember where a moving frame is at a time.
+        """Store a transform at its stamp.
 
-        :raise InvalidArgumentException: empty or equal frame names, a value not finite, no unit quaternion.
+        :raise InvalidArgumentException: frame names are empty or equal, a value is not finite, or the quaternion is not
+            of unit length.
         """
         self._insert(transform, authority, static=False)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
-        """Remember where a frame is for all times. Raises as :meth:`set_transform`."""
+        """Store a transform that is valid at all times. Raises as :meth:`set_transform`."""
         self._insert(transform, authority, static=True)
 
     def clear(self) -> None:
-        """Forget everything that moves; what is static stays, for it is published only once."""
+        """Remove all transforms except static ones, which are published only once."""
         with self._changed:
             self._histories = {
                 child: history for child, history in self._histories.items() if isinstance(history, StaticHistory)
@@ -72,14 +73,14 @@ class Buffer:
         time: Time | TimeMessage,
         timeout: Duration = Duration(),  # noqa: B008 (a value object, as in tf2's signature)
     ) -> TransformStamped:
-        """The transform that takes points of `source_frame` into `target_frame`.
+        """The transform from `source_frame` to `target_frame`.
 
-        :param time: when; zero asks for the newest time at which the whole chain is known.
-        :param timeout: how long to wait for the transform to become known.
-        :raise LookupException: a frame that nobody has published.
-        :raise ConnectivityException: no chain joins the two frames.
-        :raise ExtrapolationException: the chain is not known at that time.
-        :raise InvalidArgumentException: an empty frame name or one that starts with a slash.
+        :param time: of the transform; zero is the latest common time of the chain.
+        :param timeout: time to wait for the transform to become available.
+        :raise LookupException: a frame does not exist.
+        :raise ConnectivityException: no chain connects the two frames.
+        :raise ExtrapolationException: the chain has no data at that time.
+        :raise InvalidArgumentException: a frame name is empty or starts with a slash.
         """
         stamp = _nanoseconds(time)
         deadline = monotonic() + timeout.nanoseconds * 1e-9
@@ -105,7 +106,7 @@ class Buffer:
         timeout: Duration = Duration(),  # noqa: B008 (as above)
         return_debug_tuple: bool = False,
     ) -> bool | tuple[bool, str]:
-        """Whether :meth:`lookup_transform` would succeed; with `return_debug_tuple`, also why not."""
+        """Whether :meth:`lookup_transform` succeeds; with `return_debug_tuple`, also the error message."""
         try:
             self.lookup_transform(target_frame, source_frame, time, timeout)
         except TransformException as error:
@@ -159,23 +160,23 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _climb(self, frame: str, stamp: int) -> tuple[dict[str, Rigid], ExtrapolationException | None]:
-        """`frame` seen from its ancestors (itself first), and what stopped the climb short of the root."""
-        seen_from = {frame: IDENTITY}
+        """Transforms from `frame` to itself and each ancestor, and the error at which the climb ended, if any."""
+        to_ancestor = {frame: IDENTITY}
         transform = IDENTITY
         while frame in self._histories:
             try:
                 sample = self._histories[frame].at(stamp, frame)
             except ExtrapolationException as error:
-                return seen_from, error
+                return to_ancestor, error
             frame = sample.parent
-            if frame in seen_from:
-                raise ConnectivityException(f"the transforms form a loop through the frames {sorted(seen_from)}")
+            if frame in to_ancestor:
+                raise ConnectivityException(f"the transforms form a loop through the frames {sorted(to_ancestor)}")
             transform = compose(sample.transform, transform)
-            seen_from[frame] = transform
-        return seen_from, None
+            to_ancestor[frame] = transform
+        return to_ancestor, None
 
     def _latest_common_stamp(self, target: str, source: str) -> int:
-        """The newest stamp that all moving edges between the frames have; 0 if all edges are static."""
+        """The latest stamp at which all moving edges between the frames have data; 0 if all edges are static."""
         from_target, from_source = self._newest(target), self._newest(source)
         for frame, stamp in from_target.items():
             if frame in from_source:
@@ -184,7 +185,7 @@ class Buffer:
         raise _unconnected(target, source)
 
     def _newest(self, frame: str) -> dict[str, float]:
-        """For each ancestor of `frame`, the newest stamp of the slowest edge on the way (inf: static)."""
+        """For each ancestor of `frame`, the latest stamp that all edges up to it have (inf: all static)."""
         newest: float = math.inf
         reached = {frame: newest}
         while frame in self._histories:

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong when a transform is asked for or stored; names as in tf2."""
+"""Errors of looking up and storing transforms; names as in tf2."""
 
 
 class TransformException(Exception):
-    """Any failure of the transform tree."""
+    """Base class of all tf2 errors."""
 
 
 class LookupException(TransformException):
-    """A frame that nobody has ever published."""
+    """A frame does not exist."""
 
 
 class ConnectivityException(TransformException):
-    """Both frames are known, but no chain of transforms joins them."""
+    """Both frames exist, but no chain of transforms connects them."""
 
 
 class ExtrapolationException(TransformException):
-    """The chain is known, but not at the time asked for."""
+    """The chain exists, but has no data at the requested time."""
 
 
 class InvalidArgumentException(TransformException):
-    """A frame name or a transform that means nothing."""
+    """A frame name or a transform is invalid."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where one child frame was, and when: the samples of one edge of the transform tree."""
+"""The samples of one edge of the transform tree over time."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Sample(NamedTuple):
 
 
 class StaticHistory:
-    """A frame that never moves in its parent: one sample, good for every time."""
+    """A static edge: one sample, valid at all times."""
 
     def __init__(self) -> None:
         self.sample: Sample | None = None
 
     def insert(self, sample: Sample) -> None:
-        """Replace what was known."""
+        """Replace the sample."""
         self.sample = sample
 
     def latest(self) -> Sample:
-        """The sample; its stamp has no meaning."""
+        """The sample; its stamp is not used."""
         assert self.sample is not None
         return self.sample
 
     def at(self, stamp: int, child: str) -> Sample:
-        """The sample, whatever the time."""
+        """The sample; the time is ignored."""
         return self.latest()
 
 
 class MovingHistory:
-    """Samples of a moving frame in order of time, none older than `window` nanoseconds before the newest."""
+    """Samples of a moving edge in ascending time, at most `window` nanoseconds older than the newest."""
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -47,7 +47,7 @@ class MovingHistory:
         self.samples: list[Sample] = []
 
     def insert(self, sample: Sample) -> None:
-        """Keep a sample in its place; one too old or of a stamp already known changes nothing, as in tf2."""
+        """Insert a sample by time. One that is too old, or has the stamp of another, is ignored, as in tf2."""
         if self.stamps and sample.stamp < self.stamps[-1] - self.window:
             return
         index = bisect_left(self.stamps, sample.stamp)
@@ -63,9 +63,9 @@ class MovingHistory:
         return self.samples[-1]
 
     def at(self, stamp: int, child: str) -> Sample:
-        """The frame at a time, interpolated between its two neighbours.
+        """The sample at a time, interpolated between its two neighbours.
 
-        :raise ExtrapolationException: the time lies before the first or after the last sample.
+        :raise ExtrapolationException: the time is before the first or after the last sample.
         """
         index = bisect_left(self.stamps, stamp)
         if index < len(self.stamps) and self.stamps[index] == stamp:
@@ -78,7 +78,7 @@ class MovingHistory:
                 f"to {self.stamps[-1] * 1e-9:.6f}"
             )
         before, after = self.samples[index - 1], self.samples[index]
-        if before.parent != after.parent:  # re-parented in between: nothing to interpolate along
+        if before.parent != after.parent:  # the parent changed in between: do not interpolate
             return before._replace(stamp=stamp)
         share = (stamp - before.stamp) / (after.stamp - before.stamp)
         return Sample(stamp, before.parent, interpolate(before.transform, after.transform, share))

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rigid transforms as plain tuples: a translation (x, y, z) in metres and a unit quaternion (x, y, z, w).
 
-Tuples rather than arrays: a chain has a handful of links, so array calls would cost more than the
-arithmetic.
+Tuples instead of arrays: for a chain of a few links, the call overhead of NumPy exceeds the arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ IDENTITY = Rigid((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
 def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
-    """The rotation that turns by b first and then by a."""
+    """The rotation b followed by a."""
     ax, ay, az, aw = a
     bx, by, bz, bw = b
     return (
@@ -37,18 +36,18 @@ def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 def conjugate(q: Quaternion) -> Quaternion:
-    """The opposite rotation."""
+    """The inverse rotation."""
     return (-q[0], -q[1], -q[2], q[3])
 
 
 def normalized(q: Quaternion) -> Quaternion:
-    """q at unit length."""
+    """q scaled to unit length."""
     length = math.sqrt(sum(value * value for value in q))
     return (q[0] / length, q[1] / length, q[2] / length, q[3] / length)
 
 
 def rotate(q: Quaternion, v: Vector) -> Vector:
-    """The vector v turned by q."""
+    """The vector v rotated by q."""
     x, y, z, _ = multiply(multiply(q, (v[0], v[1], v[2], 0.0)), conjugate(q))
     return (x, y, z)
 
@@ -68,11 +67,11 @@ def inverse(transform: Rigid) -> Rigid:
 
 
 def interpolate(a: Rigid, b: Rigid, share: float) -> Rigid:
-    """`share` of the way from a (0) to b (1), straight and along the shorter great circle."""
+    """Interpolate from a (share 0) to b (share 1): linear translation, slerp along the shorter great circle."""
     cosine = sum(p * q for p, q in zip(a.rotation, b.rotation, strict=True))
     sign = -1.0 if cosine < 0.0 else 1.0  # q and -q are the same rotation: take the nearer one
     angle = math.acos(min(1.0, abs(cosine)))
-    if angle < 1e-6:  # sin(angle) vanishes, and the straight line is the great circle to within its square
+    if angle < 1e-6:  # sin(angle) vanishes; linear interpolation is exact to second order
         weight_a, weight_b = 1.0 - share, share
     else:
         weight_a = math.sin((1.0 - share) * angle) / math.sin(angle)

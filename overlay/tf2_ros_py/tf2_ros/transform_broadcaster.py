@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes moving transforms on /tf."""
+"""Publish moving transforms on /tf."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tf2_msgs.msg import TFMessage
 
 
 class TransformBroadcaster:
-    """Publishes for a node; every transform carries its own stamp."""
+    """Publishes transforms with a node."""
 
     def __init__(self, node: Node, qos: QoSProfile | None = None) -> None:
         self.pub_tf = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100) if qos is None else qos)

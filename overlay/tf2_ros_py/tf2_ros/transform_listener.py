@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fills a buffer from the topics /tf and /tf_static."""
+"""Fill a buffer from the topics /tf and /tf_static."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tf2_ros.exceptions import InvalidArgumentException
 
 
 class TransformListener:
-    """Subscribes for a node and stores every transform that arrives.
+    """Subscribes with a node and stores all received transforms.
 
-    :param spin_thread: take the messages in a thread of its own, instead of in the node's executor.
+    :param spin_thread: process messages in a separate thread instead of the executor of the node.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TransformListener:
             static_qos = QoSProfile(
                 depth=100, history=HistoryPolicy.KEEP_LAST, durability=DurabilityPolicy.TRANSIENT_LOCAL
             )
-        # Reentrant: a callback that waits for a transform must not keep that transform from arriving.
+        # Reentrant: a callback that waits for a transform must not block its arrival.
         group = ReentrantCallbackGroup()
         self.tf_sub = node.create_subscription(TFMessage, "/tf", self.callback, qos, callback_group=group)
         self.tf_static_sub = node.create_subscription(
@@ -53,7 +53,7 @@ class TransformListener:
             self.dedicated_listener_thread.start()
 
     def unregister(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         if hasattr(self, "executor"):
             self.executor.shutdown()
             self.dedicated_listener_thread.join()
@@ -65,7 +65,7 @@ class TransformListener:
         self._store(data, self.buffer.set_transform)
 
     def static_callback(self, data: TFMessage) -> None:
-        """Store transforms that hold for all times."""
+        """Store static transforms."""
         self._store(data, self.buffer.set_transform_static)
 
     def _store(self, data: TFMessage, store: Callable[[TransformStamped, str], None]) -> None:
