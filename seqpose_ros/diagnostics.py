@@ -105,7 +105,7 @@ class NodeDiagnostics:
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if active and problems else DiagnosticStatus.OK,
             name=name,
-            message="; ".join(problems) if active and problems else ("running" if active else "not active"),
+            message="; ".join(problems) if active and problems else ("running" if active else str(facts["state"])),
             hardware_id=str(facts.get("checkpoint", "")),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

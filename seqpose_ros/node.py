@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lifecycle node: it subscribes to one camera, runs the estimator in a worker thread, and publishes objects.
 
-Resources by state: unconfigured, the publishers; inactive, also the /tf listener if a frame parameter is set;
-active, also the model, the worker thread and the subscriptions.
+Resources by state: unconfigured, the publishers; inactive, also the model, and the /tf listener if a frame parameter is
+set; active, also the worker thread and the subscriptions.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -26,8 +28,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from seqpose_core import Camera, PoseEstimator
+from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
+from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
@@ -41,6 +45,7 @@ except ImportError:  # Humble
 
 # Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
 SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
 NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
 
 
@@ -53,10 +58,10 @@ def load_estimator(settings: Settings) -> PoseEstimator:
     return estimator
 
 
-class SeqPoseNode(LifecycleNode):
+class SeqPoseNode(ResponsiveLifecycleNode):
     """Estimates object poses in the images of one camera.
 
-    :param load: creates the estimator from the settings, on activation.
+    :param load: creates the estimator from the settings, on configuration.
     :raises ValueError, rclpy.exceptions.ParameterException: an invalid parameter value was given at start.
     """
 
@@ -69,6 +74,7 @@ class SeqPoseNode(LifecycleNode):
         self._diagnostics = NodeDiagnostics(self.get_logger().warning)
         self._outputs = Publishers(self)
         self._transforms: TransformLookup | None = None
+        self._estimator: Estimator | None = None
         self._pipeline: Pipeline | None = None
         self._worker: Worker[ImageWithInfo] | None = None
         self._inputs: list[Subscription] = []
@@ -76,25 +82,31 @@ class SeqPoseNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: diagnostics are published also while simulated time is paused.
-        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        clock, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
+        self.create_timer(1.0, self._publish_diagnostics, group, clock=clock)
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to /tf if a frame parameter is set."""
+        """Load the model, and subscribe to /tf if a frame parameter is set. Fails if the model cannot be loaded."""
+        try:
+            self._estimator = self._load(self.settings)
+        except CheckpointError as error:
+            self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy discards exceptions of a transition callback: log it here
+            options = ", ".join(f"{name} {value}" for name, value in self._engine().items())
+            self.get_logger().error(f"the estimator could not be created with {options}: {error}")
+            return TransitionCallbackReturn.FAILURE
         if self.settings.target_frame or self.settings.fixed_frame:
             self._transforms = TransformLookup(self)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, then subscribe. Fails, and stays inactive, if the model cannot be loaded."""
-        try:
-            estimator = self._load(self.settings)
-        except Exception as error:  # rclpy discards exceptions of a transition callback: log it here
-            self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
-            return TransitionCallbackReturn.FAILURE
+        """Start the worker and subscribe to the camera. Memory and tracks start empty."""
+        assert self._estimator is not None
         self._pipeline = Pipeline(
-            estimator,
+            self._estimator,
             self.settings,
             self._outputs,
             self._transforms,
@@ -109,20 +121,22 @@ class SeqPoseNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and free the model."""
+        """Unsubscribe, and clear memory and tracks."""
         self._stop()
+        if self._estimator is not None:
+            self._estimator.reset()
         self._outputs.clear_markers()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe from /tf."""
-        self._release_transforms()
+        """Free the model and unsubscribe from /tf."""
+        self._release()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free all resources, from any state."""
         self._stop()
-        self._release_transforms()
+        self._release()
         return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
@@ -137,10 +151,10 @@ class SeqPoseNode(LifecycleNode):
             self._worker.stop()
         self._inputs, self._worker, self._pipeline, self._camera_info = [], None, None, None
 
-    def _release_transforms(self) -> None:
+    def _release(self) -> None:
         if self._transforms is not None:
             self._transforms.close()
-        self._transforms = None
+        self._transforms, self._estimator = None, None
 
     # Inputs -------------------------------------------------------------------------------------------------
 
@@ -207,7 +221,7 @@ class SeqPoseNode(LifecycleNode):
         active = self._worker is not None
         if active:
             self._report_missing_images()
-        facts = {"state": "active" if active else "not active", **self._engine(), **self._outputs.listeners()}
+        facts = {"state": self.state_label, **self._engine(), **self._outputs.listeners()}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
         self._outputs.diagnostics.publish(
             self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)
@@ -225,7 +239,7 @@ class SeqPoseNode(LifecycleNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until shutdown; ``autostart`` configures and activates it first.
 
-    :return: exit status: 1 if a parameter is invalid or the autostart fails.
+    :return: exit status: 0 after a signal or the shutdown transition, 1 if a parameter is invalid or autostart fails.
     """
     rclpy.init(args=None if args is None else list(args))
     try:
@@ -234,12 +248,12 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.logging.get_logger("seqpose_node").fatal(f"bad parameter: {error}")
         rclpy.try_shutdown()
         return 1
+    executor = MultiThreadedExecutor(EXECUTOR_THREADS)
+    executor.add_node(node)
     try:
         if node.settings.autostart:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    return 1
-        rclpy.spin(node)
+            node.start_automatically()
+        executor.spin_until_future_complete(node.finished)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
@@ -247,9 +261,12 @@ def main(args: Sequence[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
+        executor.shutdown()
+        if not node.wait_for_transition(EXIT_TIMEOUT):
+            os._exit(0)  # the thread that loads or compiles the model cannot be interrupted
         node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return node.finished.result() if node.finished.done() else 0
 
 
 if __name__ == "__main__":

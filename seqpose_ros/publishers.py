@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tf2_ros import TransformBroadcaster
@@ -18,6 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from seqpose_core import Camera, ObjectPose
 from seqpose_core.visualize import draw_objects
 from seqpose_ros.images import image_fields
+from seqpose_ros.lifecycle import ResponsiveLifecycleNode
 from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.parameters import Settings
@@ -35,7 +35,7 @@ _DEPTH = 10  # reliable, volatile: matches best-effort and reliable subscribers
 class Publishers:
     """The publishers of one node. Only /tf and /diagnostics are not lifecycle publishers."""
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: ResponsiveLifecycleNode) -> None:
         self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", _DEPTH)
         self._objects = node.create_lifecycle_publisher(ObjectPoseArray, "~/objects", _DEPTH)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", _DEPTH)

@@ -20,7 +20,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -32,6 +32,7 @@ from vision_msgs.msg import Detection3DArray
 from seqpose_core import Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
+from seqpose_ros.lifecycle import EXECUTOR_THREADS
 from seqpose_ros.node import SeqPoseNode
 
 TIMEOUT = 240.0  # seconds until a wait fails
@@ -169,7 +170,7 @@ class InProcess:
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.node = SeqPoseNode(load, context=self.context, parameter_overrides=overrides)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = MultiThreadedExecutor(EXECUTOR_THREADS, context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()

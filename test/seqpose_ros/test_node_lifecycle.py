@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_rig import STAMP, Client, FakeEstimator, InProcess, mug, picture
+from ros_rig import STAMP, TIMEOUT, Client, FakeEstimator, InProcess, Process, mug, picture
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
@@ -27,7 +29,7 @@ def state(client: Client) -> int:
     return client.call(GetState, "/seqpose_node/get_state", GetState.Request()).current_state.id
 
 
-def test_the_model_is_loaded_only_while_the_node_is_active(client: Client) -> None:
+def test_the_model_is_loaded_on_configure_and_freed_on_cleanup(client: Client) -> None:
     alive: list[weakref.ref[FakeEstimator]] = []
 
     def load(settings: Any) -> FakeEstimator:
@@ -38,20 +40,22 @@ def test_the_model_is_loaded_only_while_the_node_is_active(client: Client) -> No
     rig = InProcess(load, autostart=False)
     try:
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
-        assert change(client, Transition.TRANSITION_CONFIGURE)
         assert not alive
+        assert change(client, Transition.TRANSITION_CONFIGURE)
+        assert alive[0]() is not None
         assert client.image.get_subscription_count() == 0
         for _ in range(2):
             assert change(client, Transition.TRANSITION_ACTIVATE)
             assert state(client) == State.PRIMARY_STATE_ACTIVE
             client.detections.clear()
             client.send_first(picture(), STAMP)
-            assert alive[-1]() is not None
             assert change(client, Transition.TRANSITION_DEACTIVATE)
-            assert alive[-1]() is None
             client.until(lambda: client.image.get_subscription_count() == 0, "the subscription to be destroyed")
         assert not client.call(Trigger, "/seqpose_node/reset", Trigger.Request()).success
+        assert len(alive) == 1
+        assert alive[0]() is not None
         assert change(client, Transition.TRANSITION_CLEANUP)
+        assert alive[0]() is None
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
         assert change(client, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
         assert state(client) == State.PRIMARY_STATE_FINALIZED
@@ -59,17 +63,78 @@ def test_the_model_is_loaded_only_while_the_node_is_active(client: Client) -> No
         rig.close()
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_node_inactive(client: Client) -> None:
+def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(client: Client) -> None:
     def load(settings: Any) -> FakeEstimator:
         raise ValueError("no such checkpoint")
 
     rig = InProcess(load, autostart=False)
     try:
-        assert change(client, Transition.TRANSITION_CONFIGURE)
-        assert not change(client, Transition.TRANSITION_ACTIVATE)
-        assert state(client) == State.PRIMARY_STATE_INACTIVE
+        assert not change(client, Transition.TRANSITION_CONFIGURE)
+        assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
     finally:
         rig.close()
+
+
+def test_impossible_transitions_are_refused_and_the_node_continues(client: Client, start: Start) -> None:
+    start(FakeEstimator())  # active
+    for transition in (
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_INACTIVE_SHUTDOWN,
+        200,  # not a transition
+    ):
+        assert not change(client, transition)
+        assert state(client) == State.PRIMARY_STATE_ACTIVE
+    client.send_first(picture(), STAMP)
+
+
+def test_activate_before_configure_is_refused(client: Client, start: Start) -> None:
+    start(FakeEstimator(), active=False)
+    assert not change(client, Transition.TRANSITION_ACTIVATE)
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+
+
+def test_state_and_diagnostics_are_available_while_the_model_loads(client: Client) -> None:
+    loading, finish = threading.Event(), threading.Event()
+
+    def load(settings: Any) -> FakeEstimator:
+        loading.set()
+        finish.wait(TIMEOUT)
+        return FakeEstimator()
+
+    rig = InProcess(load, autostart=False)
+    try:
+        service = client.node.create_client(ChangeState, "/seqpose_node/change_state")
+        client.until(service.service_is_ready, "the service")
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+        configured = service.call_async(request)
+        client.until(loading.is_set, "the start of loading")
+        assert state(client) == State.TRANSITION_STATE_CONFIGURING
+        client.diagnostics.clear()
+        client.until(lambda: client.values().get("state") == "configuring", "diagnostics")
+        assert not change(client, Transition.TRANSITION_CONFIGURE)  # another one is in progress
+        assert not configured.done()
+        finish.set()
+        client.until(configured.done, "the response")
+        assert configured.result().success
+    finally:
+        finish.set()
+        rig.close()
+
+
+def test_after_shutdown_the_process_exits_with_0(client: Client, weights: Path, tmp_path: Path) -> None:
+    process = Process(tmp_path / "node.log", f"checkpoint:={weights}")
+    try:
+        client.until(lambda: client.values().get("state") == "active", "the autostart")
+        assert not change(client, Transition.TRANSITION_CONFIGURE)
+        assert change(client, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert process.process.wait(TIMEOUT) == 0
+    finally:
+        process.stop()
+    assert "Traceback" not in process.log
+    assert "transition with id 1 refused: the node is active" in process.log
 
 
 def set_parameter(client: Client, name: str, value: Any) -> Any:

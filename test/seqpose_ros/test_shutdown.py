@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import rclpy
+from rclpy.executors import MultiThreadedExecutor
 
 from seqpose_ros import node
 from seqpose_ros.bags import replay
@@ -13,19 +14,19 @@ IDLE = ["--ros-args", "-p", "autostart:=false"]
 
 
 def test_a_signal_between_two_waits_is_a_clean_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spin(_: object) -> None:
+    def spin(*_: object) -> None:
         rclpy.shutdown()
         raise RuntimeError("failed to create wait set: the given context is not valid")
 
-    monkeypatch.setattr(rclpy, "spin", spin)
+    monkeypatch.setattr(MultiThreadedExecutor, "spin_until_future_complete", spin)
     assert node.main(IDLE) == 0
 
 
 def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spin(_: object) -> None:
+    def spin(*_: object) -> None:
         raise RuntimeError("another error")
 
-    monkeypatch.setattr(rclpy, "spin", spin)
+    monkeypatch.setattr(MultiThreadedExecutor, "spin_until_future_complete", spin)
     with pytest.raises(RuntimeError, match="another error"):
         node.main(IDLE)
     assert not rclpy.ok()
