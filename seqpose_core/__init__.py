@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import seqpose_core.threads  # noqa: F401 (first: it configures OpenMP before torch is loaded)
 from seqpose_core.camera import Camera
 from seqpose_core.categories import CATEGORIES, CATEGORY_NAMES, Category, category
 from seqpose_core.estimator_options import EstimatorOptions

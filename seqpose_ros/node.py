@@ -27,7 +27,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
-from seqpose_core import Camera, PoseEstimator
+from seqpose_core import Camera, PoseEstimator, threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
@@ -51,6 +51,7 @@ NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it 
 
 def load_estimator(settings: Settings) -> PoseEstimator:
     """Create the estimator and run one warm-up step: the first step is slow (kernel selection, compilation)."""
+    threads.set_threads(settings.threads)
     options = parameters.estimator_options(settings)
     estimator = PoseEstimator.from_pretrained(settings.checkpoint, settings.device, options=options)
     estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
@@ -215,7 +216,8 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         return SetParametersResult(successful=True)
 
     def _engine(self) -> dict[str, str]:
-        return {name: getattr(self.settings, name) for name in ("checkpoint", "device", "runtime", "precision")}
+        names = ("checkpoint", "device", "runtime", "precision", "threads")
+        return {name: str(getattr(self.settings, name)) for name in names} | {"openmp_waiting": threads.wait_policy()}
 
     def _publish_diagnostics(self) -> None:
         active = self._worker is not None

@@ -84,6 +84,13 @@ class Settings:
         default=_OPTIONS.runtime,
         metadata=_parameter("Engine that runs the model.", choices=get_args(Runtime)),
     )
+    threads: int = field(
+        default=1,
+        metadata=_parameter(
+            "CPU threads of torch and OpenCV; more than 1 is slower if other programs use the cores.",
+            limits=(1, 256),
+        ),
+    )
     categories: Sequence[str] = field(
         default=(),
         metadata=_parameter(

@@ -135,6 +135,7 @@ def test_diagnostics_are_published_at_1_hz_with_engine_rates_and_latency(client:
     values = client.values()
     assert values["state"] == "active"
     assert (values["device"], values["runtime"], values["precision"]) == ("cpu", "eager", "fp32")
+    assert (values["threads"], values["openmp_waiting"]) == ("1", "passive")
     assert float(values["inference_p50_ms"]) > 0
     assert float(values["inference_p95_ms"]) >= float(values["inference_p50_ms"])
     assert {"input_rate_hz", "output_rate_hz", "latency_p50_ms", "images_dropped"} <= values.keys()

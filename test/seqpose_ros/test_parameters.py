@@ -21,7 +21,7 @@ from seqpose_ros import parameters
 from seqpose_ros.parameters import Settings
 
 PUBLIC = (
-    "checkpoint device precision runtime categories score_threshold max_objects memory_frames min_hits "
+    "checkpoint device precision runtime threads categories score_threshold max_objects memory_frames min_hits "
     "max_age max_frame_gap target_frame fixed_frame publish_tf tf_prefix object_axes image_transport "
     "rectified autostart"
 ).split()
@@ -75,6 +75,7 @@ def test_the_node_uses_the_defaults_of_the_estimator() -> None:
         ({"score_threshold": 1.5}, "score_threshold out of range"),
         ({"score_threshold": -0.1}, "score_threshold out of range"),
         ({"score_threshold": 1}, "INTEGER.*expecting type 'DOUBLE'"),
+        ({"threads": 0}, "threads out of range"),
         ({"max_objects": 0}, "max_objects out of range"),
         ({"min_hits": 0}, "min_hits out of range"),
         ({"max_age": -1}, "max_age out of range"),
