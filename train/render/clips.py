@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render clips: a clip is a pure function of (split, seed, clip index, frames, size, fps)."""
+"""Renders clips: scene, camera path, pictures and labels, over any number of worker processes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ import multiprocessing
 import os
 import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from tqdm import tqdm
 
+from train.render.device import create_context
+from train.render.environments import EnvironmentBank
+from train.render.meshes import Array
 from train.render.motion import HandHeldMotion
-from train.render.renderer import Renderer, create_context
-from train.render.scene import sample_intrinsics, sample_scene
+from train.render.renderer import Renderer
+from train.render.scene import Scene, sample_intrinsics, sample_occluder, sample_scene
+from train.render.sensor import Exposure, take_picture
+from train.render.splits import Split, split_settings
 from train.render.textures import TextureBank
-from train.render.writer import ClipWriter, is_complete, sensor
+from train.render.writer import ClipWriter, is_complete
+
+WORLD = 2  # version of what the renderer draws; clips of different versions are different data
+_CLEARANCE = 0.05  # m between the camera and the sphere around any object
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What to render. ``fps`` fixes the time between frames; None draws each step from 0.1 to 0.5 s."""
+    """What to render. ``fps`` fixes the time between frames; None draws each step from 0.1 to 0.5 s;
+    ``assets`` is the folder of :mod:`train.render.assets`, if any."""
 
     split: str
     seed: int
@@ -33,35 +43,86 @@ class RenderJob:
     width: int = 224
     height: int = 168
     fps: float | None = None
+    assets: Path | None = None
 
 
-def render_clip(job: RenderJob, renderer: Renderer, bank: TextureBank, clip: int) -> None:
-    """Render and write one clip."""
+@dataclass(frozen=True)
+class Studio:
+    """What a worker keeps between clips: the renderer and the banks of the split's pool."""
+
+    renderer: Renderer
+    textures: TextureBank
+    environments: EnvironmentBank
+
+    @staticmethod
+    def open(job: RenderJob, textures: int | None = None, environments: int | None = None) -> Studio:
+        """The studio of a job; the counts make smaller banks, for tests."""
+        pool = split_settings(job.split).pool
+        bank, surroundings = TextureBank(pool, textures), EnvironmentBank(pool, job.assets, environments)
+        return Studio(Renderer(bank, surroundings, job.width, job.height), bank, surroundings)
+
+
+def _clear_of_objects(scene: Scene, poses: list[Array]) -> bool:
+    """Whether every camera position (4, 4) keeps its distance from all objects."""
+    eyes = np.array([pose[:3, 3] for pose in poses])
+    for item in scene.objects:
+        half = item.mesh.extents / 2 + _CLEARANCE
+        local = (eyes - item.world_from_object[:3, 3]) @ item.world_from_object[:3, :3]
+        if (np.abs(local) < half).all(axis=1).any():
+            return False
+    return True
+
+
+def sample_path(rng: Generator, scene: Scene, split: Split, stamps: Array) -> HandHeldMotion:
+    """A camera path that looks at the objects and does not run into them."""
+    room = scene.room
+    for attempt in range(12):
+        aims = [item for item in scene.objects if item.class_id] or scene.objects
+        aim = aims[int(rng.integers(len(aims)))] if aims else None
+        target = np.array([0, 0, 0.04]) if aim is None else aim.world_from_object[:3, 3] * rng.uniform(0.4, 1.0)
+        size = 0.0 if aim is None else float(np.linalg.norm(aim.mesh.extents))
+        nearest = max(0.3, 0.9 * size) + 0.05 * attempt
+        motion = HandHeldMotion.sample(rng, nearest, target, split.pace, room.front, room.highest)
+        if _clear_of_objects(scene, [motion.world_from_camera(float(stamp)) for stamp in stamps]):
+            return motion
+    return motion
+
+
+def render_clip(job: RenderJob, studio: Studio, clip: int) -> None:
+    """Render and write one clip; a pure function of the job's settings and the clip's index."""
+    split = split_settings(job.split)
     rng = np.random.default_rng([zlib.crc32(job.split.encode()), job.seed, clip])
-    scene = sample_scene(rng, job.split, bank)
+    scene = sample_scene(rng, split, studio.textures, studio.environments)
     intrinsics = sample_intrinsics(rng, job.width, job.height)
-    # A laptop up close would fill the picture.
-    motion = HandHeldMotion.sample(rng, 0.6 if any(item.kind == "laptop" for item in scene.objects) else 0.45)
     steps = np.full(job.frames - 1, 1 / job.fps) if job.fps else rng.uniform(0.1, 0.5, job.frames - 1)
     stamps = np.concatenate([[0.0], np.cumsum(steps)])
+    motion = sample_path(rng, scene, split, stamps)
+    if rng.random() < split.occluder:
+        eye = motion.world_from_camera(0.0)[:3, 3]
+        target = np.array([0, 0, 0.05])
+        occluder = sample_occluder(rng, split, studio.textures, eye, target, float(stamps[-1]))
+        scene = replace(scene, objects=[*scene.objects, occluder])
     writer = ClipWriter(job.out, job.split, clip, scene, intrinsics)
-    renderer.load(scene)
-    for stamp in stamps:
-        pose = motion.world_from_camera(float(stamp))
-        view = renderer.render(intrinsics, pose)
-        writer.add(view, sensor(rng, view.colour, scene.blur, scene.noise), pose, float(stamp))
+    studio.renderer.load(scene)
+    exposure = Exposure(scene.sensor, rng)
+    for stamp in map(float, stamps):
+        pose = motion.world_from_camera(stamp)
+        view = studio.renderer.render(intrinsics, pose, stamp)
+        open_, close = (motion.world_from_camera(stamp + s * scene.sensor.shutter / 2) for s in (-1, 1))
+        moved = np.linalg.inv(close) @ open_
+        colour = take_picture(scene.sensor, exposure, rng, view.radiance, view.depth, intrinsics, moved, stamp)
+        writer.add(view, colour, pose, stamp)
     writer.finish()
 
 
-_worker: tuple[RenderJob, Renderer, TextureBank] | None = None
+_worker: tuple[RenderJob, Studio] | None = None
 
 
 def _start_worker(job: RenderJob) -> None:
     global _worker
     os.environ["LP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
-    bank = TextureBank(job.split)
-    _worker = (job, Renderer(bank, job.width, job.height), bank)
+    _worker = (job, Studio.open(job))
 
 
 def _work(clip: int) -> int:
@@ -71,12 +132,19 @@ def _work(clip: int) -> int:
 
 
 def _claim(job: RenderJob) -> None:
-    """Note the settings beside the split's clips, so that no other settings are mixed in later.
+    """Write the settings next to the split's clips, so that no other settings are mixed in later.
 
     :raise ValueError: the folder holds clips of other settings.
     """
     path = job.out / job.split / "render.json"
-    settings = {"seed": job.seed, "frames": job.frames, "size": [job.width, job.height], "fps": job.fps}
+    settings = {
+        "world": WORLD,
+        "seed": job.seed,
+        "frames": job.frames,
+        "size": [job.width, job.height],
+        "fps": job.fps,
+        "assets": job.assets is not None,
+    }
     if path.is_file():
         found = json.loads(path.read_text())
         if found != settings:
@@ -98,7 +166,7 @@ def render(job: RenderJob, clips: int, workers: int = 1) -> int:
         print(f"{clips - len(todo)} of {clips} clips are already there")
     if not todo:
         return 0
-    # A missing driver is told here, once, rather than as a broken pool of workers.
+    # A missing driver is reported here, once, rather than as a broken pool of workers.
     create_context().release()
     # Spawned, not forked: every worker needs an EGL context of its own.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))

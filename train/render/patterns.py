@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Surface textures: wood, marble, cloth, checks, speckle, plain; and the colours and noise they are made of.
+"""Surface textures: wood, marble, cloth, carpet, checks, speckle, plain, brushed metal; colours and noise.
 
 Every texture is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1.
 """
@@ -22,6 +22,23 @@ def muted_colour(rng: Generator, value: tuple[float, float] = (0.12, 0.95), satu
     hue = (rng.normal(28, 22) if rng.random() < 0.4 else rng.uniform(0, 360)) % 360
     hsv = np.array([[[hue, s, v]]], dtype=np.float32)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+
+
+def vivid_colour(rng: Generator) -> tuple[float, float, float]:
+    """A saturated colour as paint, plastic and glazes have: any hue, value 0.25 to 0.95."""
+    hsv = np.array([[[rng.uniform(0, 360), rng.uniform(0.55, 0.98), rng.uniform(0.25, 0.95)]]], dtype=np.float32)
+    r, g, b = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+    return float(r), float(g), float(b)
+
+
+def ink_colour(rng: Generator) -> Image:
+    """A colour (3,) of print: vivid, white, black or muted."""
+    kind = rng.random()
+    if kind < 0.5:
+        return np.array(vivid_colour(rng), dtype=np.float32)
+    if kind < 0.75:
+        return np.full(3, rng.uniform(0.88, 1.0) if rng.random() < 0.6 else rng.uniform(0.0, 0.12), np.float32)
+    return muted_colour(rng, saturation=0.8)
 
 
 def noise(rng: Generator, cells: tuple[int, int], octaves: int = 4, gain: float = 0.55) -> Image:
@@ -118,3 +135,59 @@ def speckle(rng: Generator) -> Image:
 def plain(rng: Generator) -> Image:
     base = muted_colour(rng)
     return grain(rng, np.clip(base * (1 + rng.uniform(0.01, 0.1) * noise(rng, (2, 2), 5))[..., None], 0, 1), 0.012)
+
+
+def carpet(rng: Generator) -> Image:
+    """Short pile or a two-tone weave."""
+    a = muted_colour(rng, (0.1, 0.7), 0.6)
+    b = a * rng.uniform(0.5, 1.3) if rng.random() < 0.6 else muted_colour(rng, (0.1, 0.7), 0.6)
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
+    n = float(rng.integers(12, 40))
+    weave = 0.5 + 0.5 * np.sin(2 * np.pi * n * x + np.pi * (np.floor(y * n) % 2)) * np.sin(2 * np.pi * n * y)
+    t = weave * rng.uniform(0.2, 1.0) + 0.4 * noise(rng, (90, 90), 2)
+    return grain(rng, np.clip(blend(a, b, t), 0, 1), rng.uniform(0.02, 0.07))
+
+
+def brushed(rng: Generator) -> Image:
+    """Fine parallel scratches, bright, along u."""
+    lines = noise(rng, (3, 200), 2) * rng.uniform(0.05, 0.25)
+    return np.clip(rng.uniform(0.75, 0.95) + lines + 0.04 * noise(rng, (4, 4)), 0, 1)[..., None] * np.ones(
+        3, np.float32
+    )
+
+
+def ornament(rng: Generator) -> Image:
+    """Decoration of ceramics and plastic: bands, stripes, dots, waves, blocks, a gradient, on one ground colour."""
+    ground, first, second = ink_colour(rng), ink_colour(rng), ink_colour(rng)
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
+    image = np.empty((SIZE, SIZE, 3), np.float32)
+    image[:] = ground
+    kind = int(rng.integers(0, 8))
+    n = float(rng.integers(2, 12))
+    if kind == 0:  # bands around
+        for _ in range(rng.integers(1, 5)):
+            at, width = rng.uniform(0, 1), rng.uniform(0.01, 0.15)
+            image = blend(image, first if rng.random() < 0.5 else second, np.abs(y - at) < width)
+    elif kind == 1:  # stripes along the axis, or slanted
+        image = blend(image, first, ((x * n + y * float(rng.integers(0, 4))) % 1) < rng.uniform(0.15, 0.6))
+    elif kind == 2:  # dots, every other row shifted
+        row = np.floor(y * n)
+        image = blend(
+            image, first, np.hypot((x * n + 0.5 * (row % 2)) % 1 - 0.5, (y * n) % 1 - 0.5) < rng.uniform(0.12, 0.42)
+        )
+    elif kind == 3:  # gradient
+        image = blend(image, first, np.clip((y - rng.uniform(0, 0.5)) / rng.uniform(0.2, 1.0), 0, 1))
+    elif kind == 4:  # two-tone dip
+        image = blend(image, first, y + 0.05 * np.sin(2 * np.pi * n * x) * rng.uniform(0, 1) > rng.uniform(0.2, 0.8))
+    elif kind == 5:  # waves
+        image = blend(image, first, ((y * n + 0.3 * np.sin(2 * np.pi * n * x)) % 1) < 0.35)
+    elif kind == 6:  # petals and spirals
+        for _ in range(rng.integers(3, 14)):
+            cx, cy, r = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.03, 0.16)
+            dx, dy = (x - cx + 0.5) % 1 - 0.5, y - cy
+            angle = np.arctan2(dy, dx)
+            edge = r * (0.7 + 0.3 * np.cos(float(rng.integers(0, 9)) * angle))
+            image = blend(image, first if rng.random() < 0.5 else second, np.hypot(dx, dy) < edge)
+    else:  # speckled glaze
+        image = blend(image, first, np.clip((noise(rng, (40, 40), 2) - rng.uniform(0.2, 0.7)) * 8, 0, 1))
+    return grain(rng, np.ascontiguousarray(image, np.float32), 0.008)

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from train.render.patterns import SIZE, Image, muted_colour, noise
+from train.render.patterns import SIZE, Image, ink_colour, muted_colour, noise
 
 
-def _text(rng: Generator, image: Image, box: tuple[int, int, int, int], colour: Image, lines: int) -> None:
+def write_words(rng: Generator, image: Image, box: tuple[int, int, int, int], colour: Image, lines: int) -> None:
     """Write nonsense words into (x, y, width, height) of the image, in place."""
     x, y, w, h = box
     ink = np.zeros(image.shape[:2], np.uint8)  # OpenCV writes text on 8-bit images only
@@ -32,7 +32,7 @@ def _text(rng: Generator, image: Image, box: tuple[int, int, int, int], colour: 
 
 def label(rng: Generator) -> Image:
     """A printed wrap-around: background, bands, a logo, a few words, small print; twice round."""
-    base = muted_colour(rng, (0.15, 0.98), 0.8)
+    base = ink_colour(rng) if rng.random() < 0.7 else muted_colour(rng, (0.15, 0.98), 0.8)
     half = np.empty((SIZE, SIZE // 2, 3), np.float32)
     half[:] = base
     if rng.random() < 0.4:
@@ -45,7 +45,7 @@ def label(rng: Generator) -> Image:
             half,
             (0, y0),
             (SIZE, y0 + int(rng.integers(3, 60))),
-            muted_colour(rng, saturation=0.8).tolist(),
+            ink_colour(rng).tolist(),
             -1,
         )
     for _ in range(rng.integers(0, 4)):
@@ -58,12 +58,12 @@ def label(rng: Generator) -> Image:
             float(rng.uniform(0, 180)),
             0,
             360,
-            muted_colour(rng, saturation=0.9).tolist(),
+            ink_colour(rng).tolist(),
             -1,
             cv2.LINE_AA,
         )
     dark = muted_colour(rng, (0.0, 0.25)) if half.mean() > 0.45 else muted_colour(rng, (0.8, 1.0), 0.3)
-    _text(
+    write_words(
         rng,
         half,
         (8, int(rng.integers(30, 110)), 112, int(rng.integers(35, 90))),
@@ -71,7 +71,7 @@ def label(rng: Generator) -> Image:
         int(rng.integers(1, 3)),
     )
     if rng.random() < 0.7:
-        _text(rng, half, (int(rng.integers(5, 60)), 190, 60, 55), dark, 5)
+        write_words(rng, half, (int(rng.integers(5, 60)), 190, 60, 55), dark, 5)
     if rng.random() < 0.3:
         for x in range(70, 120, 3):
             cv2.line(half, (x, 205), (x, 235), (0.05, 0.05, 0.05), int(rng.integers(1, 3)))

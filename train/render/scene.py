@@ -1,41 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands on the table, how the room is lit, and with which lens it is seen: one random scene of a clip.
+"""One random scene of a clip: objects on a surface, the surrounding, the light, the lens and the sensor.
 
-World frame: z up, the table's top is the plane z = 0, metres.
+World frame: z up, the supporting surface is the plane z = 0, metres.
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
 
 from seqpose_core.categories import CATEGORY_NAMES, category
 from train.render.distractors import DISTRACTORS
-from train.render.materials import Material, sample_materials, sample_surface
+from train.render.environments import EnvironmentBank
+from train.render.layout import Draft, held, leaning, on_the_ground, place, resting_rotation, stacked
+from train.render.materials import sample_liquid, sample_materials
 from train.render.meshes import Array, Mesh, rotation_about
-from train.render.patterns import muted_colour
+from train.render.room import Room, sample_room
+from train.render.sensor import Sensor, sample_sensor
 from train.render.shapes import SHAPES
+from train.render.splits import Split
+from train.render.surfaces import Material
 from train.render.textures import TextureBank
 
-INSTANCES = {"train": 500, "val": 48, "test": 48}
-DISTRACTOR_INSTANCES = {"train": 120, "val": 30, "test": 30}
+INSTANCES = {"train": 800, "val": 64, "test": 64}
+DISTRACTOR_INSTANCES = {"train": 120, "val": 24, "test": 24}
 # REAL275's camera at 640x480: fx, fy, cx, cy (pixel centres at integers).
 REAL_INTRINSICS = (591.0125, 590.16775, 322.525, 244.11084)
 # Cameras and mugs carry the hardest yaw, so they come a little more often.
 _WEIGHTS = {"camera": 1.3, "mug": 1.4}
-_DIRECTIONS = np.stack([np.cos(np.arange(32) * np.pi / 16), np.sin(np.arange(32) * np.pi / 16)])
-_Y_UP = rotation_about("x", np.pi / 2)
+_OCCLUDERS = ("hand", "box", "book", "cylinder")
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One thing on the table.
+    """One object of the scene.
 
     ``kind`` is a category or distractor name, ``class_id`` 1..6 or 0 for a distractor, ``model`` the
-    instance's name; world_from_object (4, 4) is rigid, metres.
+    instance's name; world_from_object (4, 4) is rigid, metres, at time 0; ``velocity`` (3,) m/s is that of a
+    passing occluder. ``liquid``: linear rgb of a transparent vessel's content and the world height of its level.
     """
 
     kind: str
@@ -44,50 +50,51 @@ class SceneObject:
     mesh: Mesh
     materials: list[Material]
     world_from_object: Array
+    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    liquid: tuple[float, float, float, float] = (1.0, 1.0, 1.0, -10.0)
 
+    @property
+    def moving(self) -> bool:
+        """Whether the object moves during the clip."""
+        return any(self.velocity)
 
-@dataclass(frozen=True)
-class Light:
-    """A distant light: unit ``direction`` towards it (3,), linear ``colour`` (3,), lobe ``sharpness``."""
-
-    direction: Array
-    colour: Array
-    sharpness: float
+    def pose_at(self, time: float) -> Array:
+        """world_from_object (4, 4) at ``time`` seconds."""
+        if not self.moving:
+            return self.world_from_object
+        pose = self.world_from_object.copy()
+        pose[:3, 3] += np.array(self.velocity) * time
+        return pose
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything static in a clip."""
+    """Everything static in a clip. ``environment`` is an index of the bank; gains scale its two kinds of light;
+    ``environment_yaw`` rad turns it about z; ``shadow_softness`` is a fraction of the shadow map."""
 
     objects: list[SceneObject]
-    table: Material
-    table_half: tuple[float, float]
-    table_turn: float
-    floor: Material
-    wall: Material
-    room_half: float
-    lights: list[Light]
-    ceiling: Array
-    ground: Array
+    room: Room
+    environment: int
+    environment_yaw: float
+    key_gain: float
+    ambient_gain: float
     shadow_softness: float
-    exposure: float
-    white_balance: Array
-    blur: float
-    noise: float
+    sensor: Sensor
 
 
-def instance_mesh(split: str, kind: str, index: int) -> Mesh:
-    """Shape number ``index`` of a category or distractor in the split's own pool."""
+@lru_cache(maxsize=400)
+def instance_mesh(pool: str, kind: str, index: int) -> Mesh:
+    """Shape number ``index`` of a category or distractor in the pool of a split."""
     make = SHAPES.get(kind) or DISTRACTORS[kind]
-    return make(np.random.default_rng([zlib.crc32(f"{split}/{kind}".encode()), index]))
+    return make(np.random.default_rng([zlib.crc32(f"{pool}/{kind}".encode()), index]))
 
 
 def sample_intrinsics(rng: Generator, width: int, height: int) -> Array:
-    """REAL275's matrix (3, 3) at this size, focal length x 0.88..1.2, principal point +-3 %."""
+    """REAL275's matrix (3, 3) at this size, focal length x 0.6..1.6 (log-normal), principal point +-5 %."""
     fx, fy, cx, cy = REAL_INTRINSICS
     sx, sy = width / 640, height / 480
-    focal = rng.uniform(0.88, 1.2)
-    shift = rng.normal(0, 0.012, 2).clip(-0.03, 0.03) * width
+    focal = float(np.exp(np.clip(rng.normal(0, 0.25), np.log(0.6), np.log(1.6))))
+    shift = rng.normal(0, 0.018, 2).clip(-0.05, 0.05) * width
     return np.array(
         [
             [fx * sx * focal, 0, (cx + 0.5) * sx - 0.5 + shift[0]],
@@ -97,114 +104,121 @@ def sample_intrinsics(rng: Generator, width: int, height: int) -> Array:
     )
 
 
-def _resting_rotation(rng: Generator, kind: str) -> Array:
-    """World rotation (3, 3) of an object at rest: upright, now and then lying or upside down, any yaw."""
-    pose = np.eye(3)
-    chance = rng.random()
-    if kind in ("bottle", "can", "mug") and chance < 0.12:
-        # Lying: the axis becomes horizontal; a mug's handle points level or up, where it comes to rest.
-        roll = rng.uniform(0, np.pi) if kind == "mug" else rng.uniform(0, 2 * np.pi)
-        pose = rotation_about("x", np.pi / 2) @ rotation_about("y", roll)
-    elif kind in ("bowl", "mug") and chance > 0.94:
-        pose = rotation_about("z", np.pi)
-    elif kind in DISTRACTORS and kind != "book" and kind != "plate" and chance < 0.3:
-        pose = rotation_about("x", np.pi / 2)
-    return rotation_about("z", rng.uniform(0, 2 * np.pi)) @ _Y_UP @ pose
+def _draft(rng: Generator, pool: str, kind: str) -> Draft:
+    index = int(rng.integers(INSTANCES[pool] if kind in SHAPES else DISTRACTOR_INSTANCES[pool]))
+    mesh = instance_mesh(pool, kind, index)
+    return on_the_ground(kind, f"{kind}_{pool}_{index:04d}", mesh, resting_rotation(rng, kind, mesh))
 
 
-def _support(points: Array) -> Array:
-    """Support (32,) of a footprint (V, 2): its reach in 32 directions, a tight convex outline."""
-    return (points @ _DIRECTIONS).max(axis=0)
-
-
-def _overlaps(a: Array, centre_a: Array, b: Array, centre_b: Array, gap: float) -> bool:
-    """Whether two footprints come closer than ``gap``: separating axis over 32 directions."""
-    distance = (centre_b - centre_a) @ _DIRECTIONS
-    return bool((distance < a + np.roll(b, 16) + gap).all())
-
-
-def _place(supports: list[Array], spread: float, rng: Generator) -> list[Array | None]:
-    """Positions (2,) without overlap, dense about the origin; None where no room was found."""
-    placed: list[Array | None] = []
-    for support in supports:
-        found = None
-        for attempt in range(40):
-            centre = rng.normal(0, spread * (1 + attempt / 25), 2)
-            others = [(s, c) for s, c in zip(supports, placed, strict=False) if c is not None]
-            if not any(_overlaps(s, c, support, centre, 0.004) for s, c in others):
-                found = centre
-                break
-        placed.append(found)
-    return placed
-
-
-def _sample_objects(rng: Generator, split: str, bank: TextureBank) -> list[SceneObject]:
+def _kinds(rng: Generator, split: Split) -> list[str]:
     weights = np.array([_WEIGHTS.get(name, 1.0) for name in CATEGORY_NAMES])
-    count = int(rng.choice(np.arange(1, 7), p=[0.06, 0.12, 0.2, 0.24, 0.22, 0.16]))
+    count = int(rng.choice(np.arange(1, 7), p=[0.1, 0.16, 0.22, 0.22, 0.18, 0.12]))
     kinds = [str(name) for name in rng.choice(list(CATEGORY_NAMES), count, p=weights / weights.sum())]
-    # Two laptops fill a table; a second one is rare in life.
+    # Two laptops fill a table.
     kinds = [k for i, k in enumerate(kinds) if k != "laptop" or "laptop" not in kinds[:i]]
-    kinds += [str(name) for name in rng.choice(list(DISTRACTORS), rng.integers(0, 3))]
-    drafts = []
-    for kind in kinds:
-        pool = INSTANCES[split] if kind in SHAPES else DISTRACTOR_INSTANCES[split]
-        index = int(rng.integers(pool))
-        mesh = instance_mesh(split, kind, index)
-        rotation = _resting_rotation(rng, kind)
-        drafts.append((kind, f"{kind}_{split}_{index:04d}", mesh, rotation, mesh.vertices @ rotation.T))
-    drafts.sort(key=lambda draft: -float(np.ptp(draft[4][:, :2], axis=0).max()))
-    spread = rng.uniform(0.05, 0.14)
-    places = _place([_support(draft[4][:, :2]) for draft in drafts], spread, rng)
+    if rng.random() < split.empty:
+        kinds = []
+    others = [name for name in DISTRACTORS if name != "hand"]
+    number = int(13 * rng.beta(1.0, 1.9)) if kinds else int(rng.integers(0, 13))
+    return kinds + [str(name) for name in rng.choice(others, number)]
+
+
+def _group(rng: Generator, drafts: list[Draft], pool: str) -> list[list[Draft]]:
+    """Stack, lean and hold some of the drafts; every other one is a group of its own."""
+    groups: list[list[Draft]] = []
+    waiting = list(drafts)
+    while waiting:
+        draft = waiting.pop(0)
+        group = [draft]
+        chance = rng.random()
+        if chance < 0.22 and waiting:
+            other = waiting[int(rng.integers(len(waiting)))]
+            join = stacked if chance < 0.15 else leaning
+            for base, top in ((draft, other), (other, draft)):
+                result = join(base, top, rng)
+                if result is not None:
+                    group = [base, result]
+                    waiting = [d for d in waiting if d is not other]
+                    break
+        elif chance > 0.94 and "hand" in DISTRACTORS and draft.kind in SHAPES and draft.kind != "laptop":
+            group = held(draft, _draft(rng, pool, "hand"), rng)
+        groups.append(group)
+    return groups
+
+
+def _liquid(rng: Generator, kind: str, materials: list[Material]) -> tuple[float, float, float, float]:
+    if kind in ("bottle", "mug", "bowl") or materials[0].transmission == 0:
+        filled = kind == "bottle" and materials[0].transmission > 0 and rng.random() < 0.5
+    else:
+        filled = rng.random() < 0.3
+    if not filled:
+        return (1.0, 1.0, 1.0, -10.0)
+    return (*sample_liquid(rng), float(rng.uniform(0.1, 0.85)))
+
+
+def _finish(rng: Generator, bank: TextureBank, draft: Draft, at: Array) -> SceneObject:
+    pose = np.eye(4)
+    pose[:3, :3] = draft.rotation
+    pose[:3, 3] = draft.shift + [*at, 0]
+    materials = sample_materials(rng, bank, draft.kind, draft.mesh.surfaces)
+    red, green, blue, level = _liquid(rng, draft.kind, materials)
+    if level > 0:  # share of the height becomes a world height
+        z = draft.points[:, 2]
+        level = float(z.min() + level * (z.max() - z.min()))
+    class_id = category(draft.kind).id if draft.kind in SHAPES else 0
+    return SceneObject(draft.kind, class_id, draft.model, draft.mesh, materials, pose, liquid=(red, green, blue, level))
+
+
+def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room) -> list[SceneObject]:
+    drafts = [_draft(rng, split.pool, kind) for kind in _kinds(rng, split)]
+    if not drafts:
+        return []
+    groups = _group(rng, drafts, split.pool)
+    groups.sort(key=lambda group: -float(max(np.ptp(d.points[:, :2], axis=0).max() for d in group)))
+    spread = rng.uniform(0.05, 0.16)
+    spreads = [spread if any(d.kind in SHAPES for d in group) else spread * 1.9 for group in groups]
     objects = []
-    kept = np.array([place for place in places if place is not None])
-    middle = (kept.max(axis=0) + kept.min(axis=0)) / 2
-    for (kind, model, mesh, rotation, turned), place in zip(drafts, places, strict=True):
-        if place is None:
-            continue
-        pose = np.eye(4)
-        pose[:3, :3] = rotation
-        pose[:3, 3] = [*(place - middle), -turned[:, 2].min()]
-        class_id = category(kind).id if kind in SHAPES else 0
-        materials = sample_materials(rng, bank, kind, mesh.surfaces)
-        objects.append(SceneObject(kind, class_id, model, mesh, materials, pose))
-    order = rng.permutation(len(objects))
-    return [objects[i] for i in order]
+    for group, at in zip(groups, place(groups, spreads, room.inside(), rng), strict=True):
+        if at is not None:
+            objects += [_finish(rng, bank, draft, at) for draft in group]
+    return [objects[i] for i in rng.permutation(len(objects))]
 
 
-def _sample_lights(rng: Generator) -> list[Light]:
-    lights = []
-    warmth = rng.normal(0, 0.10)
-    for index in range(int(rng.integers(1, 4))):
-        azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(28, 80))
-        direction = np.array(
-            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-        )
-        cast = warmth + rng.normal(0, 0.05)
-        power = rng.uniform(0.6, 2.2) if index == 0 else rng.uniform(0.1, 0.7)
-        lights.append(Light(direction, power * np.array([1 + cast, 1.0, 1 - cast]), rng.uniform(12, 120)))
-    return lights
+def sample_occluder(
+    rng: Generator, split: Split, bank: TextureBank, eye: Array, target: Array, duration: float
+) -> SceneObject:
+    """An object that passes between the camera at ``eye`` (3,) and ``target`` (3,) during the clip."""
+    names = [name for name in _OCCLUDERS if name in DISTRACTORS]
+    kind = names[0] if names[0] == "hand" and rng.random() < 0.7 else str(rng.choice(names))
+    index = int(rng.integers(DISTRACTOR_INSTANCES[split.pool]))
+    mesh = instance_mesh(split.pool, kind, index)
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, [0, 0, 1.0])
+    right *= rng.choice([-1.0, 1.0]) / np.linalg.norm(right)
+    crossing = eye + (target - eye) * rng.uniform(0.45, 0.75) + np.array([0, 0, rng.normal(0, 0.04)])
+    speed, moment = rng.uniform(0.1, 0.5), rng.uniform(0.0, max(duration, 0.1))
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_about("z", rng.uniform(0, 2 * np.pi)) @ rotation_about("x", rng.uniform(0, 2 * np.pi))
+    pose[:3, 3] = crossing - right * speed * moment
+    materials = sample_materials(rng, bank, kind, mesh.surfaces)
+    x, y, z = right * speed
+    return SceneObject(
+        kind, 0, f"{kind}_{split.pool}_{index:04d}", mesh, materials, pose, (float(x), float(y), float(z))
+    )
 
 
-def sample_scene(rng: Generator, split: str, bank: TextureBank) -> Scene:
+def sample_scene(rng: Generator, split: Split, bank: TextureBank, environments: EnvironmentBank) -> Scene:
     """A random scene of the split; a pure function of the generator's state."""
-    objects = _sample_objects(rng, split, bank)
-    ambient = rng.uniform(0.25, 0.85)
-    cast = rng.normal(0, 0.05)
-    tint = np.array([1 + cast, 1, 1 - cast])
+    room = sample_room(rng, bank)
+    objects = _sample_objects(rng, split, bank, room)
+    index = environments.pick(rng)
     return Scene(
         objects=objects,
-        table=sample_surface(rng, bank, ("wood", "wood", "cloth", "marble", "plain", "checks", "speckle")),
-        table_half=(float(rng.uniform(0.35, 1.0)), float(rng.uniform(0.35, 0.8))),
-        table_turn=float(rng.uniform(0, np.pi)),
-        floor=sample_surface(rng, bank, ("wood", "plain", "speckle", "cloth", "checks")),
-        wall=sample_surface(rng, bank, ("scenery", "scenery", "plain")),
-        room_half=float(rng.uniform(1.6, 3.5)),
-        lights=_sample_lights(rng),
-        ceiling=ambient * tint * rng.uniform(0.8, 1.3),
-        ground=ambient * tint * 0.45 * muted_colour(rng, (0.4, 0.9)).astype(float),
-        shadow_softness=float(rng.uniform(0.003, 0.03)),
-        exposure=float(0.8 * np.exp(rng.normal(0, 0.25))),
-        white_balance=np.exp(rng.normal(0, 0.05, 3)),
-        blur=float(rng.uniform(0.0, 0.7)),
-        noise=float(rng.uniform(0.002, 0.014)),
+        room=room,
+        environment=index,
+        environment_yaw=float(rng.uniform(0, 2 * np.pi)),
+        key_gain=float(np.exp(rng.normal(0, 0.5))),
+        ambient_gain=float(np.exp(rng.normal(0, 0.2))),
+        shadow_softness=float(0.004 + 0.08 * environments.environments[index].spread * rng.uniform(0.4, 1.4)),
+        sensor=sample_sensor(rng, split.pace),
     )

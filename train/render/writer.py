@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from train.render.meshes import Array
@@ -34,13 +33,6 @@ def is_complete(out: Path, split: str, clip: int, frames: int) -> bool:
     """Whether the clip was written whole: its folder appears only by a final rename."""
     folder = scene_folder(out, split, clip)
     return (folder / "camera_poses.txt").is_file() and (folder / f"{frames - 1:04d}_meta.txt").is_file()
-
-
-def sensor(rng: Generator, colour: NDArray[np.uint8], blur: float, noise: float) -> NDArray[np.uint8]:
-    """A little lens blur (sigma in pixels) and sensor noise (sigma as a fraction of full scale)."""
-    image = cv2.GaussianBlur(colour, (0, 0), blur) if blur > 0.2 else colour
-    grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(255 * noise)
-    return np.clip(image + grain + 0.5, 0, 255).astype(np.uint8)
 
 
 def frame_labels(scene: Scene, view: Rendered, world_from_camera: Array, image_path: str) -> dict[str, object]:
@@ -82,7 +74,7 @@ def drop_slivers(view: Rendered) -> Rendered:
         return view
     nocs, instances = view.nocs.copy(), view.instances.copy()
     nocs[small], instances[small] = 0, 0
-    return Rendered(view.colour, nocs, view.depth, instances, view.parts)
+    return Rendered(view.radiance, nocs, view.depth, instances, view.parts)
 
 
 class ClipWriter:
