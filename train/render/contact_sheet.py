@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.render.clips import RenderJob, Studio
 from train.render.distractors import DISTRACTORS
 from train.render.materials import sample_materials
 from train.render.meshes import Array, rotation_about
-from train.render.renderer import Renderer
 from train.render.scene import SceneObject, instance_mesh, sample_scene
+from train.render.sensor import develop
 from train.render.shapes import SHAPES
-from train.render.textures import LAYERS, TextureBank
+from train.render.splits import SPLITS, split_settings
 
 FOCAL = 2.0  # focal length of a tile's camera, tile widths
 
@@ -36,21 +37,23 @@ def three_quarter_view(diagonal: float, azimuth: float, elevation: float, height
     return pose
 
 
-def draw_tile(renderer: Renderer, bank: TextureBank, split: str, kind: str, index: int) -> NDArray[np.uint8]:
+def draw_tile(studio: Studio, split: str, kind: str, index: int) -> NDArray[np.uint8]:
     """Instance ``index`` of a kind alone on a table, +x to the right and towards the camera."""
     rng = np.random.default_rng([index, len(kind)])
-    mesh = instance_mesh(split, kind, index)
+    pool = split_settings(split).pool
+    mesh = instance_mesh(pool, kind, index)
     pose = np.eye(4)
     pose[:3, :3] = rotation_about("z", rng.uniform(-0.5, 0.5)) @ rotation_about("x", np.pi / 2)
     pose[2, 3] = mesh.extents[1] / 2
-    materials = sample_materials(rng, bank, kind, mesh.surfaces)
-    item = SceneObject(kind, 0, f"{kind}_{split}_{index:04d}", mesh, materials, pose)
-    scene = replace(sample_scene(rng, split, bank), objects=[item])
+    materials = sample_materials(rng, studio.textures, kind, mesh.surfaces)
+    item = SceneObject(kind, 0, f"{kind}_{pool}_{index:04d}", mesh, materials, pose)
+    scene = replace(sample_scene(rng, split_settings(split), studio.textures, studio.environments), objects=[item])
+    renderer = studio.renderer
     renderer.load(scene)
     size = renderer.width
     intrinsics = np.array([[FOCAL * size, 0, size / 2 - 0.5], [0, FOCAL * size, size / 2 - 0.5], [0, 0, 1]])
     view = three_quarter_view(float(np.linalg.norm(mesh.extents)), -0.6, np.radians(28), mesh.extents[1] / 2)
-    tile = np.ascontiguousarray(renderer.render(intrinsics, view).colour)
+    tile = develop(renderer.render(intrinsics, view).radiance)
     for colour, thickness in (((255, 255, 255), 3), ((0, 0, 0), 1)):
         cv2.putText(tile, f"{kind} {index}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA)
     return tile
@@ -58,9 +61,8 @@ def draw_tile(renderer: Renderer, bank: TextureBank, split: str, kind: str, inde
 
 def draw_sheet(split: str, kinds: list[str], count: int, columns: int, size: int) -> NDArray[np.uint8]:
     """Picture (H, W, 3) uint8 RGB of ``count`` instances of each kind, in rows of ``columns`` tiles."""
-    bank = TextureBank(split, 120)
-    renderer = Renderer(bank, size, size)
-    tiles = [draw_tile(renderer, bank, split, kind, index) for kind in kinds for index in range(count)]
+    studio = Studio.open(RenderJob(split, 0, Path(), 1, size, size), 120, 12)
+    tiles = [draw_tile(studio, split, kind, index) for kind in kinds for index in range(count)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     return np.concatenate(rows, axis=0)
@@ -70,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = [*SHAPES, *DISTRACTORS]
     parser = argparse.ArgumentParser(prog="python -m train.render.contact_sheet", description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="PNG or JPEG file to write")
-    parser.add_argument("--split", choices=sorted(LAYERS), default="train")
+    parser.add_argument("--split", choices=sorted(SPLITS), default="train")
     parser.add_argument("--kinds", nargs="+", choices=names, default=names, metavar="KIND", help="default: all")
     parser.add_argument("--count", type=int, default=2, help="instances per kind")
     parser.add_argument("--columns", type=int, default=12, help="tiles per row")

@@ -100,6 +100,17 @@ def stacked(base: Draft, top: Draft, rng: Generator) -> Draft | None:
     return top.moved(np.array([*shift, heights.max() + 0.0002]))
 
 
+def _below(draft: Draft, height: float) -> Array:
+    """The vertices under ``height`` and where the edges cross it (N, 3)."""
+    points, faces = draft.points, draft.mesh.faces
+    a = points[faces.ravel()]
+    b = points[np.roll(faces, 1, axis=1).ravel()]
+    crossing = (a[:, 2] < height) & (b[:, 2] >= height)
+    a, b = a[crossing], b[crossing]
+    share = (height - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
+    return np.concatenate([points[points[:, 2] < height], a + share * (b - a)])
+
+
 def leaning(base: Draft, leaner: Draft, rng: Generator) -> Draft | None:
     """``leaner``, upright, tilted against the +x side of ``base``; None where the base is too low."""
     below = base.points
@@ -109,8 +120,7 @@ def leaning(base: Draft, leaner: Draft, rng: Generator) -> Draft | None:
     tilt = rotation_about("y", -rng.uniform(np.radians(8), np.radians(35)))
     rotation = tilt @ leaner.rotation
     draft = on_the_ground(leaner.kind, leaner.model, leaner.mesh, rotation)
-    points = draft.points
-    points = points[points[:, 2] < height]
+    points = _below(draft, height)
     reach = below[:, 0].max() - points[:, 0].min() + 0.0005
     return draft.moved(np.array([reach, (below[:, 1].max() + below[:, 1].min()) / 2 - points[:, 1].mean(), 0]))
 

@@ -159,6 +159,14 @@ def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Gener
     return result
 
 
+def develop(image: Image) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) of an ideal camera: exposed to middle grey, no noise."""
+    exposed = image * np.float32(0.25 / max(1e-3, float(np.minimum(image, 2).mean())))
+    return (_TONE[np.clip(exposed * _TONE_STEPS, 0, 4 * _TONE_STEPS).astype(np.int32)].clip(0, 1) * 255).astype(
+        np.uint8
+    )
+
+
 class Exposure:
     """Automatic exposure and white balance over a clip: they settle on the first frame and drift."""
 
