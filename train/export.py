@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.export``: make a checkpoint folder of a training run's last state (its averaged weights).
+"""``python -m train.export``: write a checkpoint folder from the last state of a run (its averaged weights).
 
 python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-nano --half
 """
@@ -16,16 +16,16 @@ from seqpose_core import checkpoint, config_io
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.seqpose import SeqPose
 
-_MODEL = "model."  # how the module of train.fit.module calls its network
+_MODEL = "model."  # prefix of the network's weights in train.fit.module.SeqPoseModule
 
 
 def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
-    """Write the model of ``run``/last.ckpt to ``out``; returns the step it stands at.
+    """Write the model of ``run``/last.ckpt to ``out``; returns its training step.
 
     :raises FileNotFoundError: if the run has no last.ckpt.
     """
     state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True)
-    # Of how the run was trained nothing matters here but the network.
+    # Only the model is read, so that runs with other training settings can be exported.
     settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
     model = SeqPose(config_io.from_dict(SeqPoseConfig, settings["model"], "model"))
     weights = {k.removeprefix(_MODEL): v for k, v in state["state_dict"].items() if k.startswith(_MODEL)}
@@ -35,8 +35,8 @@ def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make a checkpoint folder of a training run's last state.")
-    parser.add_argument("run", type=Path, help="what train.fit was given as --out")
+    parser = argparse.ArgumentParser(description="Write a checkpoint folder from the last state of a training run.")
+    parser.add_argument("run", type=Path, help="folder of the run, train.fit's --out")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--half", action="store_true", help="store 16-bit weights: half the size")
     arguments = parser.parse_args()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.overfit``: can a network learn a few clips by heart? It must, or something is wrong with it.
+"""``python -m train.overfit``: check that a network can overfit a few clips.
 
     python -m train.overfit --config config/train/nano.yaml --out out/overfit
 
-Renders 4 clips of 6 frames (or takes ``--data``, a folder in the NOCS layout with a split "train"), trains on them
-without augmentation and measures, on the same frames, how many objects are found within 5° and 5 cm, with and without
-memory. Ends when both settings find 95 %, or after ``--steps``. Writes curve.csv and curve.png; exits with 1 if the
-goal was not reached.
+Renders 4 clips of 6 frames (or reads ``--data``, a folder in the NOCS layout with a split "train"), trains on them
+without augmentation and measures the recall within 5° and 5 cm on the same frames, with and without memory. Training
+ends when both settings reach 95 %, or after ``--steps``. Writes curve.csv and curve.png; the exit status is 1 if the
+recall was not reached.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from train.fit.module import SeqPoseModule
 from train.fit.run import fit
 
 SETTINGS = ("single", "multi")
-_NO_CHANGE = Augmentation(
+_NO_AUGMENTATION = Augmentation(
     flip=0,
     crop=0,
     gain=0,
@@ -51,15 +51,15 @@ _NO_CHANGE = Augmentation(
     jpeg_probability=0,
     hide_pose=0.5,
 )
-_MIN_SCORE = 0.3  # what a node reports by default
+_MIN_SCORE = 0.3  # the node's default score threshold
 
 
 def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
-    """Percent of the objects of all frames that are found within 5° and 5 cm.
+    """Percent of the objects of all frames that are detected within 5° and 5 cm.
 
-    :param setting: ``single``: forget before each frame; ``multi``: before each clip.
+    :param setting: whether the memory is reset before each frame (``single``) or each clip (``multi``).
     """
-    device = str(next(model.parameters()).device)  # the estimator moves the model to where it shall work
+    device = str(next(model.parameters()).device)  # the estimator would move the model to its default device
     estimator = PoseEstimator(model, device=device, score_threshold=_MIN_SCORE)
     results: list[dict[str, Any]] = []
     for clip in range(len(layout.clips)):
@@ -67,14 +67,14 @@ def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
         for frame in layout.frames(clip):
             if setting == "single":
                 estimator.reset()
-            found = estimator.step(frame.image, frame.camera, frame.stamp)
-            results.append(result_of(frame, len(results), frame.name, found))
-    found_of = detect(results, _MIN_SCORE)
-    return 100.0 * float(np.mean((found_of.degrees <= 5) & (found_of.centimetres <= 5)))
+            estimates = estimator.step(frame.image, frame.camera, frame.stamp)
+            results.append(result_of(frame, len(results), frame.name, estimates))
+    detections = detect(results, _MIN_SCORE)
+    return 100.0 * float(np.mean((detections.degrees <= 5) & (detections.centimetres <= 5)))
 
 
-class Curve(Callback):
-    """Measures both settings every so many steps, and ends the training once the goal is reached."""
+class RecallCurve(Callback):
+    """Measures both settings every ``every`` steps, and stops training once both reach ``goal`` percent."""
 
     def __init__(self, layout: NocsLayout, every: int, goal: float) -> None:
         self.layout, self.every, self.goal = layout, every, goal
@@ -88,14 +88,16 @@ class Curve(Callback):
         values = [recall(module.model, self.layout, setting) for setting in SETTINGS]
         module.train()
         self.rows.append((step, values[0], values[1]))
-        print(f"\nstep {step}: within 5° and 5 cm: single {values[0]:.1f} %, multi {values[1]:.1f} %", flush=True)
+        print(
+            f"\nstep {step}: recall within 5° and 5 cm: single {values[0]:.1f} %, multi {values[1]:.1f} %", flush=True
+        )
         trainer.should_stop = trainer.should_stop or min(values) >= self.goal
 
 
-def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, goal: float = 95.0) -> Curve:
+def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, goal: float = 95.0) -> RecallCurve:
     """Train ``base``'s network on the split "train" of ``data`` until the goal or the last step.
 
-    Half of the steps draw single frames, the other half whole clips.
+    The first half of the steps trains on single frames, the second half on full clips.
     """
     layout = NocsLayout.open(data, "train")
     frames = min(len(clip.frames) for clip in layout.clips)
@@ -104,20 +106,20 @@ def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, go
         init_from=None,
         init_parts=(),
         frozen_parts=(),
-        data=replace(base.data, root=str(data), val=base.data.train, augmentation=_NO_CHANGE, workers=0),
-        # Averaged weights lag behind; what is measured here is the network itself.
+        data=replace(base.data, root=str(data), val=base.data.train, augmentation=_NO_AUGMENTATION, workers=0),
+        # Averaged weights lag behind the current ones, which are measured here.
         optimizer=replace(base.optimizer, ema=0.0, weight_decay=0.0, warmup_steps=min(50, steps // 4)),
         stages=(Stage(steps // 2, 1, 8), Stage(steps, frames, 2)),
         val_every=steps,
         save_every=steps,
     )
-    curve = Curve(layout, every, goal)
+    curve = RecallCurve(layout, every, goal)
     fit(config, out / "run", callbacks=[curve])
     return curve
 
 
-def write_curve(out: Path, curve: Curve) -> None:
-    """curve.csv and curve.png."""
+def write_curve(out: Path, curve: RecallCurve) -> None:
+    """Write ``out``/curve.csv and curve.png."""
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("step", *SETTINGS), *curve.rows])
     figure = Figure(figsize=(6, 3.5), layout="constrained")
@@ -129,9 +131,9 @@ def write_curve(out: Path, curve: Curve) -> None:
     clips = curve.layout.clips
     axes.set(
         xlabel="training step",
-        ylabel="found within 5° and 5 cm, %",
+        ylabel="recall within 5° and 5 cm, %",
         ylim=(0, 101),
-        title=f"Learning {len(clips)} clips, {sum(len(c.frames) for c in clips)} frames, by heart",
+        title=f"Overfitting {len(clips)} clips, {sum(len(c.frames) for c in clips)} frames",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True, help="training configuration")
     parser.add_argument("--data", type=Path, help='folder in the NOCS layout with a split "train" (default: rendered)')
     parser.add_argument("--out", type=Path, default=Path("out/overfit"))
-    parser.add_argument("--steps", type=int, default=1200, help="at most so many (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1200, help="maximum number of steps (default: %(default)s)")
     parser.add_argument("--every", type=int, default=100, help="steps between measurements (default: %(default)s)")
     options = parser.parse_args(arguments)
     for name in ("steps", "every"):
@@ -152,9 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         if (options.out / "run").exists():
-            raise ValueError(f"{options.out} holds a run already; take another --out")
+            raise ValueError(f"{options.out} already holds a run; choose another --out")
         config = load(options.config)
-        data = options.data or _rendered(options.out / "data")
+        data = options.data or _render_clips(options.out / "data")
         curve = overfit(config, data, options.out, options.steps, options.every)
     except (ValueError, OSError) as error:
         sys.exit(f"overfit: {error}")
@@ -166,8 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(0 if reached else 1)
 
 
-def _rendered(out: Path) -> Path:
-    """Four clips of six frames; the renderer runs in a process of its own, as it keeps a GL context."""
+def _render_clips(out: Path) -> Path:
+    """Render four clips of six frames, in a separate process because the renderer keeps a GL context."""
     command = [sys.executable, "-m", "train.render", "--split", "train", "--clips", "4", "--frames", "6"]
     subprocess.run([*command, "--seed", "4", "--size", "224x168", "--out", str(out)], check=True)
     return out

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.to_bag``: turn one clip in the NOCS layout into a ROS 2 bag (MCAP).
+"""``python -m train.to_bag``: convert a clip in the NOCS layout to a ROS 2 bag (MCAP).
 
     python -m train.to_bag out/data/val/00000 --out out/bag
     python -m train.to_bag NOCS/real/test/scene_1 --out out/scene_1
 
-Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the
-truth as vision_msgs on /truth/detections.
+Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the ground
+truth as vision_msgs/Detection3DArray on /truth/detections.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ WORLD_FRAME = "world"
 IMAGE_TOPIC = "/camera/image_raw/compressed"
 INFO_TOPIC = "/camera/camera_info"
 GROUND_TRUTH_TOPIC = "/truth/detections"
-EPOCH = 1_700_000_000  # seconds: clips begin at 0, which tf takes for "the latest"
-#: Least visible part of the image: 16 pixels at 224x168, as in training. Smaller objects are no truth.
-LEAST_VISIBLE = 16 / (224 * 168)
+EPOCH = 1_700_000_000  # seconds added to all stamps: clips start at 0, which tf interprets as "the latest"
+#: Minimum visible part of the image, 16 pixels at 224x168 as in training. Smaller objects are left out.
+MIN_VISIBLE = 16 / (224 * 168)
 
 _VISION_MSGS = Path(__file__).resolve().parents[1] / "overlay" / "vision_msgs" / "msg"
 
 
 def typestore() -> Typestore:
-    """Jazzy's messages and vision_msgs."""
+    """The message types of Jazzy and vision_msgs."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}
     for path in sorted(_VISION_MSGS.glob("*.msg")):
@@ -54,14 +54,14 @@ def typestore() -> Typestore:
 
 
 class MessageMaker:
-    """Makes the messages of a frame from the types of a store."""
+    """Makes the messages of a frame with the types of a store."""
 
     def __init__(self, store: Typestore, jpeg_quality: int) -> None:
         self._types = store.types
         self._quality = jpeg_quality
 
     def all(self, frame: Frame, stamp: int) -> Iterator[tuple[str, Any]]:
-        """(topic, message) of everything at ``stamp`` nanoseconds, the camera's transform first."""
+        """(topic, message) of all messages at ``stamp`` nanoseconds, the camera's transform first."""
         if frame.camera_pose is not None:
             yield "/tf", self.transform(frame.camera_pose, stamp)
         yield INFO_TOPIC, self.camera_info(frame.camera, stamp)
@@ -103,7 +103,7 @@ class MessageMaker:
         )
 
     def transform(self, world_from_camera: NDArray[np.float64], stamp: int) -> Any:
-        """tf2_msgs/TFMessage: where the camera is."""
+        """tf2_msgs/TFMessage with the camera pose in the world frame."""
         transform = self._make(
             "geometry_msgs",
             "Transform",
@@ -122,11 +122,11 @@ class MessageMaker:
     def ground_truth(self, frame: Frame, stamp: int) -> Any:
         """vision_msgs/Detection3DArray of the visible objects, id = instance.
 
-        The covariance is zero but for what the image cannot show: the turn of a symmetric object, or of a
-        mug whose handle is hidden, about its own y axis.
+        The covariance is zero except for the yaw (about the object's y axis) of symmetric objects and of mugs whose
+        handle is hidden, which is not visible.
         """
-        least = LEAST_VISIBLE * frame.camera.width * frame.camera.height
-        detections = [self._detection(o, stamp) for o in frame.objects if o.visible_pixels >= least]
+        minimum = MIN_VISIBLE * frame.camera.width * frame.camera.height
+        detections = [self._detection(o, stamp) for o in frame.objects if o.visible_pixels >= minimum]
         header = self._header(stamp, CAMERA_FRAME)
         return self._make("vision_msgs", "Detection3DArray", header=header, detections=detections)
 
@@ -176,8 +176,8 @@ class MessageMaker:
 
 
 @dataclass(frozen=True)
-class Written:
-    """How many frames a bag got, and the frames it did not get, each with file and reason."""
+class WrittenBag:
+    """Number of frames written to a bag, and the skipped frames with file and reason."""
 
     frames: int
     skipped: dict[str, str]
@@ -185,19 +185,21 @@ class Written:
 
 def write_bag(
     scene: Path, out: Path, jpeg_quality: int = 82, labels: Path | None = None, rate: float = 30.0
-) -> Written:
-    """Write the clip in folder ``scene`` to a new bag folder ``out``; a frame that cannot be read is a gap in it.
+) -> WrittenBag:
+    """Write the clip in folder ``scene`` to a new bag folder ``out``; frames that cannot be read are skipped.
 
-    :param labels: folder of the label pickles; by default ``gts/<split>`` beside the split's folder, and
-        NOCS's own for scenes of ``real/test`` and ``camera/val``.
-    :param rate: frames a second of a scene without camera_poses.txt, which holds the stamps.
-    :raises FileNotFoundError: the scene, or its labels, are missing.
+    :param labels: folder of the label pickles; by default ``gts/<split>`` next to the split's folder, and NOCS's
+        labels for scenes of ``real/test`` and ``camera/val``.
+    :param rate: frames per second of a scene without camera_poses.txt, which holds the stamps.
+    :raises FileNotFoundError: the scene or its labels are missing.
     :raises ValueError: no frame can be read, or ``out`` exists.
     """
     layout = _layout(scene, labels)
     clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
     if clip is None:
-        raise FileNotFoundError(f"{scene} holds no frames; scenes of {scene.parent} are {layout.clips[0].scene} and on")
+        raise FileNotFoundError(
+            f"{scene} holds no frames; scenes of {scene.parent} are {layout.clips[0].scene} to {layout.clips[-1].scene}"
+        )
     if out.exists():
         raise ValueError(f"{out} exists; a bag is written to a new folder")
     store = typestore()
@@ -212,7 +214,9 @@ def write_bag(
                 frame = layout.read(clip, index)
                 stamp = EPOCH * 10**9 + _nanoseconds(frame, scene, stamped, rate)
                 if stamp <= last:
-                    raise BrokenFrameError(f"{scene}/camera_poses.txt", f"row {int(name)} is not later than the last")
+                    raise BrokenFrameError(
+                        f"{scene}/camera_poses.txt", f"row {int(name)} is not later than the previous one"
+                    )
             except BrokenFrameError as error:
                 skipped[f"{scene.name}/{name}"] = str(error)
                 continue
@@ -220,20 +224,20 @@ def write_bag(
                 kind = message.__msgtype__
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, kind, typestore=store)
-                # A microsecond apart: what is recorded at one time has no order.
+                # One microsecond apart, because messages recorded at the same time have no order.
                 writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
             count, last = count + 1, stamp
     if not count:
         shutil.rmtree(out)
-        raise ValueError(f"none of the {len(skipped)} frames of {scene} can be used; {_some(skipped, 1)}")
-    return Written(count, skipped)
+        raise ValueError(f"none of the {len(skipped)} frames of {scene} can be used; {_first_reasons(skipped, 1)}")
+    return WrittenBag(count, skipped)
 
 
 def _layout(scene: Path, labels: Path | None) -> NocsLayout:
     split = scene.parent
-    published = {("real", "test"): "real_test", ("camera", "val"): "camera_val"}.get((split.parent.name, split.name))
-    if labels is None and published:
-        return open_set(split.parents[1], published).layout
+    nocs_split = {("real", "test"): "real_test", ("camera", "val"): "camera_val"}.get((split.parent.name, split.name))
+    if labels is None and nocs_split:
+        return open_set(split.parents[1], nocs_split).layout
     return NocsLayout(split, labels or split.parent / "gts" / split.name)
 
 
@@ -245,33 +249,33 @@ def _nanoseconds(frame: Frame, scene: Path, stamped: bool, rate: float) -> int:
     return round(frame.stamp * 1e9)
 
 
-def _some(skipped: dict[str, str], count: int) -> str:
+def _first_reasons(skipped: dict[str, str], count: int) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:count])
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m train.to_bag", description="turn one clip in the NOCS layout into a ROS 2 bag (MCAP)"
+        prog="python -m train.to_bag", description="convert a clip in the NOCS layout to a ROS 2 bag (MCAP)"
     )
     parser.add_argument("scene", type=Path, help="scene folder, <root>/<split>/<scene>")
-    parser.add_argument("--out", type=Path, required=True, help="bag folder to be made")
+    parser.add_argument("--out", type=Path, required=True, help="bag folder to create")
     parser.add_argument("--jpeg-quality", type=int, default=82, choices=range(1, 101), metavar="1..100")
     parser.add_argument("--labels", type=Path, help="folder of label pickles (default <root>/gts/<split>)")
     parser.add_argument(
-        "--rate", type=float, default=30.0, help="frames a second of a scene without stamps (default %(default)g)"
+        "--rate", type=float, default=30.0, help="frames per second of a scene without stamps (default %(default)g)"
     )
     options = parser.parse_args(arguments)
     if not options.rate > 0:
         parser.error(f"--rate is {options.rate}; it must be more than 0")
     try:
-        done = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels, options.rate)
+        bag = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels, options.rate)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     size = sum(path.stat().st_size for path in options.out.iterdir())
-    print(f"{options.out}: {done.frames} frames, {size / 1e6:.2f} MB")
-    if done.skipped:
-        print(f"{len(done.skipped)} frames skipped: {_some(done.skipped, 5)}")
+    print(f"{options.out}: {bag.frames} frames, {size / 1e6:.2f} MB")
+    if bag.skipped:
+        print(f"{len(bag.skipped)} frames skipped: {_first_reasons(bag.skipped, 5)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a configuration in one process and in two, as torchrun would start them: python ddp_ranks.py CONFIG OUT."""
+"""Train a configuration with one process and with two, with torchrun's environment: python ddp_ranks.py CONFIG OUT."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def main(config: Path, out: Path) -> int:
-    fork = multiprocessing.get_context("fork")  # everything is imported once
+    fork = multiprocessing.get_context("fork")  # the processes share the imported modules
     port = free_port()
     runs = [(out / "one", 0, 1), (out / "two", 0, 2), (out / "two", 1, 2)]
     started = [fork.Process(target=train, args=(config, *run, port)) for run in runs]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-made NOCS results: single boxes, whose overlaps and errors are known, put into frames."""
+"""Synthetic NOCS results: frames of single boxes with known overlaps and errors."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -14,10 +14,10 @@ PREFILTERED = ("original", "fixed")
 POSE_COLUMNS = [name for name, threshold in COLUMNS.items() if isinstance(threshold, tuple)]
 
 
-def pose(centre=(0.0, 0.0, 1.0), turn=(0.0, 0.0, 0.0), scale=0.2):
-    """(4, 4) object to camera, scale inside; turn is a rotation vector in degrees."""
+def pose(centre=(0.0, 0.0, 1.0), rotation=(0.0, 0.0, 0.0), scale=0.2):
+    """(4, 4) object to camera, including scale; rotation is a rotation vector in degrees."""
     out = np.eye(4)
-    out[:3, :3] = scale * Rotation.from_rotvec(turn, degrees=True).as_matrix()
+    out[:3, :3] = scale * Rotation.from_rotvec(rotation, degrees=True).as_matrix()
     out[:3, 3] = centre
     return out
 
@@ -32,12 +32,12 @@ def item(kind, rt=None, scales=(0.6, 0.6, 0.5), score=1.0, handle=1):
     }
 
 
-def frame(truths=(), predictions=()):
+def frame(ground_truth=(), predictions=()):
     return {
-        "gt_class_ids": np.array([t["kind"] for t in truths], dtype=np.int32),
-        "gt_RTs": np.array([t["rt"] for t in truths]).reshape(-1, 4, 4),
-        "gt_scales": np.array([t["scales"] for t in truths], dtype=float).reshape(-1, 3),
-        "gt_handle_visibility": np.array([t["handle"] for t in truths]),
+        "gt_class_ids": np.array([t["kind"] for t in ground_truth], dtype=np.int32),
+        "gt_RTs": np.array([t["rt"] for t in ground_truth]).reshape(-1, 4, 4),
+        "gt_scales": np.array([t["scales"] for t in ground_truth], dtype=float).reshape(-1, 3),
+        "gt_handle_visibility": np.array([t["handle"] for t in ground_truth]),
         "pred_class_ids": np.array([p["kind"] for p in predictions], dtype=np.int32),
         "pred_RTs": np.array([p["rt"] for p in predictions]).reshape(-1, 4, 4),
         "pred_scales": np.array([p["scales"] for p in predictions], dtype=float).reshape(-1, 3),
@@ -50,11 +50,11 @@ def far(x):
 
 
 def perfect(frames=4, seed=0):
-    """Truth of all six categories fed as prediction."""
+    """Ground truth of all six categories, repeated as predictions."""
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(frames):
-        truths = [
+        ground_truth = [
             item(
                 c.id,
                 pose(
@@ -67,7 +67,7 @@ def perfect(frames=4, seed=0):
             )
             for c in CATEGORIES
         ]
-        out.append(frame(truths, [dict(t, score=rng.random()) for t in truths]))
+        out.append(frame(ground_truth, [dict(t, score=rng.random()) for t in ground_truth]))
     return out
 
 
@@ -80,5 +80,5 @@ def ap(results, kind, threshold, category="camera"):
 
 
 def run_of(results, kinds=("oriented",), **options):
-    """What a report takes: results and their scores."""
+    """A Run for reports: results and their scores."""
     return Run(results, {kind: evaluate(results, kind) for kind in kinds}, **options)

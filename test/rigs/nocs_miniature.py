@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CAMERA and REAL in miniature: the folders, files and label kinds as they are published, ray-traced."""
+"""CAMERA and REAL in miniature: ray-traced scenes in the folders, files and label kinds of the originals."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SPLITS = {
     "real_train": ("real/train", "scene_1", None),
     "real_test": ("real/test", "scene_1", "real_test"),
 }
-#: In frame 1 too little depth is seen of this instance, a laptop: the relabelled pickles leave it out.
+#: This instance, a laptop, is left out of the relabelled pickle of frame 1, as if too few of its pixels had depth.
 DROPPED = 2
 
 
 def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
-    """Write all four splits; the solids of each, in the world frame."""
+    """Write all four splits; returns the solids of each in the world frame."""
     solids = {}
     for number, (split, (folder, scene, gts)) in enumerate(SPLITS.items()):
         solids[split] = default_solids(np.random.default_rng(number))
@@ -49,9 +49,9 @@ def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
 
 
 def body_axis(solid: Solid) -> tuple[np.ndarray, float]:
-    """Shift and scale that take a mug's coordinates from the middle of its box to the axis of its body.
+    """Shift and scale that convert a mug's coordinates from its box centre to the axis of its body.
 
-    The body is as wide as it is deep and begins at the lowest x; all in units of the box diagonal.
+    The body is as wide as it is deep and starts at the lowest x; all in units of the box diagonal.
     """
     size = solid.size / np.linalg.norm(solid.size)
     shift = np.array([size[0] / 2 - size[2] / 2, 0, 0])
@@ -71,7 +71,7 @@ def _write_images(stem: str, split: str, images: dict[str, np.ndarray]) -> None:
     mask, depth = images["mask"], images["depth"]
     if "real" in split:  # instances in R, other things in G and B
         images["mask"] = np.dstack([np.zeros_like(mask), mask // 2, mask])
-    else:  # two bytes of depth in G and R; only objects are rendered, elsewhere stands a value of its own
+    else:  # two bytes of depth in G and R; only objects are rendered, other pixels have a special value
         depth = np.where(mask == 255, 32001, depth)
         images["mask"] = np.dstack([mask, mask, mask])
         images["depth"] = np.dstack([np.zeros_like(mask), depth >> 8, depth & 255]).astype(np.uint8)

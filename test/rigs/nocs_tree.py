@@ -44,7 +44,7 @@ def camera_looking_at_origin(azimuth: float, elevation: float, distance: float) 
 
 
 def standing(yaw: float) -> np.ndarray:
-    """Object → world rotation of an object that stands on the table: its y up, turned by yaw."""
+    """Object → world rotation of an object that stands on the table: y up, rotated by yaw."""
     return Rotation.from_euler("z", yaw).as_matrix() @ Rotation.from_euler("x", 90, degrees=True).as_matrix()
 
 
@@ -60,7 +60,7 @@ def default_solids(random: np.random.Generator) -> list[Solid]:
 
 
 def intersect(solid: Solid, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Ray parameter (H, W) of the first hit with a solid at the origin of its own frame; inf where missed."""
+    """Ray parameter (H, W) of the first hit with a solid at the origin of its own frame; inf if there is none."""
     half = solid.size / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         if solid.is_round:
@@ -111,7 +111,7 @@ def write_tree(
     width: int = 224,
     seed: int = 0,
 ) -> list[list[Solid]]:
-    """Write a tree under `root` in our layout; the solids of each clip, in the world frame."""
+    """Write a tree under `root` in our layout; returns the solids of each clip in the world frame."""
     random = np.random.default_rng(seed)
     matrix = np.array([[FOCAL, 0, width / 2 + 3.25], [0, FOCAL, height / 2 - 5.5], [0, 0, 1.0]])
     matrix[:2, :2] *= width / 224

@@ -14,7 +14,7 @@ from train.fit.config import ComputeConfig, DataConfig, TrainConfig
 
 
 def small_training(root: Path, **changes: Any) -> TrainConfig:
-    """A training of the tiny model on the CPU, on a tree with splits train and val that it writes under ``root``."""
+    """A training configuration of the tiny model on the CPU; writes a tree with splits train and val under ``root``."""
     for split in ("train", "val"):
         write_tree(root, split)
     config = TrainConfig(

@@ -42,7 +42,7 @@ def test_two_boxes_30_cm_apart_overlap_by_85_percent_under_original_and_not_at_a
 
 def test_oriented_sees_a_gap_that_camera_frame_boxes_do_not():
     thin, turn = (1.0, 0.1, 0.1), (0, 0, 45)
-    apart = [frame([item(LAPTOP, pose(turn=turn), thin)], [item(LAPTOP, pose((0.05, -0.05, 1), turn), thin)])]
+    apart = [frame([item(LAPTOP, pose(rotation=turn), thin)], [item(LAPTOP, pose((0.05, -0.05, 1), turn), thin)])]
     assert ap(apart, "fixed", 0.1, "laptop") == 1
     assert ap(apart, "oriented", 0.0, "laptop") == 0
 
@@ -82,7 +82,7 @@ def test_pose_thresholds_are_inclusive(kind):
 )
 def test_a_turn_about_y_is_free_for_symmetric_objects_only(kind, category, handle, free):
     name, size = CATEGORY_NAMES[category - 1], (0.9, 0.5, 0.3)
-    tilted = pose(turn=(20, 10, 30))
+    tilted = pose(rotation=(20, 10, 30))
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_rotvec([0, 90, 0], degrees=True).as_matrix()
     result = [frame([item(category, tilted, size, handle=handle)], [item(category, tilted @ turn, size)])]
@@ -93,14 +93,16 @@ def test_a_turn_about_y_is_free_for_symmetric_objects_only(kind, category, handl
 
 
 def test_a_tilt_of_a_symmetric_object_counts():
-    result = [frame([item(BOTTLE)], [item(BOTTLE, pose(turn=(7, 0, 0)))])]
+    result = [frame([item(BOTTLE)], [item(BOTTLE, pose(rotation=(7, 0, 0)))])]
     assert ap(result, "oriented", (6.99, 10), "bottle") == 0
     assert ap(result, "oriented", (7.01, 10), "bottle") == 1
 
 
 def test_the_20_turns_are_18_degrees_apart():
     oblong = (0.9, 0.5, 0.3)
-    on, off = ([frame([item(BOTTLE, scales=oblong)], [item(BOTTLE, pose(turn=(0, a, 0)), oblong)])] for a in (36, 9))
+    on, off = (
+        [frame([item(BOTTLE, scales=oblong)], [item(BOTTLE, pose(rotation=(0, a, 0)), oblong)])] for a in (36, 9)
+    )
     for kind in IOU_KINDS:
         assert ap(on, kind, 0.999, "bottle") == 1
         assert ap(off, kind, 0.999, "bottle") == 0
@@ -176,7 +178,7 @@ def test_any_distance_is_100_cm_and_any_rotation_360_degrees():
     result = [
         frame([item(CAMERA)], [item(CAMERA, pose((0.99, 0, 1)))]),
         frame([item(LAPTOP)], [item(LAPTOP, pose((1.01, 0, 1)))]),
-        frame([item(MUG)], [item(MUG, pose(turn=(180, 0, 0)))]),
+        frame([item(MUG)], [item(MUG, pose(rotation=(180, 0, 0)))]),
     ]
     report = evaluate(result, "oriented")
     assert report.columns("camera")["10°"] == 1 and report.columns("laptop")["10°"] == 0

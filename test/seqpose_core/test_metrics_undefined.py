@@ -44,7 +44,7 @@ def turned_exactly(angle):
     """A pose whose cosine with its own turn by 0 or 180 degrees rounds to beyond ±1 (there are many)."""
     half_turn = np.diag([-1.0, 1.0, -1.0]) if angle else np.eye(3)
     for seed in range(1000):
-        truth = pose(turn=Rotation.random(random_state=seed).as_rotvec(degrees=True))
+        truth = pose(rotation=Rotation.random(random_state=seed).as_rotvec(degrees=True))
         block = truth[:3, :3] / np.cbrt(np.linalg.det(truth[:3, :3]))
         other = truth.copy()
         other[:3, :3] = truth[:3, :3] @ half_turn
@@ -113,7 +113,7 @@ def test_unusable_results_are_refused_by_name():
 
 
 def test_missing_handle_visibility_means_visible():
-    turn = pose(turn=(0, 90, 0))
+    turn = pose(rotation=(0, 90, 0))
     result = frame([item(MUG, handle=0)], [item(MUG, turn)])
     assert ap([result], "oriented", (5, 5), "mug") == 1
     del result["gt_handle_visibility"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of ablations: what their rows change, and the files that they become."""
+"""Ablation tables: the configurations of their rows, and the files written from their results."""
 
 from __future__ import annotations
 
@@ -21,48 +21,48 @@ TABLES = sorted((Path(__file__).parents[2] / "config/ablate").glob("*.yaml"))
 TRAIN = Path(__file__).parents[2] / "config/train"
 
 
-#: Every base with every table that is for it: encoders of published sizes on DINOv2, nano's on nano.
+#: Every base with every table it supports: "encoders" for bases on DINOv2, "encoders-nano" for nano.
 CASES = [
     (base.stem, path.stem)
     for base in sorted(TRAIN.glob("*.yaml"))
     for path in TABLES
     if path.stem not in ("encoders", "encoders-nano") or (path.stem == "encoders-nano") == (base.stem == "nano")
 ]
-PAPERS = ("paper", "real275", "camera25")  # bases that have the paper's network, criterion and recipe
-#: Rows that change nothing on a base, or nothing that tells, by table and base.
-ALIKE = {
+PAPERS = ("paper", "real275", "camera25")  # bases with the paper's network, criterion and recipe
+#: Rows that change nothing that has an effect, by table and base.
+EQUAL_ROWS = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
     **{("switches", base): ["direct position", "default"] for base in ("small", "base")},
     **{("switches", base): ["direct position", "the paper's criterion", "default"] for base in PAPERS},
-    # Blocks of a frozen backbone have no rates.
+    # Blocks of a frozen backbone have no learning rates.
     **{
         ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]
         for base in PAPERS
     },
     ("recipe", "nano-ablation"): ["layer-wise rates, 0.8", "default"],
     ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
-    # Without a memory there is nothing to forget between frames.
+    # Without a memory, resetting it between frames has no effect.
     ("memory", "camera25"): ["w/o STSQ Memory", "full"],
 }
 
 
 @pytest.mark.parametrize(("base", "name"), CASES)
-def test_rows_of_every_table_are_runs_of_their_own_on_every_base_or_are_refused(base: str, name: str) -> None:
+def test_rows_of_every_table_differ_on_every_base_or_are_refused(base: str, name: str) -> None:
     table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
     config = load(TRAIN / f"{base}.yaml")
     rows = list(table.rows)
-    alike = ALIKE.get((name, base), [])
-    if alike:
+    equal = EQUAL_ROWS.get((name, base), [])
+    if equal:
         with pytest.raises(ValueError, match="same run; leave out all but one: --rows") as refused:
             check_rows_differ(rows, [row_config(config, row) for row in rows])
-        assert " and ".join(map(repr, alike)) in str(refused.value)
-        rows = [row for row in rows if row.name not in alike[:-1]]
+        assert " and ".join(map(repr, equal)) in str(refused.value)
+        rows = [row for row in rows if row.name not in equal[:-1]]
         assert str(refused.value).endswith("--rows " + " ".join(row.slug for row in rows))
     check_rows_differ(rows, [row_config(config, row) for row in rows])
 
 
 @pytest.mark.parametrize(("base", "rate"), [("nano", 5e-4), ("small", 2e-4), ("paper", 2e-4)])
-def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> None:
+def test_half_the_learning_rate_is_half_of_the_bases_rate(base: str, rate: float) -> None:
     table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == "recipe"))
     row = next(row for row in table.rows if row.name == "half the learning rate")
     config = load(TRAIN / f"{base}.yaml")
@@ -80,12 +80,12 @@ def test_half_the_learning_rate_is_half_of_the_bases(base: str, rate: float) -> 
         ({"optimizer": {"learning_rate": "half"}}, "learning_rate is 0.001 and its scale 'half'; only real numbers"),
     ],
 )
-def test_what_cannot_be_scaled_is_refused(scale: dict[str, object], message: str) -> None:
+def test_scale_of_anything_but_a_float_is_refused(scale: dict[str, object], message: str) -> None:
     with pytest.raises(config_io.ConfigError, match=message):
         row_config(TrainConfig(), AblationRow("scaled", scale=scale))
 
 
-def test_papers_rows_are_those_of_the_papers_tables() -> None:
+def test_full_rows_have_the_papers_figures() -> None:
     # The full model of Tables 2 and 3 is the multi-frame row of Table 1.
     full = next(row for row in published.ROWS[published.REAL275] if row.method == "SeqPose, multi frame")
     names = {"frames": "3 frames", "queries": "600 anchors", "heads": "full", "memory": "full", "encoders": "full"}
@@ -106,7 +106,7 @@ def test_a_row_with_an_unknown_key_names_the_nearest() -> None:
         with_changes(TrainConfig(), {"model": {"memry": {"frames": 5}}})
 
 
-def test_a_shorter_schedule_keeps_its_shape() -> None:
+def test_a_shortened_schedule_keeps_its_proportions() -> None:
     config = TrainConfig(stages=(Stage(800, 2, 8), Stage(1000, 4, 4)), optimizer=OptimizerConfig(warmup_steps=100))
     short = shorten_schedule(config, 100)
     assert [s.until_step for s in short.stages] == [80, 100]
@@ -114,7 +114,7 @@ def test_a_shorter_schedule_keeps_its_shape() -> None:
     assert [s.until_step for s in shorten_schedule(config, 1).stages] == [1]
 
 
-def test_the_papers_figures_stand_beside_figures_on_real275_only(tmp_path: Path) -> None:
+def test_the_papers_figures_are_shown_for_real275_only(tmp_path: Path) -> None:
     row = AblationRow("full", paper=tuple(float(k) for k in range(8)))
     here = RowResult(dict.fromkeys(COLUMNS, 0.5), "synthetic renders, split val", 10)
     write_table(tmp_path, "Title", "oriented", [(row, [here])])
@@ -123,12 +123,12 @@ def test_the_papers_figures_stand_beside_figures_on_real275_only(tmp_path: Path)
     assert "| full (paper) | 0.0 | 1.0 | 2.0 | 3.0 |" in (tmp_path / "table.md").read_text()
 
 
-def test_several_seeds_give_a_mean_and_its_spread(tmp_path: Path) -> None:
+def test_several_seeds_give_mean_and_standard_deviation(tmp_path: Path) -> None:
     runs = [RowResult(dict.fromkeys(COLUMNS, ap), "data", 10) for ap in (0.1, 0.2, 0.3)]
     write_table(tmp_path, "Title", "oriented", [(AblationRow("full"), runs)])
     assert "| full | 20.0 ± 10.0 |" in (tmp_path / "table.md").read_text()
 
 
-def test_rows_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"twice: \['a b', 'a-b'\]"):
+def test_rows_with_equal_names_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"repeated: \['a b', 'a-b'\]"):
         AblationTable("Title", (AblationRow("a b"), AblationRow("a-b")))

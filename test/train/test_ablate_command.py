@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ablation command: rows train in processes of their own, are scored, and go on where they stopped."""
+"""The ablation command: rows are trained in separate processes and scored, and a table can be resumed."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_row_trained_by_two_processes_becomes_a_table(trained: Command) -> None:
+def test_a_row_trained_by_two_processes_is_written_as_a_table(trained: Command) -> None:
     lines = (trained.out / "table.md").read_text().splitlines()
     assert lines[0] == "| Mine | IoU25 | IoU50 | IoU75 | 10cm | 10° | 10°10cm | 10°5cm | 5°5cm |"
     assert lines[2].startswith("| w/o memory |")
@@ -111,18 +111,18 @@ def test_a_trained_row_is_scored_again_on_another_split_and_never_trained_again(
         trained("--rows", "w-o-memory", "--steps", "3")
 
 
-def test_a_training_that_fails_ends_the_command_and_is_told_with_its_row(
+def test_a_failed_training_ends_the_command_with_an_error_that_names_the_row(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "false")  # a program that does nothing and ends with status 1
     with pytest.raises(SystemExit, match=r"the training in .*w-o-memory/seed-0/run ended early, with status 1"):
         command()
-    monkeypatch.setattr("sys.executable", "true")  # one that claims to have done what it has not
+    monkeypatch.setattr("sys.executable", "true")  # ends with status 0 but has trained nothing
     with pytest.raises(SystemExit, match=r"the training in .*w-o-memory/seed-0/run ended early, with status 0"):
         command()
 
 
-def test_results_of_a_finished_row_are_read_wherever_they_came_from(command: Command, no_training: None) -> None:
+def test_results_of_a_finished_row_are_read_from_its_folder(command: Command, no_training: None) -> None:
     config = replace(command.base, stages=(Stage(2, 1, 2),), val_every=2, seed=7)
     config = replace(config, optimizer=replace(config.optimizer, warmup_steps=0))  # half of one, rounded
     folder = command.out / "full/seed-7"
@@ -145,7 +145,7 @@ def test_results_of_a_finished_row_are_read_wherever_they_came_from(command: Com
         (["--table", "memry"], "no table 'memry'; did you mean 'memory'"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_trained(
+def test_invalid_options_are_refused_before_training(
     more: list[str], message: str, command: Command, no_training: None
 ) -> None:
     with pytest.raises(SystemExit, match=f"ablate: .*{message}"):
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert not command.out.exists()
 
 
-def test_rows_that_are_the_same_run_are_refused_before_anything_is_trained(command: Command, no_training: None) -> None:
+def test_equal_rows_are_refused_before_training(command: Command, no_training: None) -> None:
     same = {"name": "3 frames", "change": {"model": {"memory": {"frames": 3}}}}
     command.table.write_text(yaml.safe_dump({"title": "Mine", "rows": [WITHOUT, same, {"name": "full"}]}))
     with pytest.raises(SystemExit, match=r"'3 frames' and 'full' are the same run; .*--rows w-o-memory full$"):
@@ -166,14 +166,14 @@ def test_one_of_several_processes_is_refused(
     with monkeypatch.context() as patch:
         for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}.items():
             patch.setenv(name, value)
-        with pytest.raises(SystemExit, match="one of 2 processes; start one alone"):
+        with pytest.raises(SystemExit, match="one of 2 processes; start it as a single process"):
             command()
     command.config.write_text(config_io.dump_yaml(replace(command.base, compute=ComputeConfig(num_nodes=2))))
     with pytest.raises(SystemExit, match="num_nodes is 2; rows train on this machine"):
         command()
 
 
-def test_rows_are_scored_on_what_the_configuration_validates_on() -> None:
+def test_rows_are_scored_on_the_validation_set() -> None:
     row = ablation.AblationRow("full", frames="single")
     sets = (SetConfig("real_test", "elsewhere", "relabelled"), SetConfig("val"))
     config = TrainConfig(data=DataConfig(root="here", val=sets))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation and canonical labels are true to the geometry they change."""
+"""Augmentation and canonical labels are geometrically consistent."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_the_flipped_image_is_the_mirrored_image(layout: NocsLayout) -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_point_keeps_its_pixel_content_through_crop_and_resize(flip: bool) -> None:
-    """A ramp image says which stored pixel it shows: both cameras must look along the same ray there."""
+def test_a_pixel_keeps_its_ray_through_crop_and_resize(flip: bool) -> None:
+    """A ramp image encodes the stored pixel: both cameras must have the same ray at corresponding pixels."""
     camera = Camera(210.0, 205.0, 108.3, 87.1, 224, 168)
     ramp = np.dstack(
         [np.tile(np.arange(224), (168, 1)), np.tile(np.arange(168)[:, None], (1, 224)), np.zeros((168, 224))]
@@ -96,10 +96,10 @@ def test_a_point_keeps_its_pixel_content_through_crop_and_resize(flip: bool) -> 
 
 
 @pytest.mark.parametrize("augmentation", [None, GEOMETRY])
-def test_labels_agree_with_each_other_through_flip_crop_and_turn(
+def test_labels_agree_with_each_other_after_flip_crop_and_canonicalization(
     layout: NocsLayout, augmentation: Augmentation | None
 ) -> None:
-    """Depth back-projected through the new camera lands where NOCS, rotation, translation and size say."""
+    """Depth back-projected with the new camera equals the points from NOCS map, rotation, translation and size."""
     clips = NocsClips([layout], augmentation=augmentation)
     for seed in range(12):
         sample = clips[ClipSample(seed % 2, (0, 1, 2), seed)]
@@ -113,11 +113,11 @@ def test_labels_agree_with_each_other_through_flip_crop_and_turn(
                 cells = segmentation[frame] == item["classes"] + 1
                 nocs = sample["nocs"][frame].double().numpy()[:, cells].T - 0.5
                 diagonal = np.linalg.norm(item["size"])
-                said = nocs * diagonal @ item["rotation"].T + item["translation"]
+                expected = nocs * diagonal @ item["rotation"].T + item["translation"]
                 assert cells.sum() > 10 and np.linalg.det(item["rotation"]) == pytest.approx(1, abs=1e-5)
-                # A cell shows its nearest pixel: up to half a pixel (3 mm at 1 m) beside its centre, more
-                # along the ray on slanted faces, so the bound holds for the lateral part.
-                lateral = np.abs(points[cells] - said)[:, :2]
+                # A cell holds its nearest pixel, up to half a pixel (3 mm at 1 m) from its centre; on slanted faces
+                # the difference along the ray is larger, so only the lateral part is bounded.
+                lateral = np.abs(points[cells] - expected)[:, :2]
                 assert np.median(lateral) < 0.003 and lateral.max() < 0.008
                 assert (np.abs(nocs) * diagonal < item["size"] / 2 + 0.004).all()
 
@@ -130,7 +130,7 @@ def test_normals_are_mirrored_with_the_image(layout: NocsLayout) -> None:
 
 
 def test_camera_motion_and_object_poses_stay_consistent_in_a_flipped_clip(layout: NocsLayout) -> None:
-    """An object at rest stays at one place of the (mirrored) world."""
+    """A static object has a constant position in the (mirrored) world."""
     flip = replace(GEOMETRY, flip=1.0)
     plain = NocsClips([layout])[ClipSample(1, (0, 1, 2), 4)]
     turned = NocsClips([layout], augmentation=flip)[ClipSample(1, (0, 1, 2), 4)]
@@ -153,14 +153,14 @@ def test_geometry_is_shared_by_a_clip_and_drawn_by_seed(layout: NocsLayout) -> N
 
 
 @pytest.mark.parametrize(("probability", "least", "most"), [(0.0, 0, 0), (0.5, 12, 28), (1.0, 40, 40)])
-def test_camera_poses_are_hidden_of_whole_clips(layout: NocsLayout, probability: float, least: int, most: int) -> None:
+def test_camera_poses_are_hidden_per_clip(layout: NocsLayout, probability: float, least: int, most: int) -> None:
     clips = NocsClips([layout], augmentation=replace(GEOMETRY, hide_pose=probability))
     known = [torch.isfinite(clips[ClipSample(0, (0, 1, 2), seed)]["camera_pose"]).flatten(1) for seed in range(40)]
     assert all(bool(k.all()) or not bool(k.any()) for k in known)
     assert least <= sum(not bool(k.any()) for k in known) <= most
 
 
-def test_mirroring_twice_is_nothing() -> None:
+def test_mirroring_twice_is_the_identity() -> None:
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_euler("xyz", [0.3, 0.5, -0.2]).as_matrix()
     pose[:3, 3] = [1, 2, 3]
@@ -184,7 +184,7 @@ def test_a_symmetric_label_has_the_camera_in_its_x_half_plane(seed: int, class_i
     assert (mirror.rotation.T @ -mirror.translation)[2] == pytest.approx(0, abs=1e-9)
 
 
-def test_only_symmetric_objects_are_turned_and_hidden_handles_on_request() -> None:
+def test_only_symmetric_objects_are_rotated_and_mugs_with_hidden_handles_on_request() -> None:
     laptop, mug, hidden = make_object(5, 1), make_object(6, 2), make_object(6, 3, handle_visible=False)
     assert canonicalize_objects([laptop, mug, hidden]) == (laptop, mug, hidden)
     turned = canonicalize_objects([laptop, mug, hidden], hidden_handles=True)
@@ -193,16 +193,16 @@ def test_only_symmetric_objects_are_turned_and_hidden_handles_on_request() -> No
     assert np.array_equal(turned[2].size, hidden.size)
 
 
-# -- light -------------------------------------------------------------------------------------------------
+# -- colour ------------------------------------------------------------------------------------------------
 
 
-def test_no_light_changes_leave_the_image_as_it_is(layout: NocsLayout) -> None:
+def test_without_colour_changes_the_image_is_unchanged(layout: NocsLayout) -> None:
     image = layout.read(0, 0).image
     draw = ClipAugmentation.draw(GEOMETRY, np.random.default_rng(0))
     assert np.array_equal(draw.change_colours(image), image)
 
 
-def test_noise_has_the_asked_deviation_and_no_bias() -> None:
+def test_noise_has_the_configured_standard_deviation_and_no_bias() -> None:
     draw = ClipAugmentation.draw(replace(GEOMETRY, noise=8.0), np.random.default_rng(0))
     grey = np.full((168, 224, 3), 128, np.uint8)
     deviations = []

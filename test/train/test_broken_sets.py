@@ -106,7 +106,7 @@ def test_stamps_that_do_not_grow_leave_the_frame_out(tmp_path: Path) -> None:
     np.savetxt(scene / "camera_poses.txt", rows)
     written = write_bag(scene, tmp_path / "bag")
     assert written.frames == 2
-    assert "row 2 is not later than the last" in written.skipped["00003/0002"]
+    assert "row 2 is not later than the previous one" in written.skipped["00003/0002"]
     assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
 
 

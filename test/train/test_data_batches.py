@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches: a function of seed and step, fair to clips, frames and sets, the same for any number of processes."""
+"""Batches: a function of seed and step, uniform over clips, frames and sets, for any number of processes."""
 
 from __future__ import annotations
 
@@ -61,27 +61,27 @@ def test_impossible_stages_are_refused(stages: list[Stage]) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"until_step": 3, "epochs": 1}, {"epochs": 0}, {"epochs": 1, "clip_length": 0}])
-def test_a_stage_ends_once_and_holds_something(values: dict[str, int]) -> None:
+def test_a_stage_has_one_end_and_at_least_one_frame(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"give one|at least one frame"):
         Stage(**values)
 
 
-def test_epochs_become_steps_by_the_windows_that_there_are() -> None:
+def test_epochs_are_converted_to_steps_by_the_number_of_windows() -> None:
     # 600 and 10 frames are 610 windows of one frame, or 150 + 2 of four.
     sampler = StepSampler([600, 10], [Stage(epochs=2, batch_clips=16), Stage(epochs=1, clip_length=4, batch_clips=8)])
     assert [stage.until_step for stage in sampler.stages] == [77, 77 + 19]
     assert len(list(sampler)) == 96
 
 
-def test_every_frame_of_long_and_short_clips_is_seen_once_an_epoch_all_the_time_from_both() -> None:
+def test_every_frame_is_seen_once_per_epoch_with_short_clips_spread_evenly() -> None:
     samples = [sample for batch in StepSampler([90, 10], [Stage(50, 1, 2)], seed=3) for sample in batch]
     assert len({(sample.clip, sample.frames) for sample in samples}) == 100
-    # The short clip's ten frames come one in each tenth of the epoch, near enough.
-    places = [place for place, sample in enumerate(samples) if sample.clip == 1]
-    assert [abs(place - 10 * tenth - 5) <= 6 for tenth, place in enumerate(places)] == [True] * 10
+    # About one of the short clip's ten frames is in each tenth of the epoch.
+    positions = [position for position, sample in enumerate(samples) if sample.clip == 1]
+    assert [abs(position - 10 * tenth - 5) <= 6 for tenth, position in enumerate(positions)] == [True] * 10
 
 
-def test_sets_are_mixed_by_their_weights_whatever_their_size() -> None:
+def test_sets_are_mixed_by_weight_independent_of_their_size() -> None:
     sets = [0] * 20 + [1] * 2
     sampler = StepSampler([5] * 22, [Stage(440, 1, 1)], set_of_clip=sets, weights=[3.0, 1.0], seed=1)
     clips = [batch[0].clip for batch in sampler]
@@ -100,7 +100,7 @@ def test_shares_are_whole_and_add_up() -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_processes_share_out_what_one_would_see(streaming: bool) -> None:
+def test_processes_split_the_batches_of_a_single_process(streaming: bool) -> None:
     stages = [Stage(6, 2, 4, streaming=streaming)]
     whole = list(StepSampler([8] * 9, stages, seed=2))
     parts = [list(StepSampler([8] * 9, stages, seed=2, process=(rank, 2))) for rank in range(2)]
@@ -114,8 +114,8 @@ def test_accumulated_parts_make_up_the_batch() -> None:
     assert [parts[2 * step] + parts[2 * step + 1] for step in range(3)] == whole
 
 
-def test_a_walk_goes_through_each_clip_in_order_and_begins_where_a_clip_does() -> None:
-    lengths = [7, 4, 10, 5, 6]  # pieces of two frames: 3 + 2 + 5 + 2 + 3 = 15, seven and a half a place
+def test_a_walk_goes_through_each_clip_in_order_and_resets_where_a_clip_starts() -> None:
+    lengths = [7, 4, 10, 5, 6]  # pieces of two frames: 3 + 2 + 5 + 2 + 3 = 15, seven and a half per track
     sampler = StepSampler(lengths, [Stage(14, 2, 2, streaming=True)], seed=4)
     seen: Counter[tuple[int, ...]] = Counter()
     for place in range(2):
@@ -132,14 +132,14 @@ def test_a_walk_goes_through_each_clip_in_order_and_begins_where_a_clip_does() -
     assert list(StepSampler(lengths, sampler.stages, seed=4, start_step=9)) == list(sampler)[9:]
 
 
-def test_pieces_of_a_walk_look_alike_but_for_their_noise(tree: Path) -> None:
+def test_pieces_of_a_walk_share_geometry_and_colour_but_not_noise(tree: Path) -> None:
     clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation(hide_pose=0))
     first, second, again = (clips[ClipSample(0, (1,), 11, piece, False)] for piece in (0, 1, 1))
     assert torch.equal(first["intrinsics"], second["intrinsics"]) and torch.equal(first["nocs"], second["nocs"])
     assert not torch.equal(first["image"], second["image"]) and torch.equal(second["image"], again["image"])
 
 
-def test_backwards_clips_have_rising_stamps_of_the_same_spacing(tree: Path) -> None:
+def test_backwards_clips_have_ascending_stamps_of_the_same_spacing(tree: Path) -> None:
     clips = NocsClips([NocsLayout.open(tree, "train")])
     forth, back = clips[ClipSample(0, (0, 1, 2), 0)], clips[ClipSample(0, (2, 1, 0), 0)]
     assert torch.equal(back["image"], forth["image"].flip(0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normals from depth, and the tensors of a sample: slots, sizes, what counts as visible."""
+"""Normals from depth, and the tensors of a sample: slots, sizes, visible pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-# Scenes twenty times as large as a table's make the millimetre of storage negligible.
+# Scenes twenty times as large as a table scene make the rounding of depth to millimetres negligible.
 
 
 def test_normals_of_a_slanted_plane_are_its_normal() -> None:
@@ -60,7 +60,7 @@ def test_normals_of_a_sphere_point_from_its_centre_and_stop_at_its_edge() -> Non
     assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 2
 
 
-def test_batch_has_the_promised_tensors(tree: Path) -> None:
+def test_batch_has_the_documented_tensors(tree: Path) -> None:
     clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation())
     sampler = StepSampler(clips.clip_lengths, [Stage(1, 3, 2)])
     batch = next(iter(make_loader(clips, sampler, workers=0)))
@@ -110,7 +110,7 @@ def test_an_instance_keeps_its_slot_and_the_most_visible_are_kept(tree: Path) ->
     assert sample["instance"].tolist() == [best] * 4
 
 
-def test_other_sizes_resample_image_camera_and_labels_alike(tmp_path: Path) -> None:
+def test_other_sizes_resample_image_and_camera(tmp_path: Path) -> None:
     write_tree(tmp_path, clips=1, frames=1, height=336, width=448)
     sample = NocsClips([NocsLayout.open(tmp_path, "train")])[ClipSample(0, (0,), 0)]
     assert sample["image"].shape == (1, 3, 168, 224)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CAMERA and REAL as they are published, with both kinds of labels."""
+"""The splits of CAMERA and REAL with both kinds of labels."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_poses_sizes_depth_and_coordinates_of_every_kind_agree(root: Path, split
         assert item.visible_pixels == len(rows) > 500
         seen = first.camera.unproject(np.stack([columns, rows], 1), first.depth[rows, columns])
         diagonal = np.linalg.norm(item.size)
-        said = (first.coord[rows, columns] - 0.5) * diagonal @ item.rotation.T + item.translation
-        # Half a millimetre of depth and half a grey level of coordinate, a whole one where mugs were moved.
-        assert np.abs(seen - said).max() < 0.0005 * 1.3 + 2 * diagonal / 255
+        expected = (first.coord[rows, columns] - 0.5) * diagonal @ item.rotation.T + item.translation
+        # Half a millimetre of depth and half a grey level of coordinates; a full level for converted mugs.
+        assert np.abs(seen - expected).max() < 0.0005 * 1.3 + 2 * diagonal / 255
         assert np.allclose(item.rotation @ item.rotation.T, np.eye(3), atol=1e-12)
 
 
@@ -60,14 +60,14 @@ def test_relabelled_mugs_have_their_origin_on_the_axis_of_their_body(root: Path,
     for class_id in (1, 5):
         assert np.allclose(raw[class_id].translation, moved[class_id].translation, atol=1e-6)
         assert np.allclose(raw[class_id].size, moved[class_id].size, atol=1e-6)
-    # A box of 12 x 10 x 8 cm with a body 8 cm across at low x: its axis lies 2 cm below the middle, and the farthest
-    # point, the handle's end, 8 cm from it.
+    # A box of 12 x 10 x 8 cm with a body of 8 cm diameter at low x: its axis is 2 cm from the centre towards -x, and
+    # the farthest point, the end of the handle, is 8 cm from the axis.
     assert np.allclose(raw[6].size, [0.12, 0.10, 0.08], atol=1e-6)
     assert np.allclose(moved[6].size, [0.16, 0.10, 0.08], atol=1e-6)
     assert np.allclose(raw[6].rotation.T @ (moved[6].translation - raw[6].translation), [-0.02, 0, 0], atol=1e-6)
 
 
-def test_what_a_label_leaves_out_is_background_to_the_model(root: Path) -> None:
+def test_an_object_without_a_label_is_background(root: Path) -> None:
     layout = open_layout(root, "real_train", "relabelled")
     sample = NocsClips([layout])[ClipSample(0, (0, 1), 0)]
     assert set(sample["segmentation"][0].unique().tolist()) == {0, 1, 5, 6}
@@ -88,7 +88,7 @@ def test_either_spelling_of_the_folders_is_found(root: Path, tmp_path: Path) -> 
         open_layout(tmp_path, "camera_val", "relabelled")
 
 
-def test_missing_labels_are_named_with_the_kind_to_take(root: Path, tmp_path: Path) -> None:
+def test_an_error_about_missing_labels_names_the_right_kind(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gts/real_train is not a folder.*labels: relabelled"):
         open_layout(root, "real_train")
     shutil.copytree(root / "real", tmp_path / "real")
@@ -104,7 +104,7 @@ def test_missing_labels_are_named_with_the_kind_to_take(root: Path, tmp_path: Pa
         (lambda stem: Path(f"{stem}_meta.txt").write_text("1 1 a\n2 5 b\n3 6 c\n"), "instance 1 is 1 'real_train_1'"),
     ],
 )
-def test_a_frame_whose_relabelled_pickle_is_no_good_is_skipped(
+def test_a_frame_with_a_broken_relabelled_pickle_is_skipped(
     root: Path, tmp_path: Path, damage: object, reason: str
 ) -> None:
     shutil.copytree(root / "real", tmp_path / "real")
@@ -115,7 +115,7 @@ def test_a_frame_whose_relabelled_pickle_is_no_good_is_skipped(
     assert reason in layout.report()
 
 
-def test_evaluation_says_which_labels_it_used(root: Path) -> None:
+def test_the_name_of_an_evaluation_set_includes_its_labels(root: Path) -> None:
     raw, other = open_set(root, "real_test"), open_set(root, "real_test", "relabelled")
     assert raw.name == "part of REAL275 (2 of 2750 frames)"
     assert other.name == "part of REAL275 (2 of 2750 frames), relabelled"

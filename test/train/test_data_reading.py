@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NOCS-layout reader, against a small ray-traced tree: what it reads, and what it does with broken frames."""
+"""The reader of the NOCS layout on a small ray-traced tree, and its handling of broken frames."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_stored_pose_depth_and_coordinates_agree(tree: Path) -> None:
         assert item.visible_pixels == len(rows) > 100
         seen = frame.camera.unproject(np.stack([columns, rows], 1), frame.depth[rows, columns])
         diagonal = np.linalg.norm(item.size)
-        said = (frame.coord[rows, columns] - 0.5) * diagonal @ item.rotation.T + item.translation
-        # Half a millimetre of depth and half a grey level of coordinate are lost in storage.
-        assert np.abs(seen - said).max() < 0.0005 * 1.3 + diagonal / 255
+        expected = (frame.coord[rows, columns] - 0.5) * diagonal @ item.rotation.T + item.translation
+        # Storage rounds to half a millimetre of depth and half a grey level of coordinates.
+        assert np.abs(seen - expected).max() < 0.0005 * 1.3 + diagonal / 255
         assert np.allclose(item.rotation @ item.rotation.T, np.eye(3), atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_a_broken_frame_is_skipped_counted_and_reported(own_tree: Path, reason: 
         layout.read(1, 2)
 
 
-def test_a_broken_frame_gives_way_to_a_good_one_in_training(own_tree: Path) -> None:
+def test_a_broken_frame_is_replaced_by_a_readable_one_in_training(own_tree: Path) -> None:
     label_file(own_tree, 1, 2).unlink()
     clips = NocsClips([NocsLayout.open(own_tree, "train")])
     pair, good = clips[ClipSample(1, (1, 2), 0)], clips[ClipSample(1, (0, 1), 0)]
@@ -117,12 +117,12 @@ def test_a_broken_frame_gives_way_to_a_good_one_in_training(own_tree: Path) -> N
     whole, following = clips[ClipSample(1, (0, 1, 2, 3), 0)], clips[ClipSample(2, (0, 1, 2, 3), 0)]
     assert whole["skipped"] == 1 and torch.equal(whole["image"], following["image"])  # the next clip
     assert [len(list(frames)) for _, frames in clips.sequential()] == [4, 3, 4]
-    # It is told of once, by whoever met it first.
+    # It is reported once, by the first item that reads it.
     assert len(pair["broken"]) == 1 and pair["broken"][0].startswith(str(label_file(own_tree, 1, 2)))
     assert good["broken"] == whole["broken"] == []
 
 
-def test_the_nearest_frame_stands_in_for_a_broken_one(tmp_path: Path) -> None:
+def test_a_broken_frame_is_replaced_by_the_nearest_frame(tmp_path: Path) -> None:
     write_tree(tmp_path, clips=1, frames=9, height=84, width=112)
     label_file(tmp_path, 0, 6).unlink()
     clips = NocsClips([NocsLayout.open(tmp_path, "train")])
@@ -132,7 +132,7 @@ def test_the_nearest_frame_stands_in_for_a_broken_one(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_bytes_never_do_worse_than_break_the_frame(own_tree: Path, data: st.DataObject) -> None:
+def test_damaged_bytes_raise_no_other_error_than_a_broken_frame(own_tree: Path, data: st.DataObject) -> None:
     good = NocsLayout.open(own_tree, "train").read(0, 0)
     files = [*sorted((own_tree / "train" / "00000").glob("0000_*")), label_file(own_tree, 0, 0)]
     file = data.draw(st.sampled_from(files))

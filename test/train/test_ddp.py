@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training in several processes is training in one."""
+"""Training with several processes equals training with one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainCo
 ROOT = Path(__file__).parents[2]
 
 
-def test_two_processes_at_half_the_batch_are_one_at_the_whole(tmp_path: Path) -> None:
+def test_two_processes_at_half_the_batch_equal_one_at_the_full_batch(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_tree(tmp_path / "data", split, clips=4, frames=3, height=84, width=112)
-    # One clip holds no object at all: a mean within each process would weigh the others' objects wrongly.
+    # One clip has no objects: a mean within each process would weigh the objects of the others wrongly.
     for label in (tmp_path / "data/gts/train").glob("*_00000_*.pkl"):
         (tmp_path / "data/train/00000" / f"{label.stem[-4:]}_meta.txt").write_text("4 0 distractor\n")
         label.write_bytes(pickle.dumps({"gt_class_ids": [], "gt_RTs": [], "gt_scales": []}))
@@ -34,9 +34,9 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(tmp_path: Path) ->
         data=DataConfig(root=str(tmp_path / "data"), label_size=(24, 32), workers=0),
         optimizer=OptimizerConfig(warmup_steps=1, ema=0.0),
         compute=ComputeConfig(accelerator="cpu"),
-        # The memory is carried on, so that each process has to keep that of its own samples.
+        # The memory is kept between steps, so that each process has to keep the memory of its own samples.
         stages=(Stage(3, 1, 4, streaming=True),),
-        # In single precision AdamW makes whole steps of what rounding leaves of gradients that are zero.
+        # In single precision AdamW turns the rounding errors of zero gradients into steps of full size.
         precision="64-true",
     )
     (tmp_path / "train.yaml").write_text(config_io.dump_yaml(config))
@@ -61,12 +61,12 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(tmp_path: Path) ->
             torch.testing.assert_close(
                 two[part][name], one[part][name], atol=1e-5, rtol=0, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
             )
-    # Both validated all clips, each process its own.
+    # Both runs validated all clips; of two processes each validated its part.
     scores = [(tmp_path / name / "csv/version_0/metrics.csv").read_text().splitlines()[-1] for name in ("one", "two")]
     assert scores[0] == scores[1]
 
 
-def test_torchrun_and_slurm_say_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_and_slurm_override_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ComputeConfig(devices=2, num_nodes=3)
     assert distributed.process_layout(config) == (2, 3)
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}.items():

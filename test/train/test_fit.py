@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training as a command does it: resumable to the bit, and leaving a checkpoint that the estimator reads."""
+"""A training run: resuming, checkpoints, validation and the report of broken frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         # Denoising queries draw random numbers in each step.
         model=replace(model, queries=replace(model.queries, denoising=1)),
         optimizer=OptimizerConfig(warmup_steps=2, ema=0.5),
-        # Windows from anywhere, then a walk through three clips with the memory carried on.
+        # Random windows, then a walk through three clips with the memory kept between steps.
         stages=(Stage(1, 2, 2), Stage(6, 1, 2, streaming=True)),
         val_every=100,
         save_every=3,
@@ -43,14 +43,14 @@ def weights(module: SeqPoseModule) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in module.model.named_parameters()}
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config: TrainConfig, tmp_path: Path) -> None:
-    whole = weights(fit(config, tmp_path / "whole", progress=False))
-    # The same schedule, cut off by the wall clock at the end of the first stage and twice within the walk.
+def test_a_resumed_run_equals_an_uninterrupted_run(config: TrainConfig, tmp_path: Path) -> None:
+    uninterrupted = weights(fit(config, tmp_path / "uninterrupted", progress=False))
+    # The same schedule, stopped by the time limit at the end of the first stage and twice within the walk.
     for step in range(1, 4):
         fit(config, tmp_path / "cut", hours=0.0, progress=False)
         assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["global_step"] == step
     resumed = weights(fit(config, tmp_path / "cut", progress=False))
-    for name, value in whole.items():
+    for name, value in uninterrupted.items():
         torch.testing.assert_close(resumed[name], value, atol=1e-6, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -59,11 +59,11 @@ def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: Train
     fit(short, tmp_path, progress=False)
     estimator = PoseEstimator.from_pretrained(tmp_path / "best")
     assert estimator.model.config == config.model
-    # Two steps are fewer than save_every: the end is saved all the same.
+    # The last step is saved although save_every is larger.
     assert export(tmp_path, tmp_path / "last") == 2
 
 
-def test_validation_is_loaded_by_the_configurations_loader_processes_and_the_same_by_none(config: TrainConfig) -> None:
+def test_validation_batches_do_not_depend_on_the_number_of_loader_processes(config: TrainConfig) -> None:
     one = replace(config, data=replace(config.data, workers=1))
     loader, alone = Batches(one).val_dataloader(), Batches(config).val_dataloader()
     assert (loader.num_workers, alone.num_workers) == (1, 0)
@@ -75,7 +75,7 @@ def test_validation_is_loaded_by_the_configurations_loader_processes_and_the_sam
             torch.testing.assert_close(batch[name], own[name], rtol=0, atol=0, equal_nan=True)
 
 
-def test_loading_and_training_are_timed_stage_by_stage(config: TrainConfig) -> None:
+def test_loading_and_training_are_timed_per_stage(config: TrainConfig) -> None:
     rates = list(measure(config, batches=2, steps=1))
     assert [part.stage for part in rates] == list(config.stages)
     assert all(part.loaded > 0 and part.trained > 0 for part in rates)
@@ -94,14 +94,14 @@ def test_broken_frames_are_reported_at_the_end(
     assert "2 broken frames were skipped" in capsys.readouterr().out
 
 
-def test_validation_sees_a_true_prediction_as_true_and_a_shifted_one_as_shifted() -> None:
-    truth = targets(2, [3, 0])
+def test_validation_measures_the_shift_of_a_shifted_prediction() -> None:
+    ground_truth = targets(2, [3, 0])
     logits = torch.full((2, 5, 6), -20.0)
-    logits[0, torch.arange(3), truth.classes[0, :3]] = 20.0
-    shifted = truth.translation + torch.tensor([0.03, 0.0, 0.0])
-    prediction = ObjectPrediction(logits, shifted, truth.rotation, truth.size, torch.zeros(2, 5, 6))
-    found = detect(nocs_results(prediction, truth), min_score=0.1, radius=0.3)
-    assert found.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
-    assert found.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
-    assert found.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
-    assert sum(found.false.values()) == 0
+    logits[0, torch.arange(3), ground_truth.classes[0, :3]] = 20.0
+    shifted = ground_truth.translation + torch.tensor([0.03, 0.0, 0.0])
+    prediction = ObjectPrediction(logits, shifted, ground_truth.rotation, ground_truth.size, torch.zeros(2, 5, 6))
+    detections = detect(nocs_results(prediction, ground_truth), min_score=0.1, radius=0.3)
+    assert detections.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
+    assert detections.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
+    assert detections.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
+    assert sum(detections.false.values()) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run starts from: a checkpoint, whole or in parts, of which some may be left as they are."""
+"""Initial weights: a full checkpoint or parts of one, and frozen parts."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def equal_parts(one: SeqPose, other: SeqPose) -> set[str]:
-    """Of those that hold weights."""
+    """Names of the parts with equal weights."""
     theirs = other.state_dict()
     different = {k.split(".")[0] for k, held in one.state_dict().items() if not torch.equal(held, theirs[k])}
     return set(part_names(one)) - different
 
 
-def test_a_run_takes_the_whole_checkpoint(trained: Path) -> None:
+def test_all_weights_are_loaded_from_a_checkpoint(trained: Path) -> None:
     model = tiny_model(seed=2)
     load_initial_weights(model, TrainConfig(model=model.config, init_from=str(trained)))
     source = checkpoint.load(trained)
     assert all(torch.equal(value, source.state_dict()[name]) for name, value in model.state_dict().items())
 
 
-def test_a_run_takes_the_parts_that_it_names_and_no_other(trained: Path) -> None:
+def test_only_the_named_parts_are_loaded(trained: Path) -> None:
     model = tiny_model(seed=2)
     assert equal_parts(model, checkpoint.load(trained)) == set()
     load_initial_weights(
@@ -47,7 +47,7 @@ def test_a_run_takes_the_parts_that_it_names_and_no_other(trained: Path) -> None
     assert equal_parts(model, checkpoint.load(trained)) == {"encoder", "fusion"}
 
 
-def test_learned_anchors_are_parts_as_well(trained: Path) -> None:
+def test_learned_anchors_can_be_loaded_and_frozen(trained: Path) -> None:
     model = tiny_model(seed=2)
     names = ("anchor_reference", "anchor_embedding")
     config = TrainConfig(model=model.config, init_from=str(trained), init_parts=names, frozen_parts=names)
@@ -64,7 +64,7 @@ def test_learned_anchors_are_parts_as_well(trained: Path) -> None:
         (HeadConfig(rotation="allocentric"), "head.rotation 'egocentric'; this network has 'allocentric'"),
     ],
 )
-def test_weights_of_another_meaning_are_refused_though_they_fit(trained: Path, head: HeadConfig, message: str) -> None:
+def test_weights_of_another_parametrization_are_refused(trained: Path, head: HeadConfig, message: str) -> None:
     model = SeqPose(replace(tiny_config(), head=head))
     config = TrainConfig(model=model.config, init_from=str(trained))
     with pytest.raises(ValueError, match=message):
@@ -72,7 +72,7 @@ def test_weights_of_another_meaning_are_refused_though_they_fit(trained: Path, h
     load_initial_weights(model, replace(config, init_parts=("encoder", "layers")))
 
 
-def test_parts_fit_networks_that_differ_elsewhere(trained: Path) -> None:
+def test_parts_can_be_loaded_into_a_network_that_differs_elsewhere(trained: Path) -> None:
     model = tiny_model(seed=2, anchors=9, proposals=0)
     config = TrainConfig(model=model.config, init_from=str(trained))
     before = model.anchor_embedding.clone()
@@ -83,11 +83,11 @@ def test_parts_fit_networks_that_differ_elsewhere(trained: Path) -> None:
     assert torch.equal(model.anchor_embedding, before)
 
 
-def test_a_part_that_is_frozen_gets_no_gradient_and_no_optimizer() -> None:
+def test_a_frozen_part_has_no_gradient_and_is_not_optimized() -> None:
     model = tiny_model()
     freeze(model, ["encoder", "fusion"])
     features = model.encode(*frames(1), dense=False)
-    assert not features.fused[0].requires_grad, "nothing is kept for a backward pass"
+    assert not features.fused[0].requires_grad, "activations are kept for a backward pass"
     optimizer, _ = make_optimizer(model, TrainConfig().optimizer, 10)
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     kept = {name.split(".")[0] for name, p in model.named_parameters() if id(p) not in trained}
@@ -102,14 +102,14 @@ def test_a_part_that_is_frozen_gets_no_gradient_and_no_optimizer() -> None:
         ({"init_from": None, "frozen_parts": ("encoder",)}, "frozen_parts names 'encoder', but .* random"),
     ],
 )
-def test_parts_that_cannot_be_had_are_named(trained: Path, change: dict[str, object], message: str) -> None:
+def test_errors_name_unknown_and_random_parts(trained: Path, change: dict[str, object], message: str) -> None:
     model = SeqPose(tiny_config())
     config = replace(TrainConfig(model=model.config, init_from=str(trained)), **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
         load_initial_weights(model, config)
 
 
-def test_a_part_that_the_checkpoint_lacks_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_part_missing_in_the_checkpoint(tmp_path: Path) -> None:
     folder = checkpoint.save(tiny_model(proposals=0), tmp_path)
     model = tiny_model()
     config = TrainConfig(model=model.config, init_from=str(folder), init_parts=("centre_head",))
@@ -117,7 +117,7 @@ def test_a_part_that_the_checkpoint_lacks_is_named(tmp_path: Path) -> None:
         load_initial_weights(model, config)
 
 
-def test_parts_of_no_checkpoint_and_unknown_frozen_ones_are_refused() -> None:
+def test_init_parts_without_init_from_and_unknown_frozen_parts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"init_parts is \['encoder'\], but init_from names no checkpoint"):
         TrainConfig(init_parts=("encoder",))
     with pytest.raises(ValueError, match="frozen_parts names 'heds'; did you mean 'heads'"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What AdamW does with each parameter, by its place and its kind."""
+"""Learning rate and weight decay of each parameter, and the schedule."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def network(encoder: EncoderConfig) -> SeqPose:
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_depth_grows_from_patches_through_the_blocks_to_the_neck(kind: str) -> None:
+def test_depth_increases_from_patches_through_the_blocks_to_the_neck(kind: str) -> None:
     encoder = ENCODERS[kind]
     depths = encoder_depths(network(encoder))
     blocks = encoder.dimensions()["depth"]
@@ -55,8 +55,8 @@ def test_depth_grows_from_patches_through_the_blocks_to_the_neck(kind: str) -> N
     assert any(behind in name for name in of[blocks + 1]) and not any(behind in name for name in of[0] + of[blocks])
 
 
-def test_rates_fall_block_by_block_and_only_weights_of_maps_decay() -> None:
-    model = network(ENCODERS["conv_vit"])  # 3 blocks: the stem lies at 0, the neck at 4
+def test_learning_rates_decrease_per_block_and_only_weights_of_linear_maps_decay() -> None:
+    model = network(ENCODERS["conv_vit"])  # 3 blocks: the stem has depth 0, the neck 4
     config = OptimizerConfig(learning_rate=1.0, encoder_rate=0.5, layer_decay=0.1, weight_decay=0.2)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {
@@ -84,7 +84,7 @@ def test_frozen_parameters_are_left_out() -> None:
     assert not any(id(parameter) in optimized for parameter in model.encoder.backbone.parameters())
 
 
-def test_rate_warms_up_and_falls_as_half_a_cosine() -> None:
+def test_learning_rate_warms_up_and_then_follows_half_a_cosine() -> None:
     config = OptimizerConfig(warmup_steps=4, final_rate=0.1)
     assert [rate_at(step, 12, config) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert rate_at(4, 12, config) == 1.0
@@ -93,7 +93,7 @@ def test_rate_warms_up_and_falls_as_half_a_cosine() -> None:
     assert rate_at(0, 10, replace(config, warmup_steps=0)) == 1.0
 
 
-def test_the_schedule_scales_every_group_alike() -> None:
+def test_the_schedule_scales_all_groups_by_the_same_factor() -> None:
     model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2), "heads": torch.nn.Linear(2, 2)})
     config = OptimizerConfig(learning_rate=1.0, encoder_rate=0.1, warmup_steps=2)
     optimizer, schedule = make_optimizer(model, config, 10)

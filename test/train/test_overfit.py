@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that learns a few clips by heart: what it measures, when it ends, what it leaves."""
+"""The overfitting check: its recall, when it ends, and the files it writes."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_an_untrained_network_knows_nothing_by_heart(data: Path) -> None:
+def test_an_untrained_network_has_no_recall(data: Path) -> None:
     model = tiny_model()
     layout = NocsLayout.open(data, "train")
     assert [recall(model, layout, setting) for setting in ("single", "multi")] == [0.0, 0.0]
 
 
-def test_a_network_that_says_the_truth_knows_everything_and_forgets_as_often_as_the_setting_says(
+def test_ground_truth_has_full_recall_and_memory_is_reset_per_frame_or_per_clip(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = NocsLayout.open(data, "train")
-    truths = [frame for clip in range(len(layout.clips)) for frame in layout.frames(clip)]
+    frames = [frame for clip in range(len(layout.clips)) for frame in layout.frames(clip)]
     resets = []
 
-    class Knowing:
+    class GroundTruthEstimator:
         def __init__(self, *_: object, **__: object) -> None:
-            self.frames = iter(truths)
+            self.frames = iter(frames)
 
         def reset(self) -> None:
             resets.append(1)
@@ -51,14 +51,14 @@ def test_a_network_that_says_the_truth_knows_everything_and_forgets_as_often_as_
                 for o in next(self.frames).objects
             ]
 
-    monkeypatch.setattr("train.overfit.PoseEstimator", Knowing)
+    monkeypatch.setattr("train.overfit.PoseEstimator", GroundTruthEstimator)
     assert recall(tiny_model(), layout, "multi") == 100.0
     assert len(resets) == 2  # clips
     assert recall(tiny_model(), layout, "single") == 100.0
     assert len(resets) == 2 + 2 + 4  # clips again, and frames
 
 
-def test_a_goal_not_reached_in_the_steps_allowed_is_an_error_with_its_curve(
+def test_a_recall_not_reached_is_an_error_and_the_curve_is_written(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = TrainConfig(model=tiny_config(), data=DataConfig(label_size=(24, 32)))
@@ -71,5 +71,5 @@ def test_a_goal_not_reached_in_the_steps_allowed_is_an_error_with_its_curve(
     with (tmp_path / "out/curve.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "4"]
     assert (tmp_path / "out/curve.png").read_bytes()[:4] == b"\x89PNG"
-    with pytest.raises(SystemExit, match="holds a run already"):
+    with pytest.raises(SystemExit, match="already holds a run"):
         main(command)

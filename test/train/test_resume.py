@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run goes on with the settings that it began with, and from its own checkpoint only."""
+"""A run is resumed with the settings it was started with, and from its own checkpoint only."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 
 
 @pytest.fixture
-def begun(config: TrainConfig, tmp_path: Path) -> Path:
-    """A run that its wall clock ended after the first step."""
+def started(config: TrainConfig, tmp_path: Path) -> Path:
+    """A run that was stopped by its time limit after the first step."""
     fit(config, tmp_path / "run", hours=0.0, progress=False)
     return tmp_path / "run"
 
@@ -55,23 +55,23 @@ def step(run: Path) -> int:
     return int(torch.load(run / "last.ckpt", weights_only=True)["global_step"])
 
 
-def test_a_run_does_not_go_on_with_other_settings(config: TrainConfig, begun: Path) -> None:
+def test_a_run_is_not_resumed_with_other_settings(config: TrainConfig, started: Path) -> None:
     other = replace(
         config, optimizer=replace(config.optimizer, learning_rate=1e-6), stages=(Stage(2, 1, 2), Stage(4, 2, 1))
     )
-    before = (begun / "train.yaml").read_text()
+    before = (started / "train.yaml").read_text()
     with pytest.raises(config_io.ConfigError) as refused:
-        fit(other, begun, progress=False)
+        fit(other, started, progress=False)
     message = str(refused.value)
-    assert str(begun) in message and "another --out" in message and "init_from" in message
+    assert str(started) in message and "another --out" in message and "init_from" in message
     assert "optimizer.learning_rate was 0.001 and is 1e-06" in message
     assert "stages[1].until_step was absent and is 4" in message
     assert "weight_decay" not in message and "stages[0]" not in message
-    assert (begun / "train.yaml").read_text() == before and step(begun) == 1
+    assert (started / "train.yaml").read_text() == before and step(started) == 1
 
 
-def test_a_run_goes_on_with_other_machines_folders_and_intervals(config: TrainConfig, begun: Path) -> None:
-    elsewhere = begun.parent / "data"
+def test_a_run_is_resumed_with_other_hardware_folders_and_intervals(config: TrainConfig, started: Path) -> None:
+    elsewhere = started.parent / "data"
     shutil.copytree(config.data.root, elsewhere)
     moved = replace(
         config.data,
@@ -89,29 +89,29 @@ def test_a_run_goes_on_with_other_machines_folders_and_intervals(config: TrainCo
         init_from="seqpose-nano",
         init_parts=("encoder",),
     )
-    fit(other, begun, progress=False)
-    assert step(begun) == 2
-    written = load(begun / "train.yaml")
-    # It says what holds now, and of the beginning what was.
+    fit(other, started, progress=False)
+    assert step(started) == 2
+    written = load(started / "train.yaml")
+    # train.yaml has the new settings, but the initial weights of the started run.
     assert written.data.train[0].root == str(elsewhere) and written.val_every == 2
     assert written.init_from is None and written.init_parts == ()
 
 
-def test_a_run_that_saved_nothing_yet_may_begin_anew_with_other_settings(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_restarts_with_other_settings(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text(config_io.dump_yaml(replace(config, seed=1)))
     fit(config, tmp_path, hours=0.0, progress=False)
     assert load(tmp_path / "train.yaml").seed == 0 and step(tmp_path) == 1
 
 
-def test_the_command_says_in_a_line_why_it_does_not_go_on(config: TrainConfig, begun: Path) -> None:
-    path = begun.parent / "other.yaml"
+def test_the_command_prints_one_line_why_it_does_not_resume(config: TrainConfig, started: Path) -> None:
+    path = started.parent / "other.yaml"
     path.write_text(config_io.dump_yaml(replace(config, seed=5)))
     with pytest.raises(SystemExit, match="seed was 0 and is 5"):
-        main(["--config", str(path), "--out", str(begun)])
+        main(["--config", str(path), "--out", str(started)])
 
 
 @pytest.mark.parametrize("option", ["--devices", "--threads"])
-def test_no_process_and_no_thread_are_refused(
+def test_zero_devices_or_threads_are_refused(
     option: str, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train.yaml").write_text(config_io.dump_yaml(config))
@@ -120,9 +120,9 @@ def test_no_process_and_no_thread_are_refused(
     assert f"{option} is 0; it must be at least 1" in capsys.readouterr().err
 
 
-def test_under_slurm_a_new_run_does_not_take_over_another_ones_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+def test_under_slurm_a_new_run_ignores_the_checkpoint_of_another_run(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text(config_io.dump_yaml(config))
-    # Where Lightning leaves its own on a signal of SLURM, and looks for it. Whoever read this one would fail.
+    # The path where Lightning saves on SLURM's signal and resumes from. Reading this file would fail.
     (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"of another run")
     run = subprocess.run(
         [sys.executable, "-m", "train.fit", "--config", "train.yaml", "--out", "new", "--threads", "1"],
@@ -136,7 +136,7 @@ def test_under_slurm_a_new_run_does_not_take_over_another_ones_checkpoint(config
     assert step(tmp_path / "new") == 2
 
 
-def test_slurm_requeues_nothing_by_itself_and_torchrun_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_does_not_requeue_and_torchrun_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert distributed.slurm_plugins() == []
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unpickler of NOCS's label files: arrays and plain containers, nothing else."""
+"""The unpickler of NOCS's label files: arrays and plain containers only."""
 
 from __future__ import annotations
 

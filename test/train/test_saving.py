@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training saves: the averaged weights, whole files, on the device that trains."""
+"""Saving: averaged weights on the training device, and atomic checkpoint files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 
 
 class Watch(Callback):
-    """Keeps the weights after every step, and what lies in best/ after every validation."""
+    """Keeps the weights after every step, and those in best/ after every validation."""
 
     def __init__(self, best: Path) -> None:
         self.best, self.trained, self.validated = best, list[Weights](), list[Weights]()
@@ -75,7 +75,7 @@ def test_best_and_the_exported_end_hold_the_averaged_weights(config: TrainConfig
     assert distance(read(tmp_path / "last"), after_three) < 1e-6
 
 
-def test_averaged_weights_lie_on_the_device_of_the_strategy_and_not_where_the_model_still_is() -> None:
+def test_averaged_weights_are_on_the_device_of_the_strategy() -> None:
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -90,7 +90,7 @@ def test_averaged_weights_lie_on_the_device_of_the_strategy_and_not_where_the_mo
 
 @contextmanager
 def disk_for(size: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes."""
+    """Limits the size of files to ``size`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -99,7 +99,7 @@ def disk_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_checkpoint_that_cannot_be_written_to_its_end_leaves_the_former_one(tmp_path: Path) -> None:
+def test_an_interrupted_checkpoint_leaves_the_previous_one(tmp_path: Path) -> None:
     path = tmp_path / "run/last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"step": 1, "weights": torch.zeros(100_000)}, path)
     with disk_for(50_000), pytest.raises((OSError, RuntimeError)):
@@ -110,10 +110,10 @@ def test_a_checkpoint_that_cannot_be_written_to_its_end_leaves_the_former_one(tm
     assert torch.load(path, weights_only=True)["step"] == 3
 
 
-def test_a_run_saves_without_the_folder_of_temporary_files(
+def test_saving_does_not_use_the_temporary_folder(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It may lie on another file system, from which a file is copied and not moved: not at once.
+    # It may be on another file system, from which files are copied, which is not atomic.
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     trainer = make_trainer(config, tmp_path / "run", None, progress=False)
     trainer.strategy.save_checkpoint({"step": 1}, tmp_path / "run/last.ckpt")

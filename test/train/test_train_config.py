@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training configurations: the shipped ones, models by name, and what is refused."""
+"""Training configurations: the shipped files, models by name, and invalid values."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SHIPPED = sorted((CONFIG / "train").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_configurations_survive_being_printed(path: Path, tmp_path: Path) -> None:
+def test_shipped_configurations_equal_their_printed_form(path: Path, tmp_path: Path) -> None:
     config = load(path)
     (tmp_path / "printed.yaml").write_text(config_io.dump_yaml(config))
     assert load(tmp_path / "printed.yaml") == config
 
 
 @pytest.mark.parametrize("name", ["real275", "camera25", "paper"])
-def test_the_papers_schedule_is_the_papers(name: str) -> None:
+def test_paper_configurations_have_the_papers_schedule(name: str) -> None:
     config = load(CONFIG / "train" / f"{name}.yaml")
     (stage,) = config.stages
     assert (stage.epochs, stage.batch_clips, config.optimizer.learning_rate) == (24, 16, 4e-4)
@@ -38,7 +38,7 @@ def test_the_papers_schedule_is_the_papers(name: str) -> None:
     assert config.model.memory.frames == (0 if name == "camera25" else 3)
 
 
-def test_a_model_is_named_and_may_be_changed(tmp_path: Path) -> None:
+def test_a_model_is_a_file_or_a_changed_file(tmp_path: Path) -> None:
     nano = SeqPoseConfig.from_yaml(CONFIG / "model/nano.yaml")
     named, changed = tmp_path / "named.yaml", tmp_path / "changed.yaml"
     named.write_text(yaml.safe_dump({"model": str(CONFIG / "model/nano.yaml")}))
@@ -63,14 +63,14 @@ def test_a_model_is_named_and_may_be_changed(tmp_path: Path) -> None:
         ("model: [", "is not YAML"),
     ],
 )
-def test_a_fault_is_named_with_what_would_be_right(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_name_the_key_and_the_expected_value(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "other.yaml").write_text("memory: {frames: 2}\n")
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(config_io.ConfigError, match=message):
         load(tmp_path / "bad.yaml")
 
 
-def test_the_command_prints_the_whole_configuration(
+def test_the_command_prints_the_full_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = CONFIG / "train/real275.yaml"
@@ -83,19 +83,19 @@ def test_the_command_prints_the_whole_configuration(
     )
 
 
-def test_an_explicit_configuration_names_the_numbers_of_the_encoders_size() -> None:
+def test_expanding_the_encoder_size_gives_its_numbers() -> None:
     config = load(CONFIG / "train/real275.yaml")
     encoder = config_io.to_dict(expand_encoder_size(config))["model"]["encoder"]
     # DINOv2 S and the neck of Depth Anything V2 Small, as published.
     assert (encoder["width"], encoder["depth"], encoder["heads"], encoder["neck_width"]) == (384, 12, 6, 64)
     assert (encoder["out_layers"], encoder["reassemble_widths"]) == ([3, 6, 9, 12], [48, 96, 192, 384])
     assert encoder["pretrain_image_size"] == 518
-    # Nothing else differs, and it is the same run as before.
+    # Nothing else differs, and expanding twice changes nothing.
     assert replace(expand_encoder_size(config), model=config.model) == config
     assert expand_encoder_size(expand_encoder_size(config)) == expand_encoder_size(config)
 
 
-def test_sets_take_the_common_root_unless_they_have_their_own() -> None:
+def test_sets_without_a_root_use_the_common_root() -> None:
     data = DataConfig(root="a", train=(SetConfig("train"), SetConfig("real_train", "b", "relabelled", 3.0)))
     assert [part.root or data.root for part in data.train] == ["a", "b"]
     with pytest.raises(ValueError, match="layer_decay is 0"):

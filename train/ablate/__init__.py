@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Ablation tables: each row is trained, scored and written beside the paper's figures."""

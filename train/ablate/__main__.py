@@ -3,9 +3,9 @@
 
     python -m train.ablate --table frames --config config/train/nano.yaml --data out/data --steps 1000
 
-A table is a file of config/ablate or one of your own. Run it again with the same ``--out`` to go on, row by row and
-within a row from its last checkpoint; the files are written anew after each row. With another ``--split`` or ``--iou``
-what is trained is scored again.
+A table is the name of a file in config/ablate, or a file. Run the command again with the same ``--out`` to resume:
+finished rows are read, a started row resumes from its last checkpoint. The files are rewritten after each row. With
+another ``--split`` or ``--iou`` trained rows are scored again, not trained again.
 """
 
 from __future__ import annotations
@@ -14,15 +14,22 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from seqpose_core import config_io
-from seqpose_core.metrics.iou import IOU_KINDS
+from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from train.ablate.row import RowResult, Scoring, train_and_score
-from train.ablate.table import AblationRow, AblationTable, check_rows_differ, row_config, shorten_schedule, with_changes
+from train.ablate.table import (
+    AblationRow,
+    AblationTable,
+    check_rows_differ,
+    row_config,
+    shorten_schedule,
+    with_changes,
+)
 from train.ablate.table_files import write_table
 from train.fit.batches import stages_in_steps
 from train.fit.config import ComputeConfig, TrainConfig, load
@@ -31,27 +38,50 @@ from train.fit.distributed import process_layout
 _TABLES = Path(__file__).parents[2] / "config/ablate"
 
 
+@dataclass(frozen=True)
+class AblateOptions:
+    """Options of the command.
+
+    :param rows: slugs of the rows to train; empty = all.
+    :param data, split, devices: override the configuration; None = keep it.
+    :param steps: shorten the schedule to this number of steps; None = keep it.
+    :param workers: processes that predict; None = one per core, on a GPU one.
+    """
+
+    table: str
+    config: Path
+    out: Path
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    data: Path | None
+    split: str | None
+    steps: int | None
+    devices: int | None
+    iou: IouKind
+    workers: int | None
+    download: bool
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a refused input ends it with its message."""
+    """Run the command; invalid input ends it with one message."""
     options = _parse(arguments)
     try:
-        _ablate(options)
+        ablate(options)
     except (ValueError, OSError) as error:
         sys.exit(f"ablate: {error}")
 
 
-def _ablate(options: argparse.Namespace) -> None:
+def ablate(options: AblateOptions) -> None:
+    """Train and score the rows, and write the table after each of them.
+
+    :raises ValueError: for an unknown table or row, equal rows, or a configuration that cannot be trained.
+    :raises FileNotFoundError: if a data set is missing.
+    """
     table = config_io.load_yaml(AblationTable, _table_path(options.table))
-    rows = [row for row in table.rows if not options.rows or row.slug in options.rows]
-    unknown = sorted(set(options.rows) - {row.slug for row in rows})
-    if unknown:
-        known = (row.slug for row in table.rows)
-        raise ValueError(f"no row {unknown[0]!r} in {options.table}; {config_io.nearest(unknown[0], known)}")
-    base = load(options.config)
-    if options.data:
-        base = with_changes(base, {"data": {"root": str(options.data)}})
-    # Whatever can be refused is refused before the first row is trained: at once, not after a night.
-    _refuse_several(base)
+    rows = _select_rows(table, options)
+    base = _base_config(options)
+    # All rows are checked before the first is trained, so that no error appears after hours of training.
+    _check_single_process(base)
     configs = [row_config(base, row) for row in rows]
     check_rows_differ(rows, configs)
     if options.steps:
@@ -62,28 +92,46 @@ def _ablate(options: argparse.Namespace) -> None:
     ]
     for scoring in scorings:
         scoring.open()
-    torch.set_num_threads(1)  # as train.evaluate: a result must not depend on the number of cores
-    measured: list[tuple[AblationRow, list[RowResult]]] = []
+    torch.set_num_threads(1)  # as in train.evaluate: results must not depend on the number of cores
+    results: list[tuple[AblationRow, list[RowResult]]] = []
     for row, seeds, scoring in zip(rows, runs, scorings, strict=True):
         print(f"\n{table.title}: {row.name}", flush=True)
         folders = [options.out / row.slug / f"seed-{config.seed}" for config in seeds]
-        results = [
+        of_seeds = [
             train_and_score(config, folder, scoring, options.workers, options.download)
             for config, folder in zip(seeds, folders, strict=True)
         ]
-        measured.append((row, results))
-        write_table(options.out, table.title, options.iou, measured)
+        results.append((row, of_seeds))
+        write_table(options.out, table.title, options.iou, results)
     print((options.out / "table.md").read_text(encoding="utf-8"))
     print(f"written to {options.out}: table.csv, table.md, plot.png")
 
 
-def _refuse_several(config: TrainConfig) -> None:
-    """:raises ValueError: if this is one of several processes, or a row is to be trained on several machines."""
-    devices, nodes = process_layout(ComputeConfig())  # one, unless torchrun or SLURM say otherwise
+def _select_rows(table: AblationTable, options: AblateOptions) -> list[AblationRow]:
+    rows = [row for row in table.rows if not options.rows or row.slug in options.rows]
+    unknown = sorted(set(options.rows) - {row.slug for row in rows})
+    if unknown:
+        known = (row.slug for row in table.rows)
+        raise ValueError(f"no row {unknown[0]!r} in {options.table}; {config_io.nearest(unknown[0], known)}")
+    return rows
+
+
+def _base_config(options: AblateOptions) -> TrainConfig:
+    base = load(options.config)
+    if options.data:
+        base = with_changes(base, {"data": {"root": str(options.data)}})
+    if options.devices:
+        base = with_changes(base, {"compute": {"devices": options.devices}})
+    return base
+
+
+def _check_single_process(config: TrainConfig) -> None:
+    """:raises ValueError: if this is one of several processes, or if a row would be trained on several machines."""
+    devices, nodes = process_layout(ComputeConfig())  # (1, 1) unless torchrun or SLURM started this process
     if devices * nodes > 1:
         raise ValueError(
-            f"torchrun or SLURM started this as one of {devices * nodes} processes; start one alone, which starts "
-            "compute.devices processes itself to train a row"
+            f"torchrun or SLURM started this as one of {devices * nodes} processes; start it as a single process, "
+            "which starts compute.devices processes to train a row"
         )
     if config.compute.num_nodes > 1:
         raise ValueError(f"compute.num_nodes is {config.compute.num_nodes}; rows train on this machine, it must be 1")
@@ -93,34 +141,40 @@ def _table_path(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         return path
-    named = _TABLES / f"{name}.yaml"
-    if not named.is_file():
+    shipped = _TABLES / f"{name}.yaml"
+    if not shipped.is_file():
         raise ValueError(f"no table {name!r}; {config_io.nearest(name, (p.stem for p in _TABLES.glob('*.yaml')))}")
-    return named
+    return shipped
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> AblateOptions:
     parser = argparse.ArgumentParser(prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--table", required=True, help="name of a file in config/ablate, or a file")
     parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
-    parser.add_argument("--data", type=Path, help="folder in the NOCS layout, in place of the configuration's")
-    parser.add_argument("--split", help="split that rows are scored on (default: the first they validate on)")
-    parser.add_argument("--steps", type=int, help="draw the schedule together to so many steps")
+    parser.add_argument("--data", type=Path, help="folder in the NOCS layout; overrides data.root")
+    parser.add_argument("--split", help="split that rows are scored on (default: the first validation set)")
+    parser.add_argument("--steps", type=int, help="shorten the schedule to this number of steps")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these rows")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="train each row so often (default: 0)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="train each row with each seed (default: 0)")
+    parser.add_argument("--devices", type=int, help="training processes of a row; overrides compute.devices")
     parser.add_argument("--iou", choices=IOU_KINDS, default="oriented", help="default: %(default)s, misses count")
-    parser.add_argument("--workers", type=int, help="processes that predict (default: a core each, on a GPU one)")
-    parser.add_argument("--download", action="store_true", help="fetch encoder.pretrained from the hub if need be")
+    parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")
+    parser.add_argument(
+        "--download", action="store_true", help="download encoder.pretrained from the hub if it is not cached"
+    )
     parser.add_argument("--out", type=Path, help="default: out/ablate/<table>")
-    options = parser.parse_args(arguments)
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps is {options.steps}; it must be at least 1")
-    if len(set(options.seeds)) < len(options.seeds):
-        parser.error(f"--seeds names one twice: {' '.join(map(str, options.seeds))}")
-    options.out = options.out or Path("out/ablate") / Path(options.table).stem
-    return options
+    parsed = parser.parse_args(arguments)
+    for name in ("steps", "devices"):
+        value = getattr(parsed, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} is {value}; it must be at least 1")
+    if len(set(parsed.seeds)) < len(parsed.seeds):
+        parser.error(f"--seeds names one twice: {' '.join(map(str, parsed.seeds))}")
+    parsed.out = parsed.out or Path("out/ablate") / Path(parsed.table).stem
+    parsed.rows, parsed.seeds = tuple(parsed.rows), tuple(parsed.seeds)
+    return AblateOptions(**vars(parsed))
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ablate: terminated"))  # ends the training as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ablate: terminated"))  # stops the training process as well
     main()

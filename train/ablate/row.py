@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of ablations: rows that each change a training configuration, trained and scored one by one."""
+"""Train and score one row of an ablation table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqpose_core import config_io
 from seqpose_core.metrics.iou import IouKind
 from seqpose_core.metrics.nocs import evaluate
 from train.ablate.table import AblationRow
-from train.data.atomic_file import atomic_write
+from train.data.atomic_file import atomic_write_text
 from train.data.nocs_sets import Labels
 from train.evaluate.predict import PredictionJob, predict
 from train.evaluate.result_files import read_results
@@ -29,7 +29,10 @@ from train.fit.config import TrainConfig
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a row is scored. :param frames: as the row's."""
+    """The data and metric that a row is scored with.
+
+    :param frames: whether the memory is reset before each frame ("single") or each clip ("multi").
+    """
 
     root: Path
     split: str
@@ -39,23 +42,26 @@ class Scoring:
 
     @classmethod
     def from_row(cls, row: AblationRow, config: TrainConfig, split: str | None, iou: IouKind) -> Scoring:
-        """:param split: None = the first that the configuration validates on; else the one of this name among those,
-        or one that lies beside the first, with labels of its kind: mugs differ between the kinds."""
+        """The scoring of a row.
+
+        :param split: None = the first validation set; else the validation set of this split, or this split in the
+            root of the first validation set, with the same kind of labels (mugs differ between the kinds).
+        """
         first = config.data.val[0]
-        beside = replace(first, split=split or first.split)
-        on = next((each for each in config.data.val if each.split == split), beside)
-        return cls(Path(on.root or config.data.root), on.split, on.labels, iou, row.frames)
+        default = replace(first, split=split or first.split)
+        scored = next((each for each in config.data.val if each.split == split), default)
+        return cls(Path(scored.root or config.data.root), scored.split, scored.labels, iou, row.frames)
 
     def open(self) -> EvaluationSet:
-        """:raises FileNotFoundError: a folder or a file is missing, with what was looked for."""
+        """Open the data set. :raises FileNotFoundError: if a folder or file is missing, naming it."""
         return open_set(self.root, self.split, self.labels)
 
 
 @dataclass(frozen=True)
 class RowResult:
-    """What one trained row scored.
+    """Scores of one trained row.
 
-    :param ap: the paper's columns, 0..1. :param measured_on: name of the data. :param steps: of training.
+    :param ap: AP by the paper's columns, 0..1. :param measured_on: name of the data set. :param steps: of training.
     """
 
     ap: dict[str, float]
@@ -64,25 +70,25 @@ class RowResult:
 
 
 def run_training(config: TrainConfig, folder: Path, download: bool = False) -> None:
-    """Train, or go on training, into ``folder``/run: by train.fit in processes of their own, as many as row_config.
+    """Train or resume the run in ``folder``/run with ``python -m train.fit`` in a separate process.
 
-    :param download: whether encoder.pretrained may be fetched from the hub.
-    :raises ValueError: if it ends before its last step.
+    :param download: whether encoder.pretrained may be downloaded from the hub.
+    :raises ValueError: if training ends before its last step.
     """
-    _write(folder / "config.yaml", config_io.dump_yaml(config))
+    atomic_write_text(folder / "config.yaml", config_io.dump_yaml(config))
     command = [sys.executable, "-m", "train.fit", "--config", str(folder / "config.yaml"), "--out", str(folder / "run")]
     with subprocess.Popen([*command, "--download"] if download else command) as process:
         try:
             status = process.wait()
         except BaseException:
-            process.terminate()  # it would train on by itself
+            process.terminate()  # otherwise it would continue after this process
             raise
     if status or not _is_trained(folder / "run"):
-        raise ValueError(f"the training in {folder / 'run'} ended early, with status {status}; what it said is above")
+        raise ValueError(f"the training in {folder / 'run'} ended early, with status {status}; its output is above")
 
 
 def _is_trained(run: Path) -> bool:
-    """Whether the last checkpoint of a run stands at the end of its schedule."""
+    """Whether the last checkpoint of a run is at the end of its schedule."""
     if not (run / "last.ckpt").is_file():
         return False
     state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
@@ -93,26 +99,27 @@ def _is_trained(run: Path) -> bool:
 def train_and_score(
     config: TrainConfig, folder: Path, scoring: Scoring, workers: int | None = None, download: bool = False
 ) -> RowResult:
-    """Train and score a run in ``folder``; what is done already is not done again.
+    """Train and score a run in ``folder``; finished parts are read from the folder.
 
-    One that was scored otherwise (split, IoU kind or frames) is scored again.
+    A run that was scored with other settings (split, IoU kind or frames) is scored again.
 
-    :param workers: processes that predict; None = a core each, on a GPU one. :param download: see :func:`run_training`.
-    :raises ValueError: if the folder holds a run of another configuration, or training ends early.
+    :param workers: processes that predict; None = one per core, on a GPU one. :param download: see
+        :func:`run_training`.
+    :raises ValueError: if the folder holds a run of another configuration, or if training ends early.
     """
     scored = {"split": scoring.split, "iou": scoring.iou, "frames": scoring.frames}
     settings = {"config": config_io.to_dict(config), **scored}
     path, done = folder / "settings.yaml", folder / "result.yaml"
     if path.is_file():
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if found.get("config") != settings["config"]:
-            raise ValueError(f"{folder} holds a run with other settings (see {path}); take another --out")
-        if found != settings:
+        previous = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if previous.get("config") != settings["config"]:
+            raise ValueError(f"{folder} holds a run with other settings (see {path}); choose another --out")
+        if previous != settings:
             done.unlink(missing_ok=True)
-        if any(found[name] != scored[name] for name in ("split", "frames")):
+        if any(previous[name] != scored[name] for name in ("split", "frames")):
             shutil.rmtree(folder / "predictions", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, yaml.safe_dump(settings, sort_keys=False))
+    atomic_write_text(path, yaml.safe_dump(settings, sort_keys=False))
     if done.is_file():
         return RowResult(**yaml.safe_load(done.read_text(encoding="utf-8")))
     if not _is_trained(folder / "run"):
@@ -130,16 +137,11 @@ def train_and_score(
     )
     paths, _ = predict(job, workers or (len(os.sched_getaffinity(0)) if device == "cpu" else 1))
     report = evaluate(read_results(paths)[0], scoring.iou)
-    measurement = RowResult(report.columns(), scoring.open().name, steps)
-    _write(done, yaml.safe_dump(vars(measurement), sort_keys=False))
-    return measurement
+    result = RowResult(report.columns(), scoring.open().name, steps)
+    atomic_write_text(done, yaml.safe_dump(vars(result), sort_keys=False))
+    return result
 
 
 def prediction_device(config: TrainConfig) -> str:
-    """Where a row predicts: on a GPU if there is one, unless it is to train on the CPU."""
+    """The device that a row predicts on: a GPU if available, unless the configuration trains on the CPU."""
     return "cuda" if config.compute.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of ablations: rows that each change a training configuration."""
+"""Ablation tables: rows with their changes of a base configuration, and the configurations they resolve to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from train.fit.config import TrainConfig, expand_encoder_size
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One row.
+    """One row of a table.
 
-    :param name: as printed. :param change: what differs from the base, nested as in a training configuration.
-    :param scale: factors of the base's numbers, nested likewise.
-    :param frames: whether the estimator forgets before each frame ("single") or each clip ("multi").
-    :param paper: the paper's eight figures on REAL275 in percent, where it has this row.
+    :param name: printed name. :param change: values that replace those of the base, nested as in its YAML file.
+    :param scale: factors applied to values of the base, nested likewise.
+    :param frames: whether the memory is reset before each frame ("single") or each clip ("multi") for scoring.
+    :param paper: the paper's eight figures on REAL275 in percent, if it has this row.
     """
 
     name: str
@@ -39,7 +39,7 @@ class AblationRow:
 
     @property
     def slug(self) -> str:
-        """The name as a folder."""
+        """The name as a folder name."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
@@ -52,9 +52,9 @@ class AblationTable:
 
     def __post_init__(self) -> None:
         slugs = [row.slug for row in self.rows]
-        double = {row.name for row in self.rows if slugs.count(row.slug) > 1}
-        if double or not slugs:
-            raise ValueError(f"rows need names of their own, at least one; twice: {sorted(double)}")
+        repeated = {row.name for row in self.rows if slugs.count(row.slug) > 1}
+        if repeated or not slugs:
+            raise ValueError(f"a table needs at least one row, and unique row names; repeated: {sorted(repeated)}")
 
 
 def with_changes(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainConfig:
@@ -66,9 +66,9 @@ def with_changes(base: TrainConfig, change: Mapping[str, Any] | None) -> TrainCo
 
 
 def row_config(base: TrainConfig, row: AblationRow) -> TrainConfig:
-    """What a row trains.
+    """The training configuration of a row.
 
-    :raises seqpose_core.config_io.ConfigError: as :func:`with_changes`, and for a factor of what is no such number.
+    :raises seqpose_core.config_io.ConfigError: as :func:`with_changes`, and for a scale of a value that is not a float.
     """
     config = with_changes(base, row.change)
     return config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
@@ -85,39 +85,39 @@ def _scaled(data: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, An
         elif key in result:
             raise config_io.ConfigError(f"{key} is {value!r} and its scale {factor!r}; only real numbers can be scaled")
         else:
-            result[key] = factor  # no such key: what builds the configuration says so
+            result[key] = factor  # an unknown key, reported by config_io.from_dict
     return result
 
 
 def check_rows_differ(rows: Sequence[AblationRow], configs: Sequence[TrainConfig]) -> None:
-    """Each row is to be a run of its own: on some bases a row changes nothing.
+    """Check that no two rows train the same configuration; on some bases a row changes nothing.
 
-    :raises ValueError: naming the rows that are the same run, and those to choose instead.
+    :raises ValueError: naming the rows that are the same run, and the ``--rows`` to choose instead.
     """
     groups: dict[str, list[AblationRow]] = {}
     for row, config in zip(rows, configs, strict=True):
-        groups.setdefault(_run(row, config), []).append(row)
-    alike = [" and ".join(repr(row.name) for row in group) for group in groups.values() if len(group) > 1]
-    if alike:
+        groups.setdefault(_run_key(row, config), []).append(row)
+    equal = [" and ".join(repr(row.name) for row in group) for group in groups.values() if len(group) > 1]
+    if equal:
         distinct = {group[-1].slug for group in groups.values()}
         chosen = " ".join(row.slug for row in rows if row.slug in distinct)
         raise ValueError(
-            f"with this configuration {'; '.join(alike)} are the same run; leave out all but one: --rows {chosen}"
+            f"with this configuration {'; '.join(equal)} are the same run; leave out all but one: --rows {chosen}"
         )
 
 
-def _run(row: AblationRow, config: TrainConfig) -> str:
-    """What tells a run from others, as text: values without effect are set to one."""
+def _run_key(row: AblationRow, config: TrainConfig) -> str:
+    """Text that is equal for equal runs; settings without effect are set to fixed values."""
     encoder = config.model.encoder
     if encoder.frozen or "encoder" in config.frozen_parts:
-        # Blocks learn at rates of their own in the backbone alone.
+        # layer_decay acts on the backbone's blocks only.
         config = replace(config, optimizer=replace(config.optimizer, layer_decay=1.0))
     frames = row.frames if config.model.memory.frames else "single"
     return f"{frames}\n{config_io.dump_yaml(expand_encoder_size(config))}"
 
 
 def shorten_schedule(config: TrainConfig, steps: int) -> TrainConfig:
-    """The same schedule drawn together to another number of steps. :raises ValueError: for stages given in epochs."""
+    """The schedule rescaled to ``steps`` steps. :raises ValueError: if stages are given in epochs."""
     ratio = steps / config.max_steps
     kept: list[Stage] = []
     end = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of ablations as CSV, Markdown in the paper's column order, and a plot."""
+"""Write the results of an ablation table as CSV, as Markdown in the paper's column order, and as a plot."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from train.evaluate.published_results import REAL275
 
 _PLOTTED = ("IoU50", "10cm", "10°", "10°10cm", "5°5cm")
 
-Measured = Sequence[tuple[AblationRow, Sequence[RowResult]]]
+#: Rows, each with the result of every seed.
+TableResults = Sequence[tuple[AblationRow, Sequence[RowResult]]]
 
 
-def write_table(out: Path, title: str, iou: str, measured: Measured) -> None:
+def write_table(out: Path, title: str, iou: str, results: TableResults) -> None:
     """Write ``out``/table.csv, table.md and plot.png; figures are mean average precisions in percent.
 
-    The paper's own figures stand beside a row only where it was measured on REAL275 as well.
+    The paper's figures are added only to rows measured on REAL275.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["row", "run", "measured on", "IoU kind", "steps", *COLUMNS])
-        for row, runs in measured:
+        for row, runs in results:
             for index, run in enumerate(runs):
                 values = [f"{100 * run.ap[name]:.3f}" for name in COLUMNS]
                 writer.writerow([row.name, index, run.measured_on, iou, run.steps, *values])
-    (out / "table.md").write_text(_markdown(title, iou, measured), encoding="utf-8")
-    _plot(title, measured).savefig(out / "plot.png", dpi=110, metadata={"Software": None})
+    (out / "table.md").write_text(_markdown(title, iou, results), encoding="utf-8")
+    _plot(title, results).savefig(out / "plot.png", dpi=110, metadata={"Software": None})
 
 
 def _percent(runs: Sequence[RowResult]) -> np.ndarray:
@@ -43,9 +44,9 @@ def _percent(runs: Sequence[RowResult]) -> np.ndarray:
     return np.array([[100 * run.ap[name] for name in COLUMNS] for run in runs])
 
 
-def _markdown(title: str, iou: str, measured: Measured) -> str:
+def _markdown(title: str, iou: str, results: TableResults) -> str:
     lines = [f"| {title} | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row, runs in measured:
+    for row, runs in results:
         values = _percent(runs)
         cells = [number(v) for v in values.mean(axis=0)]
         if len(runs) > 1:
@@ -53,9 +54,9 @@ def _markdown(title: str, iou: str, measured: Measured) -> str:
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
         if row.paper and all(run.measured_on == REAL275 for run in runs):
             lines.append(f"| {row.name} (paper) | {' | '.join(number(v) for v in row.paper)} |")
-    runs = [run for _, some in measured for run in some]
+    runs = [run for _, of_seeds in results for run in of_seeds]
     steps = sorted({run.steps for run in runs})
-    seeds = len(measured[0][1])
+    seeds = len(results[0][1])
     lines.append(
         f"\nMean average precision in percent, IoU kind {iou}, measured on "
         f"{'; '.join(sorted({run.measured_on for run in runs}))}. Each row trained for "
@@ -65,22 +66,22 @@ def _markdown(title: str, iou: str, measured: Measured) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _plot(title: str, measured: Measured) -> Figure:
-    """One panel a column, one bar a row, a dot for each run."""
-    figure = Figure(figsize=(2.2 * len(_PLOTTED) + 2, 0.42 * len(measured) + 1.4), layout="constrained")
+def _plot(title: str, results: TableResults) -> Figure:
+    """One panel per column, one bar per row, one dot per run."""
+    figure = Figure(figsize=(2.2 * len(_PLOTTED) + 2, 0.42 * len(results) + 1.4), layout="constrained")
     panels = figure.subplots(1, len(_PLOTTED), sharey=True, squeeze=False)[0]
-    places = np.arange(len(measured))
+    positions = np.arange(len(results))
     for panel, name in zip(panels, _PLOTTED, strict=True):
         column = list(COLUMNS).index(name)
-        values = [_percent(runs)[:, column] for _, runs in measured]
-        panel.barh(places, [v.mean() for v in values], color="#7a9cc6", height=0.7)
-        for place, some in zip(places, values, strict=True):
-            panel.plot(some, np.full(len(some), place), "o", color="#1d3557", markersize=3)
+        values = [_percent(runs)[:, column] for _, runs in results]
+        panel.barh(positions, [v.mean() for v in values], color="#7a9cc6", height=0.7)
+        for position, of_runs in zip(positions, values, strict=True):
+            panel.plot(of_runs, np.full(len(of_runs), position), "o", color="#1d3557", markersize=3)
         panel.set_title(f"{name}, %", fontsize=9)
         panel.grid(axis="x", alpha=0.3)
         panel.set_xlim(left=0)
-    panels[0].set_yticks(places, [row.name for row, _ in measured])
+    panels[0].set_yticks(positions, [row.name for row, _ in results])
     panels[0].invert_yaxis()
-    where = sorted({run.measured_on for _, runs in measured for run in runs})
-    figure.suptitle(f"{title}, measured on {'; '.join(where)}", fontsize=10)
+    data_sets = sorted({run.measured_on for _, runs in results for run in runs})
+    figure.suptitle(f"{title}, measured on {'; '.join(data_sets)}", fontsize=10)
     return figure

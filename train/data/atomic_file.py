@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all."""
+"""Atomic file writes: a path holds the previous or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
-    """Write ``path`` anew, in place of what it holds, once the block ends without error; its folder is made.
+    """Open a temporary file that replaces ``path`` if the block ends without an error. Creates the folder of ``path``.
 
-    :param sync: wait until the disk has it, so that it outlives a power cut as well.
+    :param sync: wait until the data is on the disk, so that it survives a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, as only within a file system replacing is one step; several processes may write the same file.
+    # In the same folder, because renaming is atomic only within a file system. The process id keeps several processes
+    # that write the same file apart.
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:
@@ -28,3 +29,9 @@ def atomic_write(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in UTF-8 with :func:`atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(text.encode())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation that keeps the geometry true: mirror and crop with their camera; changes of light and sensor.
+"""Augmentation: mirroring and cropping with consistent cameras and poses; changes of colour, noise, blur and JPEG.
 
-Geometry and colour are drawn once per clip and shared by its frames; noise, blur and compression differ.
+Geometry and colour are drawn once per clip and shared by its frames; noise, blur and compression are drawn per frame.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from seqpose_core.camera import Camera
 
 MIRROR = np.diag([-1.0, 1.0, 1.0])  # of the camera frame: x → -x
-MIRROR_OBJECT = np.diag([1.0, 1.0, -1.0])  # of an object frame: every category looks the same when z → -z
+MIRROR_OBJECT = np.diag([1.0, 1.0, -1.0])  # of an object frame: every category is symmetric under z → -z
 _LUMA = np.array([0.299, 0.587, 0.114])
 _NOISE_SCALE = 32.0  # standard deviation of the stored noise, in its integer steps
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges and probabilities; 0 switches a part off.
+    """Ranges and probabilities; 0 disables a part.
 
     flip: probability of mirroring. crop: largest part of each side that a crop removes, 0..1.
     gain, colour, gamma, contrast, saturation: largest relative change, one factor per clip (colour: one per
     channel). noise: largest standard deviation, grey levels. blur: largest Gaussian sigma, pixels, with
     blur_probability. jpeg_probability and jpeg_quality (lowest, highest, 0..100). hide_pose: probability that a
-    clip's camera poses are unknown, so that the network learns to do without as well.
+    clip's camera poses are hidden, so that the network also learns to work without them.
     """
 
     flip: float = 0.5
@@ -62,7 +62,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a stored image that becomes the input: width x height pixels from (x, y), or its mirror."""
+    """The part of a stored image that is used as input: width x height pixels from (x, y), mirrored if ``flip``."""
 
     x: int
     y: int
@@ -79,13 +79,13 @@ class Window:
         return cv2.flip(part, 1) if self.flip else np.ascontiguousarray(part)  # type: ignore[return-value]
 
     def camera(self, camera: Camera, height: int, width: int) -> Camera:
-        """The camera of that image. Mirroring about the middle takes pixel u to width - 1 - u."""
+        """The camera of that image. Mirroring maps pixel u to width - 1 - u."""
         seen = camera.cropped(self.x, self.y, self.width, self.height).resized(width, height)
         cx = width - 1 - seen.cx if self.flip else seen.cx
         return Camera(seen.fx, seen.fy, cx, seen.cy, width, height)
 
     def cells(self, height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows (height,) and columns (width,) of the stored pixels nearest to the centres of label cells."""
+        """Rows (height,) and columns (width,) of the stored pixels nearest to the centres of the target cells."""
         rows = self.y + ((np.arange(height) + 0.5) * (self.height / height)).astype(np.intp)
         columns = self.x + ((np.arange(width) + 0.5) * (self.width / width)).astype(np.intp)
         return rows, (columns[::-1] if self.flip else columns)
@@ -99,14 +99,14 @@ def centred_window(image_height: int, image_width: int, height: int, width: int)
 
 
 def mirror_transform(transform: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A rigid transform (4, 4) between two frames once both are mirrored in x; still a rotation."""
+    """A rigid transform (4, 4) between two frames after both are mirrored in x; its linear part stays a rotation."""
     sign = np.array([-1.0, 1.0, 1.0, 1.0])
     return transform * sign[:, None] * sign
 
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """What was drawn for one clip; apply with :meth:`window` and :meth:`change_colours`."""
+    """The random values of one clip; apply them with :meth:`window` and :meth:`change_colours`."""
 
     flip: bool
     keep: float
@@ -119,13 +119,13 @@ class ClipAugmentation:
 
     @classmethod
     def draw(cls, settings: Augmentation, random: np.random.Generator) -> ClipAugmentation:
-        """Draw for one clip; `random` is kept for what differs per frame."""
+        """Draw the values of one clip; `random` is kept for the values drawn per frame."""
         flip, keep, offset_x, offset_y = random.random(4)
         around = 1 + random.uniform(-1, 1, 7) * np.array(
             [settings.gain] + [settings.colour] * 3 + [settings.gamma, settings.contrast, settings.saturation]
         )
         gain, colour, gamma, contrast, saturation = around[0], around[1:4], around[4], around[5], around[6]
-        # Colour and saturation are one matrix; gain, contrast about the middle grey and gamma are one curve.
+        # Colour and saturation form one matrix; gain, contrast about middle grey and gamma form one tone curve.
         mix = colour[:, None] * (saturation * np.eye(3) + (1 - saturation) * _LUMA)
         level = np.arange(256) / 255
         level = np.clip((level * gain - 0.5) * contrast + 0.5, 0, 1) ** gamma
@@ -142,7 +142,7 @@ class ClipAugmentation:
         )
 
     def window(self, image_height: int, image_width: int, height: int, width: int) -> Window:
-        """The window of an image (image_height, image_width) that becomes (height, width)."""
+        """The window of an image (image_height, image_width) that is resampled to (height, width)."""
         scale = self.keep * min(image_height / height, image_width / width)
         part_height, part_width = round(height * scale), round(width * scale)
         x = round(self.offset[0] * (image_width - part_width))
@@ -150,7 +150,7 @@ class ClipAugmentation:
         return Window(x, y, part_width, part_height, self.flip)
 
     def change_colours(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image (H, W, 3) under another light and through another sensor."""
+        """The image (H, W, 3) with changed colours, blur, noise and JPEG compression."""
         settings, random = self.settings, self.random
         if self.mix is not None:
             image = cv2.transform(image, self.mix)  # type: ignore[assignment]
@@ -177,7 +177,7 @@ _pool = np.zeros(0, np.int16)
 
 
 def _noise_pool(size: int) -> NDArray[np.int16]:
-    """Gaussian noise to cut pieces from: drawing afresh for each image would cost more than decoding it."""
+    """A pool of Gaussian noise to take slices from; drawing noise for each image would cost more than decoding it."""
     global _pool
     if _pool.size < 4 * size:
         draws = np.random.default_rng(0).normal(0, _NOISE_SCALE, max(4 * size, 1 << 20))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips as a torch data set: (clip, frames, seed) → tensors of T frames with labels."""
+"""Clips as a torch data set: (clip, frames, seed) → tensors of T frames with targets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from train.data.labels import canonicalize_objects, dense_labels, is_symmetric, 
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
 
-_REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels is stated for
+_REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels refers to
 
 
 class ClipSample(NamedTuple):
-    """One item to load: frames of a clip in the order given, and the seed of everything random about it.
+    """One item to load.
 
-    Falling frame indices play the clip backwards; its stamps are mirrored so that they still rise. A walk through a
-    clip loads it piece by piece with one seed; ``reset_memory`` says whether the memory starts empty.
+    :param clip: index of the clip. :param frames: frames of the clip, in the given order. Descending indices play the
+        clip backwards; its stamps are mirrored so that they still ascend.
+    :param seed: of the augmentation. :param piece: a walk loads consecutive pieces of a clip with the same seed, so
+        that they share geometry and colour; the piece changes the noise.
+    :param reset_memory: whether the memory is empty before the first frame.
     """
 
     clip: int
@@ -35,28 +38,29 @@ class ClipSample(NamedTuple):
 
 
 class NocsClips(Dataset[dict[str, Any]]):
-    """Clips of one or more layouts, numbered through.
+    """Clips of one or more layouts, numbered consecutively.
 
-    An item holds, for T frames, M object slots, input (H, W) and label grid (h, w):
+    An item holds, for T frames, M object slots, input (H, W) and target grid (h, w):
 
     - image (T, 3, H, W) uint8 RGB; intrinsics (T, 3, 3) float32 pixels of that image;
       camera_pose (T, 4, 4) float32 world_from_camera and stamp (T,) float64 s, NaN where unknown
     - classes (T, M) int64 0..5 (class id - 1), -1 for an empty slot; an instance keeps its slot through the
       clip
-    - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; identity,
-      one metre ahead and one metre large in empty slots, so that logarithms stay finite
+    - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; empty slots hold
+      the identity, (0, 0, 1) m and 1 m, so that logarithms stay finite
     - symmetric (T, M) bool; visible_pixels (T, M) float32 at input size; instance (T, M) int64, -1 when empty
     - segmentation (T, h, w) int64, depth (T, h, w), normals (T, 3, h, w), nocs (T, 3, h, w) float32: see
       DenseLabels
-    - skipped () int64: broken clips passed over to find this one; clip () int64: the one found; reset_memory () bool:
-      whether the memory starts empty
-    - broken, a list of strings: broken frames that were met for the first time on the way, with file and reason
+    - skipped () int64: number of broken clips that were skipped; clip () int64: the clip that was loaded;
+      reset_memory () bool: whether the memory is empty before the first frame
+    - broken, a list of strings: broken frames that this item met first, with file and reason
 
     :param image_size: (height, width) of the model's input.
-    :param label_size: (height, width) of the label grid.
-    :param max_objects: M; of more objects the most visible are kept.
-    :param min_visible_pixels: targets with fewer at 224x168, and the like area at other sizes, are left out.
-    :param hidden_handles: turn mugs with hidden handles to the camera as if they were symmetric.
+    :param label_size: (height, width) of the target grid.
+    :param max_objects: M; if there are more objects, the most visible are kept.
+    :param min_visible_pixels: targets with fewer visible pixels at 224x168 (scaled by area for other sizes) are left
+        out.
+    :param hidden_handles: treat mugs with hidden handles as symmetric (see canonicalize_objects).
     """
 
     def __init__(
@@ -80,16 +84,16 @@ class NocsClips(Dataset[dict[str, Any]]):
         self.min_visible_pixels = min_visible_pixels * image_size[0] * image_size[1] / _REFERENCE_AREA
         self.hidden_handles = hidden_handles
         self._clips = [(layout, index) for layout in self.layouts for index in range(len(layout.clips))]
-        #: Frames in each clip, broken ones included: what a sampler needs to know.
+        #: Number of frames of each clip, broken ones included.
         self.clip_lengths = np.array([len(layout.clips[index].frames) for layout, index in self._clips])
-        #: The number of the layout that each clip belongs to.
+        #: Index of the layout that each clip belongs to.
         self.set_of_clip = np.repeat(np.arange(len(self.layouts)), [len(layout.clips) for layout in self.layouts])
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, item: ClipSample) -> dict[str, Any]:
-        """Load one sample. In place of a clip with too few good frames the next that has enough stands in.
+        """Load one sample. A clip with too few readable frames is replaced by the next clip that has enough.
 
         :raise RuntimeError: no clip has enough readable frames.
         """
@@ -111,51 +115,51 @@ class NocsClips(Dataset[dict[str, Any]]):
         raise RuntimeError(f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts")
 
     def sequential(self) -> Iterator[tuple[int, Iterator[Frame]]]:
-        """For evaluation: (clip number, its readable frames in order, read when asked for), unaltered."""
+        """For evaluation: (clip index, iterator over its readable frames in order), without augmentation."""
         for number, (layout, index) in enumerate(self._clips):
             yield number, layout.frames(index)
 
     def report(self) -> str:
-        """Broken frames that this process has met, with file and reason."""
+        """Broken frames that this process has encountered, with file and reason."""
         return "\n".join(layout.report() for layout in self.layouts)
 
     def _read(self, clip: int, wanted: Sequence[int]) -> list[Frame] | None:
-        """The wanted frames, or where some are broken the nearest good ones of the clip, in the same direction."""
+        """The wanted frames in the wanted direction; broken ones are replaced by the nearest readable frames."""
         layout, index = self._clips[clip]
         count = len(layout.clips[index].frames)
-        # The wanted ones first; the others only when some of those are broken.
+        # The wanted frames first; the others are read only if some of those are broken.
         order = [frame for frame in wanted if frame < count]
         low, high = min(wanted), max(wanted)
         others = (frame for frame in range(count) if frame not in order)
         order += sorted(others, key=lambda frame: max(low - frame, frame - high))
-        good: dict[int, Frame] = {}
+        readable: dict[int, Frame] = {}
         for frame in order:
-            if len(good) == len(wanted):
+            if len(readable) == len(wanted):
                 break
             try:
-                good[frame] = layout.read(index, frame)
+                readable[frame] = layout.read(index, frame)
             except BrokenFrameError:
                 continue
-        if len(good) < len(wanted):
+        if len(readable) < len(wanted):
             return None
-        return [good[frame] for frame in sorted(good, reverse=_falling(wanted))]
+        return [readable[frame] for frame in sorted(readable, reverse=_is_descending(wanted))]
 
     def _assemble(self, frames: list[Frame], item: ClipSample) -> dict[str, Any]:
         draw = None
         if self.augmentation is not None:
             draw = ClipAugmentation.draw(self.augmentation, np.random.default_rng(item.seed))
-            if item.piece:  # the same light and crop as the pieces before, other noise
+            if item.piece:  # the geometry and colour of the previous pieces with different noise
                 draw = replace(draw, random=np.random.default_rng([item.seed, item.piece]))
         slots = self._slots(frames)
         samples = [self._frame(frame, draw, slots) for frame in frames]
         stamps = np.array([np.nan if frame.stamp is None else frame.stamp for frame in frames])
-        if _falling(item.frames):
+        if _is_descending(item.frames):
             stamps = stamps[0] + stamps[-1] - stamps
         batch = {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
         return {**batch, "stamp": torch.from_numpy(stamps)}
 
     def _slots(self, frames: Sequence[Frame]) -> dict[int, int]:
-        """Instance → slot, the same in all frames; the most visible instances where there are too many."""
+        """Instance → slot, the same in all frames; if there are too many instances, the most visible ones."""
         visible: dict[int, int] = {}
         for frame in frames:
             for item in frame.objects:
@@ -171,9 +175,9 @@ class NocsClips(Dataset[dict[str, Any]]):
         else:
             window = draw.window(frame.camera.height, frame.camera.width, height, width)
             image = draw.change_colours(window.image(frame.image, height, width))
-        turned = canonicalize_objects(frame.objects, self.hidden_handles)
-        dense = dense_labels(frame, window, turned, *self.label_size)
-        objects = mirror_objects(turned) if window.flip else turned
+        canonical = canonicalize_objects(frame.objects, self.hidden_handles)
+        dense = dense_labels(frame, window, canonical, *self.label_size)
+        objects = mirror_objects(canonical) if window.flip else canonical
         pose = frame.camera_pose
         if pose is None or (draw is not None and draw.hide_pose):
             pose = np.full((4, 4), np.nan)
@@ -215,5 +219,5 @@ class NocsClips(Dataset[dict[str, Any]]):
         return targets
 
 
-def _falling(frames: Sequence[int]) -> bool:
+def _is_descending(frames: Sequence[int]) -> bool:
     return len(frames) > 1 and frames[0] > frames[-1]

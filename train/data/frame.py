@@ -19,9 +19,9 @@ from seqpose_core.objects import ObjectPose
 class SceneObject:
     """One labelled object.
 
-    class_id 1..6; instance: its value in the mask; rotation (3, 3) and translation (3,) in metres map the
-    object frame to the camera frame; size (3,) full extents in metres; visible_pixels: mask pixels at the
-    stored resolution.
+    class_id 1..6; instance: value in the mask; rotation (3, 3) and translation (3,) in metres map the
+    object frame to the camera frame; size (3,) extents in metres; visible_pixels: mask pixels at the
+    stored resolution; model: name of the CAD model, if known.
     """
 
     class_id: int
@@ -56,7 +56,7 @@ class Frame:
 
     @cached_property
     def coord(self) -> NDArray[np.float32]:
-        """NOCS coordinates (H, W, 3) in 0..1; meaningful on labelled objects only."""
+        """NOCS coordinates (H, W, 3) in 0..1; defined on labelled objects only."""
         return decode_coord(self.coord_bgr)
 
     @cached_property
@@ -65,7 +65,7 @@ class Frame:
         return self.depth_mm.astype(np.float32) * np.float32(1e-3)
 
     def ground_truth(self) -> dict[str, NDArray[Any]]:
-        """The labels as in NOCS results: gt_class_ids, gt_RTs, gt_scales, gt_handle_visibility."""
+        """The labels with the keys of NOCS results: gt_class_ids, gt_RTs, gt_scales, gt_handle_visibility."""
         count = len(self.objects)
         transforms = np.tile(np.eye(4), (count, 1, 1))
         scales = np.zeros((count, 3))
@@ -82,7 +82,7 @@ class Frame:
         }
 
     def object_poses(self) -> list[ObjectPose]:
-        """The labels as certain objects (score 1, no covariance) whose track id is the instance id."""
+        """The labels as ObjectPose with score 1 and zero covariance; the track id is the instance id."""
         return [
             ObjectPose(
                 category=category(item.class_id).name,

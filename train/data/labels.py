@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of one frame as the model is taught: unique poses, and dense maps at the label grid."""
+"""Training targets of one frame: unique poses of symmetric objects, and dense maps at the target grid."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from train.data.nocs_files import count_values
 
 _SYMMETRIC = np.array([False] + [entry.symmetric for entry in CATEGORIES])
 _MUG = category("mug").id
-# A plane's inverse depth is linear in the pixel; where it bends by more than this part there is an edge.
-_BEND = 0.015
+# The inverse depth of a plane is linear in the pixel; a larger relative deviation than this is an edge.
+_MAX_CURVATURE = 0.015
 
 
 @dataclass(frozen=True, eq=False)
 class DenseLabels:
-    """Maps at the label grid (h, w).
+    """Maps at the target grid (h, w).
 
     segmentation int64, 0 background, 1..6; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the
     camera frame towards the camera, zero where unknown; nocs (3, h, w) float32 0..1, zero on the background.
@@ -37,38 +37,38 @@ class DenseLabels:
 
 
 def is_symmetric(item: SceneObject) -> bool:
-    """Whether turns about y change nothing to see: bottle, bowl, can, and a mug whose handle is hidden."""
+    """Whether yaw (rotation about y) is not visible: bottle, bowl, can, and a mug whose handle is hidden."""
     return bool(_SYMMETRIC[item.class_id]) or (item.class_id == _MUG and not item.handle_visible)
 
 
 def canonicalize_objects(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
-    """Turn symmetric objects about y until the camera lies in their +x half-plane: the label becomes unique.
+    """Rotate symmetric objects about y until the camera is in their +x half-plane, which makes the pose unique.
 
-    Sizes of bottles, bowls and cans get equal x and z extents.
+    Bottles, bowls and cans get equal x and z extents.
 
-    :param hidden_handles: also turn mugs whose handle is hidden.
+    :param hidden_handles: also rotate mugs whose handle is hidden.
     """
-    turning = [
+    symmetric = [
         index
         for index, item in enumerate(objects)
         if _SYMMETRIC[item.class_id] or (hidden_handles and is_symmetric(item))
     ]
-    if not turning:
+    if not symmetric:
         return tuple(objects)
-    rotations = np.stack([objects[index].rotation for index in turning])
-    places = np.stack([objects[index].translation for index in turning])
-    turned = list(objects)
-    for index, rotation in zip(turning, canonicalize_symmetric(rotations, -places), strict=True):
+    rotations = np.stack([objects[index].rotation for index in symmetric])
+    translations = np.stack([objects[index].translation for index in symmetric])
+    rotated = list(objects)
+    for index, rotation in zip(symmetric, canonicalize_symmetric(rotations, -translations), strict=True):
         size = objects[index].size
         if _SYMMETRIC[objects[index].class_id]:
             width = (size[0] + size[2]) / 2
             size = np.array([width, size[1], width])
-        turned[index] = replace(objects[index], rotation=rotation, size=size)
-    return tuple(turned)
+        rotated[index] = replace(objects[index], rotation=rotation, size=size)
+    return tuple(rotated)
 
 
 def mirror_objects(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
-    """The objects as a mirrored image shows them: R' = diag(-1,1,1) R diag(1,1,-1), x → -x."""
+    """The objects in a mirrored image: R' = diag(-1,1,1) R diag(1,1,-1), x → -x."""
     return tuple(
         replace(item, rotation=MIRROR @ item.rotation @ MIRROR_OBJECT, translation=MIRROR @ item.translation)
         for item in objects
@@ -76,7 +76,7 @@ def mirror_objects(objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
 
 
 def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: int) -> NDArray[np.floating]:
-    """Pixels (256,) of each mask value inside the window, counted in pixels of the (height, width) input."""
+    """Number of pixels (256,) of each mask value inside the window, in pixels of the (height, width) input."""
     part = mask[window.y : window.y + window.height, window.x : window.x + window.width]
     return count_values(part) * (height * width / (window.height * window.width))
 
@@ -84,19 +84,19 @@ def visible_pixels(mask: NDArray[np.uint8], window: Window, height: int, width: 
 def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], height: int, width: int) -> DenseLabels:
     """Sample the stored maps at the centres of (height, width) cells of the window, by the nearest pixel.
 
-    :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the map of
-        an object that was rotated is rotated with it.
+    :param objects: of this frame after :func:`canonicalize_objects` and before :func:`mirror_objects`; the NOCS map of
+        a rotated object is rotated with it.
     """
     rows, columns = window.cells(height, width)
     instances = frame.mask[rows][:, columns]
-    classes, turns = _lookups(frame.objects, objects)
+    classes, yaws = _lookup_tables(frame.objects, objects)
     segmentation = classes[instances]
 
     nocs = decode_coord(frame.coord_bgr[rows][:, columns]) - np.float32(0.5)
-    cosine, sine = turns[instances].transpose(2, 0, 1)
+    cosine, sine = yaws[instances].transpose(2, 0, 1)
     x, z = nocs[..., 0].copy(), nocs[..., 2].copy()
     nocs[..., 0], nocs[..., 2] = cosine * x - sine * z, sine * x + cosine * z
-    # In larger images neighbours lie farther apart, else the rounding of depth would weigh more.
+    # In larger images the neighbours are farther apart, to keep the effect of depth quantization the same.
     reach = max(1, round(window.width / width / 3.5))
     normals = surface_normals(frame.depth_mm, frame.camera, rows, columns, reach)
     if window.flip:
@@ -111,19 +111,19 @@ def dense_labels(frame: Frame, window: Window, objects: Sequence[SceneObject], h
     )
 
 
-def _lookups(
-    stored: Sequence[SceneObject], turned: Sequence[SceneObject]
+def _lookup_tables(
+    stored: Sequence[SceneObject], canonical: Sequence[SceneObject]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """By mask value: class (256,), and cosine and sine (256, 2) of the turn from stored to turned object."""
+    """By mask value: class (256,), and cosine and sine (256, 2) of the yaw from the stored to the canonical object."""
     classes = np.zeros(256, np.int64)
-    turns = np.zeros((256, 2), np.float32)
-    turns[:, 0] = 1
-    for before, after in zip(stored, turned, strict=True):
+    yaws = np.zeros((256, 2), np.float32)
+    yaws[:, 0] = 1
+    for before, after in zip(stored, canonical, strict=True):
         classes[before.instance] = before.class_id
         # after = before · Y(angle), so the first column of Y is (cos, 0, -sin).
         first = before.rotation.T @ after.rotation[:, 0]
-        turns[before.instance] = first[0], -first[2]
-    return classes, turns
+        yaws[before.instance] = first[0], -first[2]
+    return classes, yaws
 
 
 def surface_normals(
@@ -135,8 +135,8 @@ def surface_normals(
 ) -> NDArray[np.float32]:
     """Unit normals (3, h, w) towards the camera at pixels rows (h,) x columns (w,), zero where unknown.
 
-    On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel. Its slopes give n, exactly for
-    planes, as the cross product of neighbours' differences does; its bend tells an edge from a slanted plane.
+    On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel. Its slopes give n, exactly for planes;
+    its second difference tells an edge from a slanted plane.
 
     :param reach: distance in pixels to the neighbours that are compared.
     """
@@ -144,7 +144,7 @@ def surface_normals(
     up, down = np.maximum(rows - reach, 0), np.minimum(rows + reach, height - 1)
     left, right = np.maximum(columns - reach, 0), np.minimum(columns + reach, width - 1)
 
-    # One gather of all neighbours: block (i, j) of three by three is rows i, columns j.
+    # One gather of all neighbours, as 3x3 blocks: block (i, j) holds rows i and columns j.
     depth = depth_mm[np.concatenate([up, rows, down])][:, np.concatenate([left, columns, right])].astype(np.float32)
     inverse = np.divide(np.float32(1e3), depth, out=np.full_like(depth, np.nan), where=depth > 0)
     blocks = inverse.reshape(3, len(rows), 3, len(columns))
@@ -152,8 +152,8 @@ def surface_normals(
     above, below, before, after = blocks[0, :, 1], blocks[2, :, 1], blocks[1, :, 0], blocks[1, :, 2]
     inside = ((down - up) == 2 * reach)[:, None] & ((right - left) == 2 * reach)
     slope_u, slope_v = (after - before) / (2 * reach), (below - above) / (2 * reach)
-    bend = np.maximum(np.abs(before + after - 2 * here), np.abs(above + below - 2 * here))
-    valid = inside & (bend < _BEND * here)  # a NaN neighbour compares false
+    curvature = np.maximum(np.abs(before + after - 2 * here), np.abs(above + below - 2 * here))
+    valid = inside & (curvature < _MAX_CURVATURE * here)  # a NaN neighbour compares false
 
     u, v = columns - np.float32(camera.cx), rows - np.float32(camera.cy)
     normal = np.empty((3, len(rows), len(columns)), np.float32)

@@ -15,7 +15,7 @@ from train.data.clips import ClipSample, NocsClips
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack the samples of a batch: every tensor gets a leading dimension B; lists are joined."""
+    """Stack the samples of a batch: every tensor gets a leading dimension B; lists are concatenated."""
     batch: dict[str, Any] = {}
     for key, first in samples[0].items():
         parts = [sample[key] for sample in samples]
@@ -24,7 +24,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _start_worker(_: int) -> None:
-    # The cores are the trainer's; OpenCV would start one thread for each of them in every worker.
+    # By default OpenCV and torch start one thread per core in every worker, which slows down training.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -32,7 +32,7 @@ def _start_worker(_: int) -> None:
 def make_loader(
     dataset: NocsClips, sampler: Sampler[list[ClipSample]], workers: int = 1, prefetch: int = 4
 ) -> DataLoader[dict[str, Any]]:
-    """A loader of the sampler's batches; the result does not depend on the number of workers."""
+    """A data loader of the sampler's batches; the batches do not depend on the number of workers."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,

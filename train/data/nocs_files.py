@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The single files of a NOCS layout, each checked as it is read: images, meta, labels, number tables."""
+"""Read and check the files of a NOCS layout: images, meta files, labels, intrinsics and camera poses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from train.data import safe_pickle
 from train.data.frame import SceneObject
 
 BACKGROUND = 255  # in the mask
-_CAMERA_UNKNOWN = 32001  # CAMERA's depth where nothing was rendered
+_CAMERA_UNKNOWN = 32001  # CAMERA's depth value of pixels without a rendered surface
 _CLASS_IDS = frozenset(entry.id for entry in CATEGORIES)
 
 
 class BrokenFrameError(ValueError):
-    """A frame that cannot be used: `file` is at fault, for `reason`."""
+    """A frame that cannot be used: the file that is broken, and the reason."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(f"{file}: {reason}")
@@ -45,7 +45,7 @@ def read_image(path: str, flags: int) -> NDArray[Any]:
     data = read_bytes(path)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error as error:  # such as a header that asks for more pixels than OpenCV will hold
+    except cv2.error as error:  # for example a header with more pixels than OpenCV allows
         raise BrokenFrameError(path, f"is not a readable image: {error.err}") from error
     if image is None:
         raise BrokenFrameError(path, f"is not a readable image ({len(data)} bytes)")
@@ -53,7 +53,7 @@ def read_image(path: str, flags: int) -> NDArray[Any]:
 
 
 def count_values(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often (256,) each value occurs in a mask (H, W). OpenCV counts bytes twice as fast as NumPy."""
+    """Number of pixels (256,) of each value in a mask (H, W). OpenCV counts bytes twice as fast as NumPy."""
     return cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
@@ -72,17 +72,17 @@ def read_depth(path: str) -> NDArray[np.uint16]:
 
 
 def _numbers(path: str) -> NDArray[np.float64] | None:
-    """All numbers of a small text file in a row, or None when there is no such file."""
+    """All numbers of a small text file, flattened, or None if the file does not exist."""
     if not os.path.exists(path):
         return None
     try:
         return np.array(read_bytes(path).split(), dtype=np.float64)
     except ValueError as error:
-        raise BrokenFrameError(path, f"holds something that is not a number: {error}") from error
+        raise BrokenFrameError(path, f"contains a value that is not a number: {error}") from error
 
 
 def read_camera(path: str, width: int, height: int, default: NDArray[np.float64] | None) -> Camera:
-    """The camera of a scene's intrinsics.txt, or where there is none that of the `default` matrix (3, 3)."""
+    """The camera of a scene's intrinsics.txt; without such a file that of the `default` matrix (3, 3)."""
     numbers = _numbers(path)
     if numbers is None:
         if default is None:
@@ -91,31 +91,31 @@ def read_camera(path: str, width: int, height: int, default: NDArray[np.float64]
     if numbers.size != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0 or numbers[4] <= 0:
         raise BrokenFrameError(
             path,
-            f"holds {numbers.size} numbers {numbers[:9]}; a 3x3 matrix with positive focal lengths is right",
+            f"holds {numbers.size} numbers {numbers[:9]}; expected a 3x3 matrix with positive focal lengths",
         )
     return Camera.from_matrix(numbers.reshape(3, 3), width, height)
 
 
 def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.float64] | None]:
-    """Stamp (s) and world_from_camera (4, 4) of one row of a scene's camera_poses.txt, None where unknown."""
+    """Stamp (s) and world_from_camera (4, 4) of one row of a scene's camera_poses.txt, None if unknown."""
     numbers = _numbers(path)
     if numbers is None:
         return None, None
     if numbers.size % 17 or row >= numbers.size // 17:
         raise BrokenFrameError(
-            path, f"holds {numbers.size} numbers; rows 0 to {row} of 17 (stamp, 4x4 matrix) are needed"
+            path, f"holds {numbers.size} numbers; expected rows 0 to {row} of 17 numbers (stamp, 4x4 matrix)"
         )
     stamp, pose = float(numbers[17 * row]), numbers[17 * row + 1 : 17 * row + 17].reshape(4, 4)
     known = bool(np.isfinite(pose).all())
     if known and not (np.abs(pose[:3, :3] @ pose[:3, :3].T - np.eye(3)) < 1e-3).all():
-        raise BrokenFrameError(path, f"row {row} holds no rigid transform")
+        raise BrokenFrameError(path, f"row {row} is not a rigid transform")
     return (stamp if np.isfinite(stamp) else None), (pose if known else None)
 
 
 def read_meta(path: str) -> list[tuple[int, int, str]]:
-    """(instance, class, model) of each line, by instance; a column between class and model is a synset, not used.
+    """(instance, class, model) of each line, sorted by instance; a synset column between class and model is ignored.
 
-    :raise BrokenFrameError: a line that says something else, or an instance that is listed more than once.
+    :raise BrokenFrameError: a line has another format, or an instance is listed more than once.
     """
     rows = []
     for line in read_bytes(path).decode(errors="replace").splitlines():
@@ -138,22 +138,22 @@ def read_meta(path: str) -> list[tuple[int, int, str]]:
 def rigid_part(path: str, linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rotations (N, 3, 3) nearest to ``linear`` (N, 3, 3): labels are float32.
 
-    :raise BrokenFrameError: one is no rotation.
+    :raise BrokenFrameError: a matrix is not close to a rotation.
     """
     if not (np.abs(linear @ linear.transpose(0, 2, 1) - np.eye(3)) < 1e-2).all() or (np.linalg.det(linear) < 0).any():
-        raise BrokenFrameError(path, "holds a matrix that is not a rotation, scale apart")
+        raise BrokenFrameError(path, "holds a matrix that is not a rotation up to scale")
     u, _, v = np.linalg.svd(linear)
     return u @ v
 
 
 def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[SceneObject, ...]:
-    """The labelled objects of a frame: instances from the file `meta`, poses in the order of instances from `label`.
+    """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
 
-    :param pixels: (256,) how often each value occurs in the mask.
+    :param pixels: (256,) number of pixels of each value in the mask.
     """
     rows = [row for row in read_meta(meta) if row[1] > 0]
     classes, transforms, scales, handles = _label(label)
-    if len(rows) != len(classes):  # the published labels leave out objects without a pixel in the mask
+    if len(rows) != len(classes):  # NOCS's labels leave out objects without a pixel in the mask
         rows = [row for row in rows if pixels[row[0]] > 0]
     if [row[1] for row in rows] != classes.tolist():
         raise BrokenFrameError(label, f"has classes {classes.tolist()} but {meta} has {[row[1] for row in rows]}")

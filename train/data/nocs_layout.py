@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read data sets that lie on disk as NOCS does: CAMERA, REAL and our own renderings.
+"""Read data sets in the file layout of NOCS: CAMERA, REAL and our own renderings.
 
     <frames>/<scene>/<frame>_{color,mask,coord,depth}.png, <frame>_meta.txt
-    <frames>/<scene>/{intrinsics,camera_poses}.txt          optional: the published sets have none
-    <labels>/results_<name of labels>_<scene>_<frame>.pkl   or the relabelled <frame>_label.pkl beside the images
+    <frames>/<scene>/{intrinsics,camera_poses}.txt          optional: CAMERA and REAL have none
+    <labels>/results_<name of labels>_<scene>_<frame>.pkl   or the relabelled <frame>_label.pkl next to the images
 
-One scene folder is one clip. Opening a layout lists folders and opens no file; a frame that turns out to be
-broken is refused with its file and the reason, so that a caller can skip and count it.
+A scene folder is a clip. Opening a layout lists folders but opens no file; reading a broken frame raises an error with
+the file and the reason, so that callers can skip and count it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from train.data.relabelled import Relabelling
 
 logger = logging.getLogger(__name__)
 
-# Intrinsics of the published sets at 640x480, for scenes without an intrinsics.txt.
+# Intrinsics of REAL and CAMERA at 640x480, for scenes without an intrinsics.txt.
 REAL_INTRINSICS = np.array([[591.0125, 0, 322.525], [0, 590.16775, 244.11084], [0, 0, 1]])
 CAMERA_INTRINSICS = np.array([[577.5, 0, 319.5], [0, 577.5, 239.5], [0, 0, 1]])
 
@@ -55,7 +55,7 @@ class NocsLayout:
     """The clips of one split.
 
     :param frames: folder of scene folders.
-    :param labels: folder of label pickles, whose name is part of theirs; or how to read relabelled ones.
+    :param labels: folder of label pickles (its name is part of their names), or the reader of relabelled ones.
     :param intrinsics: (3, 3) matrix in pixels for scenes without an intrinsics.txt.
     :raise FileNotFoundError: a folder is missing or holds no frames.
     """
@@ -85,8 +85,7 @@ class NocsLayout:
     def read(self, clip: int, frame: int) -> Frame:
         """Read one frame.
 
-        :raise BrokenFrameError: a file is missing, unreadable or disagrees with another; it is also noted in
-            `broken`.
+        :raise BrokenFrameError: a file is missing, unreadable or inconsistent with another; also added to `broken`.
         """
         folder, name = self.clips[clip], self.clips[clip].frames[frame]
         key = f"{folder.scene}/{name}"
@@ -101,7 +100,7 @@ class NocsLayout:
             raise
 
     def frames(self, clip: int) -> Iterator[Frame]:
-        """The readable frames of a clip in order; broken ones are noted in `broken`."""
+        """The readable frames of a clip in order; broken ones are added to `broken`."""
         for index in range(len(self.clips[clip].frames)):
             try:
                 yield self.read(clip, index)
@@ -109,7 +108,7 @@ class NocsLayout:
                 continue
 
     def report(self) -> str:
-        """The broken frames met so far, counted and listed with file and reason."""
+        """The number of broken frames read so far, and each with file and reason."""
         lines = [f"{len(self.broken)} of {sum(len(clip.frames) for clip in self.clips)} frames skipped"]
         return "\n".join(lines + [f"  {text}" for text in self.broken.values()])
 
@@ -164,13 +163,13 @@ class NocsLayout:
 
 def _list_clips(frames: Path) -> Iterator[Clip]:
     with os.scandir(frames) as entries:
-        # A leading dot marks a clip that is still being written.
+        # A leading dot marks a clip that the renderer is still writing.
         scenes = sorted((entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir())
     for scene, folder in scenes:
         names = set()
         for file in os.listdir(folder):
             name, _, part = file.partition("_")
-            # Any part will do: a frame that lacks one is broken, not absent.
+            # Any file counts: a frame with a missing file is broken, not absent.
             if part in _PARTS and name.isdigit():
                 names.add(name)
         if names:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the splits of CAMERA and REAL lie under a root, and ours."""
+"""Open the splits of CAMERA, REAL and our own data sets by name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
 from train.data.relabelled import Relabelling
 
-#: ``gts``: label pickles in a folder of their own, as NOCS publishes them and ours are written; ``relabelled``: those
-#: of Shape Prior Deformation, beside the images.
+#: ``gts``: label pickles in a separate folder, as in NOCS and our renderings; ``relabelled``: the pickles of Shape
+#: Prior Deformation, next to the images.
 Labels = Literal["gts", "relabelled"]
 
 
 @dataclass(frozen=True)
-class _Published:
-    """A split as NOCS publishes it: its folder under ``sets`` (either spelling), its labels, its models."""
+class _NocsSplit:
+    """A split of NOCS: folder ``split`` in one of ``sets`` (two spellings), folder of labels, intrinsics."""
 
     sets: tuple[str, str]
     split: str
@@ -29,40 +29,40 @@ class _Published:
     intrinsics: NDArray[np.float64]
 
 
-_PUBLISHED = {
-    "camera_train": _Published(("camera", "CAMERA"), "train", "train", CAMERA_INTRINSICS),
-    "camera_val": _Published(("camera", "CAMERA"), "val", "val", CAMERA_INTRINSICS),
-    "real_train": _Published(("real", "Real"), "train", "real_train", REAL_INTRINSICS),
-    "real_test": _Published(("real", "Real"), "test", "real_test", REAL_INTRINSICS),
+_NOCS_SPLITS = {
+    "camera_train": _NocsSplit(("camera", "CAMERA"), "train", "train", CAMERA_INTRINSICS),
+    "camera_val": _NocsSplit(("camera", "CAMERA"), "val", "val", CAMERA_INTRINSICS),
+    "real_train": _NocsSplit(("real", "Real"), "train", "real_train", REAL_INTRINSICS),
+    "real_test": _NocsSplit(("real", "Real"), "test", "real_test", REAL_INTRINSICS),
 }
 
 
 def open_layout(root: str | Path, split: str, labels: Labels = "gts") -> NocsLayout:
-    """Open ``root``/``split`` in our own layout, or camera_train, camera_val, real_train or real_test in that of NOCS.
+    """Open ``root``/``split`` in our own layout, or camera_train, camera_val, real_train or real_test in NOCS's.
 
-    :raise FileNotFoundError: a folder or a file is missing, with what was looked for.
+    :raise FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
-    published = _PUBLISHED.get(split)
-    if published is None or (root / split).is_dir():
+    nocs = _NOCS_SPLITS.get(split)
+    if nocs is None or (root / split).is_dir():
         if labels == "relabelled":
             raise FileNotFoundError(
-                f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(_PUBLISHED)}"
+                f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(_NOCS_SPLITS)}"
             )
         return NocsLayout.open(root, split)
-    folder = _first([root / name / published.split for name in published.sets])
+    folder = _first_folder([root / name / nocs.split for name in nocs.sets])
     if labels == "relabelled":
-        return NocsLayout(folder, Relabelling.open(root / "obj_models", split), published.intrinsics)
-    gts = root / "gts" / published.gts
+        return NocsLayout(folder, Relabelling.open(root / "obj_models", split), nocs.intrinsics)
+    gts = root / "gts" / nocs.gts
     if not gts.is_dir() and split.endswith("_train"):
         raise FileNotFoundError(
             f"{gts} is not a folder; NOCS publishes gts of camera_val and real_test only, "
-            "the pickles for training are the relabelled ones (labels: relabelled)"
+            "training uses the relabelled pickles (labels: relabelled)"
         )
-    return NocsLayout(folder, gts, published.intrinsics)
+    return NocsLayout(folder, gts, nocs.intrinsics)
 
 
-def _first(folders: Sequence[Path]) -> Path:
+def _first_folder(folders: Sequence[Path]) -> Path:
     for folder in folders:
         if folder.is_dir():
             return folder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Endless seeded orders that can be entered anywhere: of windows in clips, of clips, and of sets that are mixed."""
+"""Endless seeded orders with random access: of windows in clips, of clips, and of the sets of a mixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def proportional_counts(total: int, weights: Sequence[float]) -> list[int]:
-    """``total`` shared out in proportion to ``weights``, in whole numbers of at least 1."""
+    """``total`` divided in proportion to ``weights``, into integers of at least 1."""
     exact = total * np.asarray(weights, float) / sum(weights)
     counts = np.floor(exact).astype(int)
     rest = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
@@ -18,7 +18,7 @@ def proportional_counts(total: int, weights: Sequence[float]) -> list[int]:
 
 
 def interleave(counts: Sequence[int] | np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A random order of counts[0] zeros, counts[1] ones, …, each spread evenly over the whole."""
+    """A random order of counts[0] zeros, counts[1] ones, ..., in which each value is spread evenly."""
     counts = np.asarray(counts)
     kinds = np.repeat(np.arange(len(counts)), counts)
     rank = np.arange(len(kinds)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -26,7 +26,7 @@ def interleave(counts: Sequence[int] | np.ndarray, random: np.random.Generator) 
 
 
 class _Passes:
-    """Passes of one length; the two made last are kept, as a batch may span them."""
+    """Passes by number; the last two are cached, as a batch may span two of them."""
 
     def __init__(self, make: Callable[[int], np.ndarray]) -> None:
         self._make = make
@@ -42,8 +42,8 @@ class _Passes:
 class WindowOrder:
     """Windows of ``length`` frames, pass after pass.
 
-    A pass cuts each clip into its length // ``length`` windows and spreads them evenly, in random order; from pass to
-    pass windows start one frame later, so that all frames are seen equally often.
+    A pass cuts each clip into length // ``length`` windows and spreads them evenly, in random order. In each pass the
+    windows start one frame later than in the previous one, so that all frames are seen equally often.
     """
 
     def __init__(self, clip_lengths: np.ndarray, length: int, seed: Sequence[int]) -> None:
@@ -55,19 +55,19 @@ class WindowOrder:
         self._passes = _Passes(self._pass)
 
     def __len__(self) -> int:
-        """Windows of one pass."""
+        """Number of windows of one pass."""
         return int(self._windows.sum())
 
-    def __getitem__(self, place: int) -> tuple[int, int]:
-        """Clip and first frame of the window at any place of the endless order."""
-        number, within = divmod(place, len(self))
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """Clip and first frame of the window at a position of the endless order."""
+        number, within = divmod(position, len(self))
         clip, window = self._passes[number][within].tolist()
         return clip, int((self._offsets[clip] + number + window * self._length) % self._starts[clip])
 
     def _pass(self, number: int) -> np.ndarray:
         random = np.random.default_rng([*self._seed, 2, number])
         clips = interleave(self._windows, random)
-        # The k-th time that a clip comes up it shows the k-th of its windows in a random order.
+        # The k-th occurrence of a clip is the k-th of its windows in random order.
         shuffled = random.permutation(len(clips))
         owner = np.repeat(np.arange(len(self._windows)), self._windows)
         windows = shuffled[np.argsort(owner[shuffled], kind="stable")] - self._first[owner]
@@ -78,40 +78,40 @@ class WindowOrder:
 
 
 class ClipOrder:
-    """Clips, permutation after permutation."""
+    """Clip indices, one random permutation after another."""
 
     def __init__(self, count: int, seed: Sequence[int]) -> None:
         self._count = count
         self._passes = _Passes(lambda number: np.random.default_rng([*seed, number]).permutation(count))
 
-    def __getitem__(self, place: int) -> int:
-        number, within = divmod(place, self._count)
+    def __getitem__(self, position: int) -> int:
+        number, within = divmod(position, self._count)
         return int(self._passes[number][within])
 
 
 class Mixture:
-    """Which set each sample comes from: ``counts`` of each in every epoch, evenly spread."""
+    """The set of each sample: every epoch has ``counts`` samples of the sets, spread evenly."""
 
     def __init__(self, counts: Sequence[int], seed: Sequence[int]) -> None:
         self._counts, self._seed = np.asarray(counts), list(seed)
         self._passes = _Passes(self._pass)
 
     def __len__(self) -> int:
-        """Samples of one epoch."""
+        """Number of samples of one epoch."""
         return int(self._counts.sum())
 
-    def __getitem__(self, place: int) -> tuple[int, int]:
-        """The set, and how many samples came from it before."""
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """The set, and the number of earlier samples from it."""
         if len(self._counts) == 1:
-            return 0, place
-        epoch, within = divmod(place, len(self))
-        chosen, rank = self._passes[epoch][within].tolist()
-        return chosen, epoch * int(self._counts[chosen]) + rank
+            return 0, position
+        epoch, within = divmod(position, len(self))
+        number, rank = self._passes[epoch][within].tolist()
+        return number, epoch * int(self._counts[number]) + rank
 
     def _pass(self, epoch: int) -> np.ndarray:
         sets = interleave(self._counts, np.random.default_rng([*self._seed, epoch]))
         ranks = np.empty(len(sets), np.int64)
         for number in range(len(self._counts)):
-            places = np.flatnonzero(sets == number)
-            ranks[places] = np.arange(len(places))
+            positions = np.flatnonzero(sets == number)
+            ranks[positions] = np.arange(len(positions))
         return np.stack([sets, ranks], axis=1)

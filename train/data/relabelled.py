@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The relabelled pickles (Tian et al., Shape Prior Deformation, ECCV 2020), widely used on CAMERA and REAL.
 
-They lie beside the images as <frame>_label.pkl and name the instances they speak of; those with fewer than 64 pixels
-of depth are left out. Sizes are twice the largest coordinate of a model's points. Mugs have their origin on the axis
-of their body, not in the middle of their box, so figures on mugs do not compare with those on the labels of NOCS.
+They are stored next to the images as <frame>_label.pkl and list instance ids; objects with fewer than 64 pixels of
+depth are left out. Sizes are twice the largest coordinate of a model's points. The origin of mugs is on the axis of
+the body instead of the box centre, so figures on mugs are not comparable with those on the labels of NOCS.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MUG = category("mug").id
 
 
 class Relabelling:
-    """What the labels of one split leave to files under ``<root>/obj_models``.
+    """Reader of the relabelled pickles of one split, with the sizes and mug origins from ``<root>/obj_models``.
 
-    :param models: model name → points (N, 3) in units of the box diagonal, about the origin of the labels.
-    :param mugs: mug → (shift (3,), scale): a coordinate c of NOCS, less one half, becomes scale · (c + shift).
+    :param models: model name → points (N, 3) in units of the box diagonal, relative to the origin of the labels.
+    :param mugs: mug → (shift (3,), scale): a centred NOCS coordinate c becomes scale · (c + shift).
     """
 
     def __init__(self, models: dict[str, NDArray[Any]], mugs: dict[str, tuple[NDArray[Any], float]]) -> None:
@@ -36,14 +36,14 @@ class Relabelling:
 
     @classmethod
     def open(cls, folder: Path, models: str) -> Relabelling:
-        """Read ``folder``/<models>.pkl and mug_meta.pkl, which come with the labels.
+        """Read ``folder``/<models>.pkl and mug_meta.pkl, which are distributed with the labels.
 
-        :raise FileNotFoundError: one of them is missing. :raise ValueError: one is no such file.
+        :raise FileNotFoundError: a file is missing. :raise ValueError: a file has another content.
         """
         for path in (folder / f"{models}.pkl", folder / "mug_meta.pkl"):
             if not path.is_file():
                 raise FileNotFoundError(
-                    f"{path} is missing; the relabelled pickles need it for sizes and the origin of mugs"
+                    f"{path} is missing; the relabelled labels need it for sizes and the origin of mugs"
                 )
         try:
             return cls(safe_pickle.load(folder / f"{models}.pkl"), safe_pickle.load(folder / "mug_meta.pkl"))
@@ -53,9 +53,9 @@ class Relabelling:
     def objects(
         self, stem: str, mask: NDArray[np.uint8], coord_bgr: NDArray[np.uint8], pixels: NDArray[np.int64]
     ) -> tuple[SceneObject, ...]:
-        """The labelled objects of the frame <stem>_*; mugs' coordinates are moved in place to fit their labels.
+        """The labelled objects of the frame <stem>_*. The NOCS coordinates of mugs are converted in place.
 
-        :param pixels: (256,) how often each value occurs in the mask.
+        :param pixels: (256,) number of pixels of each value in the mask.
         """
         path = f"{stem}_label.pkl"
         data = read_bytes(path)
@@ -68,7 +68,7 @@ class Relabelling:
             scales = np.asarray(label["scales"], np.float64).reshape(count)
             linear = np.asarray(label["rotations"], np.float64).reshape(count, 3, 3)
             translations = np.asarray(label["translations"], np.float64).reshape(count, 3)
-            # Only labels of the test splits say which handles can be seen.
+            # Only the labels of the test splits contain the visibility of handles.
             handles = np.asarray(label.get("handle_visibility", np.ones(count)), np.int64).reshape(count)
         except (pickle.UnpicklingError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BrokenFrameError(path, f"{type(error).__name__}: {error}") from error
@@ -79,17 +79,17 @@ class Relabelling:
                     path, f"instance {instance} is {class_id} {model!r} but the meta file has {listed.get(instance)}"
                 )
             if model not in self.sizes or (class_id == _MUG and model not in self.mugs):
-                raise BrokenFrameError(path, f"nothing is known of the size or origin of model {model!r}")
+                raise BrokenFrameError(path, f"size or origin of model {model!r} is not in obj_models")
         if len(classes) != count or len(models) != count or len(set(instances)) != count:
             raise BrokenFrameError(
-                path, f"has instances {instances}, classes {classes} and models {models}; they must be as many"
+                path, f"has instances {instances}, classes {classes} and models {models}; the numbers must be equal"
             )
         if not (np.isfinite(scales).all() and np.isfinite(translations).all() and (scales > 1e-6).all()):
             raise BrokenFrameError(path, "scales or translations are not finite and positive")
         rotations = rigid_part(path, linear)
         for instance, class_id, model in zip(instances, classes, models, strict=True):
             if class_id == _MUG:
-                _move(coord_bgr, mask == instance, *self.mugs[model])
+                _shift_origin(coord_bgr, mask == instance, *self.mugs[model])
         return tuple(
             SceneObject(
                 class_id=classes[index],
@@ -105,8 +105,10 @@ class Relabelling:
         )
 
 
-def _move(coord_bgr: NDArray[np.uint8], where: NDArray[np.bool_], shift: NDArray[np.float64], scale: float) -> None:
-    """Coordinates of a mug about its new origin. Stored are z, y, x, the first as 1 - z."""
+def _shift_origin(
+    coord_bgr: NDArray[np.uint8], where: NDArray[np.bool_], shift: NDArray[np.float64], scale: float
+) -> None:
+    """Convert a mug's coordinates to its new origin, in place. The channels hold 1 - z, y and x."""
     level = np.arange(256) / 255 - 0.5
     for channel, offset in enumerate((-shift[2], shift[1], shift[0])):
         table = np.round(255 * np.clip(scale * (level + offset) + 0.5, 0, 1)).astype(np.uint8)

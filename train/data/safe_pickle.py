@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read pickles that hold numpy arrays and plain containers, and nothing else.
+"""Read pickles that contain numpy arrays and plain containers only.
 
-NOCS publishes its labels as pickles. A pickle is a program, so the standard reader would run whatever a file
-says; this one knows the few constructors that numpy needs and refuses every other name.
+NOCS publishes its labels as pickles. The standard unpickler executes arbitrary code; this one allows the few
+constructors that numpy needs and refuses every other name.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _NUMPY: dict[str, Any] = {
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """Stand in for `_codecs.encode`, by which protocols 0 to 2 write bytes."""
+    """Replacement of `_codecs.encode`, which protocols 0 to 2 use for bytes."""
     if encoding.lower().replace("-", "") != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is refused; array bytes are written as latin1")
     return codecs.latin_1_encode(text)[0]
 
 
-# Written out by hand instead of imported by name: what is not in this table cannot be reached at all.
-_ADMITTED: dict[tuple[str, str], Any] = {
+# An explicit table instead of an import by name: nothing outside this table can be reached.
+_ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("collections", "OrderedDict"): OrderedDict,
@@ -42,13 +42,13 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 for _path, _function in _NUMPY.items():
     _module, _name = _path.split(".")
     for _package in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2 write different package names
-        _ADMITTED[f"{_package}.{_module}", _name] = _function
+        _ALLOWED[f"{_package}.{_module}", _name] = _function
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ADMITTED[module, name]
+            return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
                 f"{module}.{name} is refused; only numpy arrays and plain containers are read"
@@ -58,14 +58,14 @@ class _Unpickler(pickle.Unpickler):
 def loads(data: bytes) -> Any:
     """The object pickled in `data`.
 
-    :raise pickle.UnpicklingError: the data names anything but numpy arrays and plain containers, or is no
+    :raise pickle.UnpicklingError: the data contains anything but numpy arrays and plain containers, or is not a
         pickle.
     """
     try:
         return _Unpickler(io.BytesIO(data), encoding="latin1").load()
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # a damaged pickle raises nearly anything: EOFError, KeyError, ValueError, ...
+    except Exception as error:  # a damaged pickle can raise EOFError, KeyError, ValueError and others
         raise pickle.UnpicklingError(f"damaged pickle: {type(error).__name__}: {error}") from error
 
 

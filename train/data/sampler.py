@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches as a pure function of (seed, step): a training resumed at step k sees what it would have seen."""
+"""Batches as a pure function of (seed, step), so that a run resumed at step k gets the same batches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from train.data.order import ClipOrder, Mixture, WindowOrder, proportional_count
 
 @dataclass(frozen=True)
 class Stage:
-    """What the batches hold for a part of the training.
+    """A stage of the training schedule.
 
-    :param until_step: the step that the stage ends before; :param epochs: how many epochs it lasts. One of the two.
-        An epoch draws as many windows as all sets hold side by side.
+    :param until_step: the step that the stage ends before. :param epochs: its length in epochs. Exactly one is given.
+        An epoch draws as many windows as all sets have without overlap.
     :param clip_length: frames of each clip in a batch.
-    :param batch_clips: clips of a batch, of all processes together.
-    :param streaming: walk through whole clips in consecutive batches, the memory carried from batch to batch;
-        otherwise each batch holds windows from anywhere, and the memory starts empty.
+    :param batch_clips: clips of a batch, over all processes.
+    :param streaming: consecutive batches walk through clips, and the memory is kept from batch to batch; otherwise
+        a batch holds random windows, and the memory starts empty.
     """
 
     until_step: int | None = None
@@ -36,28 +36,29 @@ class Stage:
     def __post_init__(self) -> None:
         if (self.until_step is None) == (self.epochs is None) or (self.until_step or self.epochs or 0) < 1:
             raise ValueError(
-                f"a stage ends by until_step {self.until_step} or by epochs {self.epochs}; give one, at least 1"
+                f"a stage has until_step {self.until_step} and epochs {self.epochs}; give one of them, at least 1"
             )
         if self.clip_length < 1 or self.batch_clips < 1:
             raise ValueError(f"{self} needs at least one clip of at least one frame")
 
 
 class StepSampler(Sampler[list[ClipSample]]):
-    """Yields the batches of steps start_step .. the last stage's end.
+    """Yields the batches of all steps from start_step to the end of the last stage.
 
-    Windows come in seeded passes over all clips of a set, sets mixed by weight (see train.data.order). Clips shorter
-    than a stage's clip_length take no part in it. Of every batch each process takes its own part, so that W processes
-    together see what one would.
+    Windows are drawn in seeded passes over all clips of a set; sets are mixed by weight (see train.data.order). Clips
+    shorter than a stage's clip_length are left out of it. Each process takes its part of every batch, so that W
+    processes together get the same batch as a single one.
 
     :param clip_lengths: frames of each clip.
     :param stages: in order.
     :param set_of_clip: (N,) the set that each clip belongs to; one set if None.
-    :param weights: how often a sample comes from each set, relative to the others.
-    :param start_step: where to begin, for exact resume.
-    :param reverse: probability of playing a window backwards; walks go forwards.
-    :param accumulate: parts that a process takes one after the other for one step.
+    :param weights: sampling weight of each set.
+    :param start_step: first step, for exact resume.
+    :param reverse: probability of playing a window backwards; walks always go forwards.
+    :param accumulate: number of parts that a process splits its batch into.
     :param process: (rank, number of processes).
-    :raise ValueError: stages that do not rise, or that no clip is long enough for; batches that cannot be shared out.
+    :raise ValueError: stages do not end in ascending order, no clip is long enough for a stage, or batch_clips is not
+        divisible by the number of parts.
     """
 
     def __init__(
@@ -97,21 +98,21 @@ class StepSampler(Sampler[list[ClipSample]]):
         return (self.stages[-1].until_step or 0) if self.stages else 0
 
     def __len__(self) -> int:
-        # The whole run's, wherever it starts: a resumed trainer goes on counting from the step it stands at, and
-        # would take the end of a shorter loader for the end of an epoch and begin it again.
+        # The length of the full run, whatever start_step is: a resumed trainer counts from its current step, and
+        # would treat the end of a shorter loader as the end of an epoch.
         return self.max_steps * self.accumulate
 
     def __iter__(self) -> Iterator[list[ClipSample]]:
         rank, processes = self.process
         for step in range(self.start_step, self.max_steps):
-            whole = self.batch(step)
-            part = len(whole) // processes
-            mine = whole[rank * part : (rank + 1) * part]
-            size = part // self.accumulate
-            yield from (mine[first : first + size] for first in range(0, part, size))
+            batch = self.batch(step)
+            count = len(batch) // processes
+            own = batch[rank * count : (rank + 1) * count]
+            size = count // self.accumulate
+            yield from (own[first : first + size] for first in range(0, count, size))
 
     def batch(self, step: int) -> list[ClipSample]:
-        """The batch of one step, of all processes, whatever was asked for before."""
+        """The batch of one step over all processes; does not depend on earlier calls."""
         number = next(i for i, stage in enumerate(self.stages) if step < (stage.until_step or 0))
         random = np.random.default_rng([self.seed, 2, step])
         return self._orders[number].batch(step - self._starts[number], random, self.reverse)
@@ -120,15 +121,15 @@ class StepSampler(Sampler[list[ClipSample]]):
 def _check_parts(stage: Stage, accumulate: int, processes: int) -> None:
     if stage.batch_clips % (processes * accumulate):
         raise ValueError(
-            f"{stage} has {stage.batch_clips} clips a batch; they must divide into {processes} processes "
+            f"{stage} has {stage.batch_clips} clips per batch; they must divide into {processes} processes "
             f"x {accumulate} accumulated parts"
         )
     if stage.streaming and accumulate > 1:
-        raise ValueError(f"{stage} carries a memory from batch to batch, which accumulate {accumulate} would mix up")
+        raise ValueError(f"{stage} keeps the memory between batches; this needs accumulate 1, not {accumulate}")
 
 
 def _eligible(lengths: np.ndarray, sets: np.ndarray, number: int, stage: Stage) -> np.ndarray:
-    """Numbers of a set's clips that are long enough."""
+    """Indices of the clips of a set that are long enough for a stage."""
     clips = np.flatnonzero((sets == number) & (lengths >= stage.clip_length))
     if clips.size == 0:
         longest = lengths[sets == number].max(initial=0)
@@ -137,7 +138,7 @@ def _eligible(lengths: np.ndarray, sets: np.ndarray, number: int, stage: Stage) 
 
 
 class _Windows:
-    """Batches of windows of one stage."""
+    """Batches of random windows, for one stage."""
 
     def __init__(
         self, lengths: np.ndarray, sets: np.ndarray, weights: Sequence[float], stage: Stage, seed: list[int]
@@ -153,18 +154,18 @@ class _Windows:
         self.steps_per_epoch = windows / stage.batch_clips
 
     def batch(self, step: int, random: np.random.Generator, reverse: float) -> list[ClipSample]:
-        """The batch of a step counted from the start of the stage."""
+        """The batch of a step, counted from the start of the stage."""
         size, length = self.stage.batch_clips, self.stage.clip_length
         backwards = random.random(size) < reverse
         seeds = random.integers(0, 1 << 62, size)
         samples = []
         for index in range(size):
-            chosen, place = self.mixture[step * size + index]
-            clip, start = self.orders[chosen][place]
+            number, position = self.mixture[step * size + index]
+            clip, start = self.orders[number][position]
             frames = tuple(range(start, start + length))
             samples.append(
                 ClipSample(
-                    int(self.clips[chosen][clip]), frames[::-1] if backwards[index] else frames, int(seeds[index])
+                    int(self.clips[number][clip]), frames[::-1] if backwards[index] else frames, int(seeds[index])
                 )
             )
         return samples
@@ -173,8 +174,9 @@ class _Windows:
 class _Walks:
     """Batches that walk through clips, for one stage.
 
-    All pieces of an epoch's clips lie on one tape, cut into as many equal tracks as a batch has places; a batch takes
-    the next piece of every track. A clip that a cut or the end of an epoch interrupts reset_memory afresh.
+    The clips of an epoch are cut into pieces of clip_length frames and concatenated to one sequence, which is split
+    into batch_clips tracks of equal length. A batch takes the next piece of every track. The memory is reset where a
+    clip starts and at the start of every track.
     """
 
     def __init__(
@@ -187,38 +189,38 @@ class _Walks:
         self.steps_per_epoch = total // stage.batch_clips
         if not self.steps_per_epoch:
             raise ValueError(
-                f"{stage} walks through {stage.batch_clips} clips at a time; there are only {total} pieces in all"
+                f"{stage} walks through {stage.batch_clips} clips at a time; there are only {total} pieces"
             )
-        # Sets are mixed by their share of pieces, whole clips at a time.
+        # Numbers of clips per set, such that the sets' numbers of pieces are in proportion to the weights.
         counts = [
             max(1, round(share / float(self.pieces[chosen].mean())))
             for share, chosen in zip(proportional_counts(total, weights), self.clips, strict=True)
         ]
         self.mixture = Mixture(counts, [*seed, 4])
         self.orders = [ClipOrder(len(chosen), [*seed, 3, number]) for number, chosen in enumerate(self.clips)]
-        self._tape: tuple[int, np.ndarray] = (-1, np.zeros((0, 3), np.int64))
+        self._cached: tuple[int, np.ndarray] = (-1, np.zeros((0, 3), np.int64))
 
     def batch(self, step: int, _: np.random.Generator, __: float) -> list[ClipSample]:
-        """The batch of a step counted from the start of the stage."""
+        """The batch of a step, counted from the start of the stage."""
         length = self.stage.clip_length
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, within = divmod(step, self.steps_per_epoch)
         samples = []
-        for clip, piece, seed in self._pieces(epoch)[place :: self.steps_per_epoch].tolist():
+        for clip, piece, seed in self._pieces(epoch)[within :: self.steps_per_epoch].tolist():
             frames = tuple(range(piece * length, (piece + 1) * length))
-            samples.append(ClipSample(clip, frames, seed, piece=piece, reset_memory=piece == 0 or place == 0))
+            samples.append(ClipSample(clip, frames, seed, piece=piece, reset_memory=piece == 0 or within == 0))
         return samples
 
     def _pieces(self, epoch: int) -> np.ndarray:
-        """(steps · batch_clips, 3) clip, piece and seed of everything on an epoch's tape."""
-        if self._tape[0] != epoch:
+        """(steps · batch_clips, 3) clip, piece and seed of an epoch's pieces, in order of the tracks."""
+        if self._cached[0] != epoch:
             count = len(self.mixture)
             drawn = [self.mixture[epoch * count + index] for index in range(count)]
-            clips = np.array([self.clips[chosen][self.orders[chosen][place]] for chosen, place in drawn])
+            clips = np.array([self.clips[number][self.orders[number][position]] for number, position in drawn])
             seeds = np.random.default_rng([*self.seed, 5, epoch]).integers(0, 1 << 62, count)
             pieces = self.pieces[clips]
             number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-            tape = np.stack([np.repeat(clips, pieces), number, np.repeat(seeds, pieces)], axis=1)
-            # With several sets an epoch's clips need not have the same length in all: cut, or begun again.
-            wanted = self.steps_per_epoch * self.stage.batch_clips
-            self._tape = (epoch, np.resize(tape, (wanted, 3)))
-        return self._tape[1]
+            sequence = np.stack([np.repeat(clips, pieces), number, np.repeat(seeds, pieces)], axis=1)
+            # With several sets the number of pieces differs between epochs: the sequence is cut, or repeated.
+            size = self.steps_per_epoch * self.stage.batch_clips
+            self._cached = (epoch, np.resize(sequence, (size, 3)))
+        return self._cached[1]

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Training: configuration, batches, Lightning module, optimizer, callbacks and resume."""

@@ -2,10 +2,10 @@
 """``python -m train.fit``: train a SeqPose.
 
     python -m train.fit --config config/train/nano.yaml --out out/fit/nano
-    torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs
+    torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs --download
 
-Run it again with the same ``--out`` to go on from the last checkpoint. The best model so far lies in OUT/best, as
-``PoseEstimator.from_pretrained`` reads it. See docs/training.md.
+Run it again with the same ``--out`` to resume from the last checkpoint. The best model so far is written to OUT/best,
+which ``PoseEstimator.from_pretrained`` reads. See docs/training.md.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from train.fit.run import fit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a refused input ends it with its message."""
+    """Run the command; invalid input ends it with one message."""
     parser = argparse.ArgumentParser(description="Train a SeqPose.")
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
-    parser.add_argument("--out", type=Path, help="where logs and checkpoints go (default: out/fit/<config name>)")
-    parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
-    parser.add_argument("--devices", type=int, help="processes on this machine, in place of compute.devices")
+    parser.add_argument("--out", type=Path, help="folder for logs and checkpoints (default: out/fit/<config name>)")
+    parser.add_argument("--data", help="folder in the NOCS layout; overrides data.root")
+    parser.add_argument("--devices", type=int, help="processes on this machine; overrides compute.devices")
     parser.add_argument("--hours", type=float, help="stop after this many hours")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch, in each process")
-    parser.add_argument("--download", action="store_true", help="fetch encoder.pretrained from the hub if need be")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch in each process")
+    parser.add_argument("--download", action="store_true", help="download encoder.pretrained if it is not cached")
+    parser.add_argument("--print-config", action="store_true", help="print the full configuration and exit")
     options = parser.parse_args(arguments)
     for name in ("devices", "threads"):
         value = getattr(options, name)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    # One loader process is a choice here, made by measurement; Lightning would ask for more.
+    # One loader process is enough here, as measured; Lightning warns that it is few.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     out = options.out or Path("out/fit") / options.config.stem
     try:

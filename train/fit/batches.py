@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets of a configuration, and their batches for one of the processes that train."""
+"""Data sets, samplers and data loaders of a training configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VALIDATION_BATCH = 8
 
 
 def open_clips(config: TrainConfig, sets: Sequence[SetConfig], augment: bool) -> NocsClips:
-    """The clips of some sets, as a configuration's model and labels want them.
+    """The clips of ``sets``, at the image and label sizes of the configuration.
 
     :raises FileNotFoundError: a folder or a file is missing, with what was looked for.
     """
@@ -38,7 +38,7 @@ def open_clips(config: TrainConfig, sets: Sequence[SetConfig], augment: bool) ->
 def make_sampler(
     config: TrainConfig, clips: NocsClips, start_step: int = 0, process: tuple[int, int] = (0, 1)
 ) -> StepSampler:
-    """The training batches of one of the processes, ``process`` = (rank, number of processes)."""
+    """The sampler of training batches for ``process`` = (rank, number of processes)."""
     return StepSampler(
         clips.clip_lengths,
         config.stages,
@@ -52,17 +52,17 @@ def make_sampler(
 
 
 def stages_in_steps(config: TrainConfig) -> TrainConfig:
-    """The same with stages that end by steps: how many an epoch makes is known once the data is open."""
+    """``config`` with the end of every stage in steps; the data is opened to count the steps of an epoch."""
     return replace(config, stages=make_sampler(config, open_clips(config, config.data.train, augment=True)).stages)
 
 
 class Batches(lightning.LightningDataModule):
-    """Training batches from the step that the trainer stands at; validation on windows of each clip."""
+    """Training batches from the trainer's current step on; validation batches of windows of all clips."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.clips = open_clips(config, config.data.train, augment=True)
-        #: The configuration with stages that end by steps, as epochs of these clips make them.
+        #: The configuration with the end of every stage in steps.
         self.config = replace(config, stages=make_sampler(config, self.clips).stages)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -81,11 +81,13 @@ class Batches(lightning.LightningDataModule):
             for clip, frames in enumerate(clips.clip_lengths.tolist())
             for first in range(0, frames - length + 1, length)
         ]
-        chosen = np.linspace(0, len(windows) - 1, min(data.val_windows, len(windows))).round().astype(int)
+        selected = np.linspace(0, len(windows) - 1, min(data.val_windows, len(windows))).round().astype(int)
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if len(chosen) < processes:
-            raise ValueError(f"validation has {len(chosen)} windows for {processes} processes; each needs at least one")
-        own = [windows[index] for index in chosen[rank::processes].tolist()]
+        if len(selected) < processes:
+            raise ValueError(
+                f"validation has {len(selected)} windows for {processes} processes; each needs at least one"
+            )
+        own = [windows[index] for index in selected[rank::processes].tolist()]
         batches = [own[first : first + _VALIDATION_BATCH] for first in range(0, len(own), _VALIDATION_BATCH)]
-        # A list of batches is all the sampler that this takes.
+        # A list of batches serves as batch sampler.
         return make_loader(clips, batches, data.workers, prefetch=2)  # type: ignore[arg-type]

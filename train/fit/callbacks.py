@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens beside the steps of a training: averaging, saving, ending in time, reporting broken frames."""
+"""Lightning callbacks and checkpoint I/O: weight averaging, saving, time limit, report of broken frames."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from train.data.atomic_file import atomic_write
 from train.fit.distributed import gather
 from train.fit.module import SeqPoseModule
 
-_LISTED = 20
+_MAX_PRINTED = 20
 
 
 class AveragedWeights(EMAWeightAveraging):
-    """The exponential average of the weights, which validation sees, on the device that trains."""
+    """Exponential moving average of the weights, kept on the training device and used for validation."""
 
-    _device: torch.device | int | None  # Lightning's own
+    _device: torch.device | int | None  # an attribute of the base class
 
     def setup(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
         if self._device is None:
-            # Lightning takes the module's, which is still the CPU: every step would bring all weights there.
+            # Lightning's default is the module's device, here still the CPU: all weights would be copied every step.
             self._device = trainer.strategy.root_device
         super().setup(trainer, module, stage)
 
     @property
     def network(self) -> SeqPose:
-        """The network with the averaged weights, once a fit has begun."""
+        """The network with the averaged weights; available once a fit has started."""
         assert self._average_model is not None
         network: SeqPose = self._average_model.module.model
         return network
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints so that a path holds the former or the new one, whole, whatever happens meanwhile."""
+    """Writes checkpoints atomically: after an interruption the path holds the previous or the new checkpoint."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        # Lightning writes to the folder of temporary files; from another file system that ends in a copy.
+        # Lightning writes to the system's temporary folder, and copies if that is on another file system.
         with atomic_write(Path(path), sync=True) as file:
             torch.save(checkpoint, file)
 
@@ -53,7 +53,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class ExportBest(Callback):
     """Writes the best model so far as a checkpoint folder, with the weights that were validated.
 
-    :param averaging: what averages the weights; None = the weights are validated as they are.
+    :param monitor: metric that is maximised.
+    :param averaging: the callback that averages the weights; None = the weights are not averaged.
     """
 
     def __init__(self, out: Path, monitor: str, averaging: AveragedWeights | None) -> None:
@@ -65,7 +66,7 @@ class ExportBest(Callback):
             return
         self.best = value
         assert isinstance(module, SeqPoseModule)
-        # The recall is known once the module has its own weights back.
+        # Lightning restores the module's own weights before this hook, so the averaged ones are read from averaging.
         checkpoint.save(self.averaging.network if self.averaging else module.model, self.out)
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class ExportBest(Callback):
 
 
 class SaveLastCheckpoint(Callback):
-    """Saves the last step's state, and ends the run early where a wall-clock budget says so."""
+    """Saves the state after the last step, or once ``hours`` of wall-clock time are over, and then stops the run."""
 
     def __init__(self, path: Path, hours: float | None) -> None:
         self.path = path
@@ -87,7 +88,7 @@ class SaveLastCheckpoint(Callback):
     ) -> None:
         if (batch + 1) % trainer.accumulate_grad_batches or trainer.should_stop:
             return
-        # Clocks differ: the processes end together, when the first of them is late.
+        # The processes stop at the same step: as soon as one of them is over its time.
         late = trainer.strategy.reduce_boolean_decision(time.monotonic() > self.deadline, all=False)
         if late or trainer.global_step >= trainer.max_steps:
             trainer.save_checkpoint(self.path)
@@ -95,31 +96,32 @@ class SaveLastCheckpoint(Callback):
 
 
 class BrokenFrameReport(Callback):
-    """Counts the frames that could not be used, in all processes and their loaders, and lists them in the end."""
+    """Counts the broken frames of all processes and their loaders, and lists them at the end of training."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found: dict[str, None] = {}  # in order, once each: every loader process meets a frame for itself
+        # An ordered set: every loader process reports a broken frame once.
+        self.broken: dict[str, None] = {}
 
     def on_train_batch_end(self, _: Any, __: Any, ___: Any, batch: dict[str, Any], ____: int) -> None:
-        self.found.update(dict.fromkeys(batch["broken"]))
+        self.broken.update(dict.fromkeys(batch["broken"]))
 
     def on_validation_batch_end(self, _: Any, __: Any, ___: Any, batch: dict[str, Any], *____: Any) -> None:
-        self.found.update(dict.fromkeys(batch["broken"]))
+        self.broken.update(dict.fromkeys(batch["broken"]))
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        module.log("data/broken_frames", float(len(dict.fromkeys(gather(list(self.found))))), rank_zero_only=False)
+        module.log("data/broken_frames", float(len(set(gather(list(self.broken))))), rank_zero_only=False)
 
     def on_train_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        found = sorted(set(gather(list(self.found))))
-        if not trainer.is_global_zero or not found:
+        broken = sorted(set(gather(list(self.broken))))
+        if not trainer.is_global_zero or not broken:
             return
-        self.path.write_text("".join(f"{line}\n" for line in found), encoding="utf-8")
-        print(f"{len(found)} broken frames were skipped; all are listed in {self.path}")
-        print("\n".join(f"  {line}" for line in found[:_LISTED]))
+        self.path.write_text("".join(f"{line}\n" for line in broken), encoding="utf-8")
+        print(f"{len(broken)} broken frames were skipped; all are listed in {self.path}")
+        print("\n".join(f"  {line}" for line in broken[:_MAX_PRINTED]))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"found": list(self.found)}
+        return {"broken": list(self.broken)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.found = dict.fromkeys(state["found"])
+        self.broken = dict.fromkeys(state["broken"])

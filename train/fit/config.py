@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TrainConfig: everything that decides a training run; see config/train/*.yaml."""
+"""TrainConfig: the configuration of a training run; see config/train/*.yaml."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from train.data.sampler import Stage
 class SetConfig:
     """One data set.
 
-    :param split: folder under the root, or camera_train, camera_val, real_train or real_test as NOCS publishes them.
+    :param split: folder under the root, or camera_train, camera_val, real_train or real_test in NOCS's own layout.
     :param root: folder that holds the split and its labels; None = ``data.root``.
     :param labels: ``gts`` or ``relabelled``, see train.data.nocs_sets.
-    :param weight: how often a training sample comes from this set, relative to the others.
+    :param weight: sampling weight relative to the other training sets.
     """
 
     split: str
@@ -40,15 +40,15 @@ class SetConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the clips are.
+    """Training and validation data.
 
-    :param root: folder in the NOCS layout, of every set that names none itself.
-    :param train, val: sets to learn from, mixed by weight, and sets to validate on.
-    :param val_frames: frames of each window that validation looks at; the last is scored.
-    :param val_windows: how many windows that are at most, evenly spread over all clips.
-    :param label_size: height and width of the dense labels.
-    :param hidden_handles: teach mugs whose handle is hidden as symmetric: their turn cannot be seen.
-    :param workers: loader processes for each training process, and as many for its validation.
+    :param root: folder in the NOCS layout of all sets without a root of their own.
+    :param train, val: training sets, mixed by weight, and validation sets.
+    :param val_frames: frames of each validation window; the last one is scored.
+    :param val_windows: maximum number of validation windows, evenly spaced over all clips.
+    :param label_size: height and width of the dense targets.
+    :param hidden_handles: treat mugs with a hidden handle as symmetric, since their yaw is not visible.
+    :param workers: loader processes per training process; validation starts as many more.
     """
 
     root: str = "out/data"
@@ -72,11 +72,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; rates are scaled by linear warm-up and then a cosine down to ``final_rate``.
+    """AdamW; learning rates follow a linear warm-up and then a cosine down to ``final_rate``.
 
     :param encoder_rate: learning rate of the encoder relative to the rest.
     :param backbone_rate: learning rate of the encoder's pretrained backbone relative to the rest of the encoder.
-    :param layer_decay: rate of each encoder block relative to the block after it; the stem's is the lowest. 1 = equal.
+    :param layer_decay: learning rate of each encoder block relative to the next; the stem's is the lowest. 1 = equal.
+    :param final_rate: learning rate at the end relative to ``learning_rate``.
     :param ema: decay of the averaged weights that are validated and saved; 0 = no averaging.
     """
 
@@ -109,11 +110,11 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """What trains. Under torchrun and SLURM their own numbers of processes and nodes hold (see train.fit.distributed).
+    """Hardware. torchrun and SLURM override the numbers of processes and nodes (see train.fit.distributed).
 
-    :param devices: processes on each node: one a GPU, or on the CPU as many as there shall be.
-    :param strategy: of Lightning; auto = one process alone, several by DDP.
-    :param compile: let torch.compile make kernels of the encoder and of the query network; pays on GPUs, after minutes.
+    :param devices: processes per node: one per GPU, any number on the CPU.
+    :param strategy: Lightning's name; auto = DDP if there are several processes.
+    :param compile: torch.compile the encoder and the query network; worthwhile for runs of hours on GPUs.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -128,16 +129,16 @@ class ComputeConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run.
+    """A training run.
 
-    :param stages: what the batches hold, one after the other; the last one's end is the end of training.
-    :param init_from: checkpoint whose weights the run starts from (name, folder or file); None = random ones.
-    :param init_parts: the parts of the network that ``init_from`` gives (encoder, fusion, dense_heads, centre_head,
-        reduce, layers, heads, …); the others start from random weights. Empty = all of it.
-    :param frozen_parts: the parts of the network that are not trained.
+    :param stages: the training schedule; training ends with the last stage.
+    :param init_from: checkpoint that the run starts from (name, folder or file); None = random weights.
+    :param init_parts: parts of the network that are loaded from ``init_from`` (encoder, fusion, dense_heads,
+        centre_head, reduce, layers, heads, ...); the others start from random weights. Empty = all parts.
+    :param frozen_parts: parts of the network that are not trained.
     :param gradient_through_window: whether gradients pass through the memory from frame to frame of a clip.
-    :param accumulate: parts of a batch that go through the network one after the other, to save device memory.
-        The losses of a part are means over its own objects: an object weighs the more, the fewer share its part.
+    :param accumulate: number of parts that a batch is split into to save device memory (gradient accumulation).
+        Losses are means over the objects of a part, so objects in parts with fewer objects weigh more.
     :param val_every, save_every: steps between validations and between checkpoints.
     """
 
@@ -170,23 +171,23 @@ class TrainConfig:
 
     @property
     def max_steps(self) -> int:
-        """The step after the last. :raises ValueError: while stages are given in epochs, before the data is open."""
+        """Number of training steps. :raises ValueError: if the stages are given in epochs."""
         end = self.stages[-1].until_step
         if end is None:
-            raise ValueError("the stages are given in epochs; how many steps that makes is known once the data is open")
+            raise ValueError("the stages are given in epochs; convert them with train.fit.batches.stages_in_steps")
         return end
 
 
 def expand_encoder_size(config: TrainConfig) -> TrainConfig:
-    """The same with every number written out that the name of an encoder's size stands for."""
+    """``config`` with the encoder's named size replaced by its numbers (width, depth, heads, ...)."""
     return replace(config, model=replace(config.model, encoder=config.model.encoder.resolved()))
 
 
 def load(path: str | Path) -> TrainConfig:
     """Read a training configuration.
 
-    Its ``model`` stands in it, or is the name of a model file, relative to this one. A model that is another one but
-    for some values has that one's file under ``from``, and these values beside it.
+    ``model`` is a mapping, or the path of a model file relative to this file. A mapping with the key ``from`` starts
+    from that model file and overrides some of its values.
 
     :raises seqpose_core.config_io.ConfigError: for an unknown key (with the nearest known one) or a bad value.
     """
@@ -214,10 +215,10 @@ def _read(path: Path) -> Any:
 
 
 def _model(path: Path, name: Any) -> dict[str, Any]:
-    """The plain data of the model file that ``path`` names."""
+    """The content of the model file ``name``, relative to the configuration ``path``."""
     file = path.parent / str(name)
     if not file.is_file():
         raise config_io.ConfigError(f"{path}: model is {name!r}, but there is no file {file}")
-    SeqPoseConfig.from_yaml(file)  # a fault in it is reported as its own
+    SeqPoseConfig.from_yaml(file)  # an error names the model file, not the configuration
     data: dict[str, Any] = _read(file)
     return data

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training in several processes: how many there are, and what they count and collect together."""
+"""Distributed training: numbers of processes, Lightning strategy, and collective operations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from train.fit.config import ComputeConfig
 
 
 def process_layout(config: ComputeConfig) -> tuple[int, int]:
-    """Processes a node, and nodes: as torchrun or srun say that started this process, else as configured."""
+    """(processes per node, nodes): from the environment of torchrun or srun, else from the configuration."""
     if TorchElasticEnvironment.detect():
-        each = int(os.environ["LOCAL_WORLD_SIZE"])
-        return each, int(os.environ["WORLD_SIZE"]) // each
+        per_node = int(os.environ["LOCAL_WORLD_SIZE"])
+        return per_node, int(os.environ["WORLD_SIZE"]) // per_node
     if SLURMEnvironment.detect():
         nodes = int(os.environ["SLURM_NNODES"])
         return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
@@ -26,10 +26,10 @@ def process_layout(config: ComputeConfig) -> tuple[int, int]:
 
 
 def slurm_plugins() -> list[SLURMEnvironment]:
-    """Lightning's plugin for SLURM where SLURM is what runs this, else none.
+    """Lightning's SLURM plugin without automatic requeueing if this is a SLURM job, else nothing.
 
-    Lightning would requeue the job on a signal of SLURM, and let any new run in the folder go on from what it saved
-    then. Runs go on from their own last.ckpt.
+    By default Lightning requeues the job on SLURM's signal, and any new run in the folder resumes from the checkpoint
+    that it saved then. Here runs resume from their own last.ckpt only.
     """
     if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
         return []
@@ -37,24 +37,24 @@ def slurm_plugins() -> list[SLURMEnvironment]:
 
 
 def strategy_name(config: ComputeConfig, processes: int) -> str:
-    """Lightning's name of the strategy; by itself DDP that bears parameters which a batch leaves unused."""
+    """Lightning's name of the strategy; auto is DDP that accepts parameters without a gradient."""
     if config.strategy != "auto" or processes == 1:
         return config.strategy
     return "ddp_find_unused_parameters_true"
 
 
 def is_distributed() -> bool:
-    """Whether this process is one of several that train together."""
+    """Whether this is one of several training processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def average_count(count: Tensor) -> Tensor:
-    """What a sum of this process is divided by, so that the mean over processes is the mean over all samples.
+    """``count`` averaged over processes, at least 1: the divisor of a loss that is summed in this process (as in DETR).
 
-    DDP averages gradients over processes, so a mean over all objects of a batch is each process's sum divided by the
-    number in all processes, over the number of processes (as in DETR). At least one object is counted.
+    DDP averages gradients over processes. With this divisor the average of all processes' losses is the mean over all
+    objects of the batch.
 
-    :param count: () or any shape, how many objects or pixels this process sums over.
+    :param count: any shape, the number of objects or pixels that this process sums over.
     """
     total = count.detach().clone().float()
     if not is_distributed():
@@ -64,7 +64,7 @@ def average_count(count: Tensor) -> Tensor:
 
 
 def gather(own: list[Any]) -> list[Any]:
-    """The lists of all processes joined in the order of their ranks, in every process."""
+    """The lists of all processes, concatenated in rank order; every process gets the result."""
     if not is_distributed():
         return list(own)
     parts: list[Any] = [None] * dist.get_world_size()
@@ -73,7 +73,7 @@ def gather(own: list[Any]) -> list[Any]:
 
 
 def gather_samples(own: Tensor) -> Tensor:
-    """Tensors (B, …) of all processes joined along B in the order of their ranks, in every process."""
+    """Tensors (B, ...) of all processes, concatenated along B in rank order; every process gets the result."""
     if not is_distributed():
         return own
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LightningModule: a clip goes through the network frame by frame, the memory carried along."""
+"""The LightningModule: clips pass through the network frame by frame, with the memory of the previous frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from train.fit.streaming_memory import StreamingMemory
 
 
 class SeqPoseModule(lightning.LightningModule):
-    """Trains a SeqPose on batches of clips (see train.data.clips for their entries)."""
+    """Trains a SeqPose on batches of clips (see train.data.clips for the tensors of a batch)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class SeqPoseModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Mean loss over the frames of the clips."""
-        # Random numbers of the step alone: a resumed run draws what it would have drawn.
+        # Random numbers depend on seed and step only, so a resumed run draws the same ones.
         torch.manual_seed(_seed(self.config.seed, self.global_step, index, self.global_rank))
         predictions, memory = self.run_clips(batch, self._streaming_memory.select(batch), denoise=True)
         if self._streaming:
@@ -65,13 +65,13 @@ class SeqPoseModule(lightning.LightningModule):
     def run_clips(
         self, batch: dict[str, Tensor], memory: QueryMemory | None = None, denoise: bool = False
     ) -> tuple[list[Prediction], QueryMemory]:
-        """The predictions of every frame of (B, T, ...) clips, and the memory behind the last.
+        """The predictions for every frame of (B, T, ...) clips, and the memory after the last frame.
 
-        All frames are encoded at once; the query network then walks through time. Unless the whole window is
-        trained, no gradient passes from a frame into the one before it.
+        All frames are encoded at once; the query network then runs frame by frame. No gradient passes from a frame to
+        the previous one unless ``gradient_through_window`` is set.
 
-        :param memory: of what came before the first frame; None = nothing.
-        :param denoise: whether noised truth asks as well, where the configuration has groups of denoising queries.
+        :param memory: memory before the first frame; None = empty.
+        :param denoise: whether noised ground-truth queries are appended, if the configuration has denoising groups.
         """
         groups = self.config.model.queries.denoising if denoise else 0
         images, intrinsics = batch["image"], batch["intrinsics"]
@@ -83,8 +83,8 @@ class SeqPoseModule(lightning.LightningModule):
         for frame in range(frames):
             denoising = None
             if groups:
-                truth = Targets.at_frame(batch, frame)
-                denoising = DenoisingQueries.sample(truth.classes, truth.translation, truth.size, groups)
+                targets = Targets.at_frame(batch, frame)
+                denoising = DenoisingQueries.sample(targets.classes, targets.translation, targets.size, groups)
             at_frame = torch.arange(clips, device=images.device) * frames + frame
             prediction, memory = self.decode(
                 features.select(at_frame),
@@ -100,15 +100,15 @@ class SeqPoseModule(lightning.LightningModule):
         return predictions, memory
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
-        """Collects what was found in the last frame of every clip."""
+        """Collects the predictions and ground truth of the last frame of every clip."""
         prediction = self.run_clips(batch)[0][-1].objects
         self._results += nocs_results(prediction, Targets.at_frame(batch, batch["image"].shape[1] - 1))
 
     def on_validation_epoch_end(self) -> None:
-        """Recalls over all true objects, percent: matched by category and nearest centre, score above 0.1."""
-        found = detect(gather(self._results), min_score=0.1, radius=0.3)
+        """Recalls over all ground-truth objects in percent: matched by category and nearest centre, score above 0.1."""
+        detections = detect(gather(self._results), min_score=0.1, radius=0.3)
         self._results.clear()
-        degrees, centimetres = found.degrees, found.centimetres  # NaN, which no threshold admits, for a miss
+        degrees, centimetres = detections.degrees, detections.centimetres  # NaN for missed objects
         recalls = {
             "val/recall_10deg10cm": np.mean((degrees <= 10) & (centimetres <= 10)),
             "val/recall_5deg5cm": np.mean((degrees <= 5) & (centimetres <= 5)),
@@ -120,7 +120,7 @@ class SeqPoseModule(lightning.LightningModule):
             self.log_dict(medians, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine, step by step."""
+        """AdamW with a schedule of linear warm-up and cosine per step."""
         optimizer, schedule = make_optimizer(self.model, self.config.optimizer, self.config.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -138,19 +138,19 @@ def _seed(*parts: int) -> int:
 
 
 def nocs_results(prediction: ObjectPrediction, targets: Targets) -> list[dict[str, np.ndarray]]:
-    """One NOCS result (see seqpose_core.metrics.nocs) a sample; a query counts for its best category."""
-    score, found = prediction.logits.sigmoid().max(-1)
+    """One NOCS result (see seqpose_core.metrics.nocs) per sample; a query is assigned its best-scoring category."""
+    score, category = prediction.logits.sigmoid().max(-1)
     predicted = _boxes(prediction.rotation, prediction.translation, prediction.size)
-    true = _boxes(targets.rotation, targets.translation, targets.size)
+    ground_truth = _boxes(targets.rotation, targets.translation, targets.size)
     results = []
     for sample, present in enumerate(targets.present.cpu().numpy()):
         results.append(
             {
                 "gt_class_ids": targets.classes[sample].cpu().numpy()[present] + 1,
-                "gt_RTs": true[0][sample][present],
-                "gt_scales": true[1][sample][present],
+                "gt_RTs": ground_truth[0][sample][present],
+                "gt_scales": ground_truth[1][sample][present],
                 "gt_handle_visibility": (~targets.symmetric[sample]).cpu().numpy()[present].astype(int),
-                "pred_class_ids": found[sample].cpu().numpy() + 1,
+                "pred_class_ids": category[sample].cpu().numpy() + 1,
                 "pred_RTs": predicted[0][sample],
                 "pred_scales": predicted[1][sample],
                 "pred_scores": score[sample].double().cpu().numpy(),
@@ -160,7 +160,7 @@ def nocs_results(prediction: ObjectPrediction, targets: Targets) -> list[dict[st
 
 
 def _boxes(rotation: Tensor, translation: Tensor, size: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """NOCS transforms (B, Q, 4, 4), the box diagonal as their scale, and extents (B, Q, 3) of unit diagonal."""
+    """NOCS transforms (B, Q, 4, 4), scaled by the box diagonal, and extents (B, Q, 3) over the diagonal."""
     diagonal = size.norm(dim=-1, keepdim=True)
     transforms = make_transform((rotation * diagonal[..., None]).cpu().numpy(), translation.cpu().numpy())
     return transforms, (size / diagonal).double().cpu().numpy()

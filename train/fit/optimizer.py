@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW over groups of parameters: which decay, and how fast each encoder block learns."""
+"""AdamW with parameter groups (weight decay, layer-wise learning rates) and its schedule."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import nn
 
 from train.fit.config import OptimizerConfig
 
-# blocks.3. (conv_vit), layer.3. or layers.3. (backbones of transformers); a neck's layers are no blocks.
+# blocks.3. (conv_vit), layer.3. or layers.3. (backbones of transformers); the neck's layers are not blocks.
 _BLOCK = re.compile(r"^encoder\.(?!neck\.).*?\b(?:blocks|layers?)\.(\d+)\.")
 
 
 def encoder_depths(model: nn.Module) -> dict[str, int]:
-    """How deep each parameter of ``model.encoder`` lies, by its name in ``model``.
+    """Depth of each parameter of ``model.encoder``, by its name in ``model``.
 
-    0 before the first block (stem, patches, positions), 1, 2, … in the blocks, and one more behind the last.
+    0 before the first block (stem, patch and position embeddings), 1, 2, ... in the blocks, one more after the last.
     """
     names = [name for name, _ in model.named_parameters() if name.startswith("encoder.")]
     blocks = {name: int(found[1]) + 1 for name in names if (found := _BLOCK.match(name))}
     top = max(blocks.values(), default=0) + 1
-    depths, behind = {}, not blocks
-    for name in names:  # in the order in which they were made, which is that of the forward pass
-        behind = behind or name in blocks
-        depths[name] = blocks.get(name, top if behind else 0)
+    depths, after_stem = {}, not blocks
+    for name in names:  # in order of registration, which is the order of the forward pass
+        after_stem = after_stem or name in blocks
+        depths[name] = blocks.get(name, top if after_stem else 0)
     return depths
 
 
-def decaying(model: nn.Module) -> set[str]:
-    """Names of the parameters that weight decay acts on: weights of linear layers and convolutions.
+def decayed_parameters(model: nn.Module) -> set[str]:
+    """Names of the parameters with weight decay: weights of linear layers and convolutions.
 
-    Biases, norms, embeddings, positions and reference points are left alone.
+    Biases, norms, embeddings and reference points have none.
     """
     return {
         f"{prefix}.weight" if prefix else "weight"
@@ -44,8 +44,8 @@ def decaying(model: nn.Module) -> set[str]:
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Groups for AdamW, of the parameters that are trained: one for each rate, with and without decay."""
-    depths, decay = encoder_depths(model), decaying(model)
+    """Parameter groups of AdamW: one per learning rate, with and without weight decay. Frozen ones are left out."""
+    depths, decayed = encoder_depths(model), decayed_parameters(model)
     top = max(depths.values(), default=0)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -56,7 +56,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
             rate *= config.encoder_rate * config.layer_decay ** (top - depths[name])
         if name.startswith("encoder.backbone."):
             rate *= config.backbone_rate
-        groups.setdefault((rate, name in decay), []).append(parameter)
+        groups.setdefault((rate, name in decayed), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0}
         for (rate, decays), parameters in groups.items()
@@ -64,7 +64,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 
 def rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Learning rate of a step relative to the full one: linear warm-up, then a cosine down to ``final_rate``."""
+    """Learning rate of a step relative to the full rate: linear warm-up, then a cosine down to ``final_rate``."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a resumed run may change and what it must keep."""
+"""Check that a run is resumed with the settings it was started with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from train.fit.config import ComputeConfig, TrainConfig
 
 
 def resumed_config(config: TrainConfig, out: Path) -> TrainConfig:
-    """The configuration that the run in ``out`` goes on with: ``config``, but begun as it was.
+    """The configuration to resume the run in ``out`` with: ``config`` with the initial weights of the started run.
 
-    :raises seqpose_core.config_io.ConfigError: naming what differs and must not.
+    :raises seqpose_core.config_io.ConfigError: if settings differ that must not, naming them.
     """
-    begun = config_io.load_yaml(TrainConfig, out / "train.yaml")
-    old, new = _lasting(begun), _lasting(config)
+    started = config_io.load_yaml(TrainConfig, out / "train.yaml")
+    old, new = _fixed_settings(started), _fixed_settings(config)
     changed = [
         f"{key} was {old.get(key, 'absent')} and is {new.get(key, 'absent')}"
         for key in {**old, **new}
@@ -25,27 +25,27 @@ def resumed_config(config: TrainConfig, out: Path) -> TrainConfig:
     ]
     if changed:
         raise config_io.ConfigError(
-            f"{out} holds a run with other settings: {'; '.join(changed)}. Give those that it began with, or another "
-            f"--out; with init_from: {out / 'best'} that starts from these weights"
+            f"{out} holds a run with other settings: {'; '.join(changed)}. Restore them, or choose another --out, "
+            f"with init_from: {out / 'best'} to start from these weights"
         )
-    return replace(config, init_from=begun.init_from, init_parts=begun.init_parts)
+    return replace(config, init_from=started.init_from, init_parts=started.init_parts)
 
 
-def _lasting(config: TrainConfig) -> dict[str, Any]:
-    """What must stay as it is from a run's first step to its last, by dotted names."""
+def _fixed_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that must not change during a run, by dotted names."""
     data = config.data
     train, val = (tuple(replace(part, root=None) for part in parts) for parts in (data.train, data.val))
     data = replace(data, root="", workers=0, train=train, val=val)
     config = replace(config, data=data, compute=ComputeConfig(), val_every=1, save_every=1)
-    return _named(config_io.to_dict(replace(config, init_from=None, init_parts=())))
+    return _flatten(config_io.to_dict(replace(config, init_from=None, init_parts=())))
 
 
-def _named(value: Any, name: str = "") -> dict[str, Any]:
-    """The values of a configuration by their dotted names, those of mappings in lists too."""
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings and lists of mappings as one mapping with dotted names."""
     if isinstance(value, dict):
         inner = {f"{name}.{key}" if name else key: entry for key, entry in value.items()}
     elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
         inner = {f"{name}[{index}]": entry for index, entry in enumerate(value)}
     else:
         return {name: value}
-    return {path: leaf for key, entry in inner.items() for path, leaf in _named(entry, key).items()}
+    return {path: leaf for key, entry in inner.items() for path, leaf in _flatten(entry, key).items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a configuration into a folder."""
+"""Train or resume a run: build data, module and Lightning trainer, and fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from seqpose_core import config_io
-from train.data.atomic_file import atomic_write
+from train.data.atomic_file import atomic_write_text
 from train.fit import distributed
 from train.fit.batches import Batches
 from train.fit.callbacks import AtomicCheckpointIO, AveragedWeights, BrokenFrameReport, ExportBest, SaveLastCheckpoint
@@ -30,38 +30,38 @@ def fit(
     allow_download: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> SeqPoseModule:
-    """Train, or go on training, into ``out``.
+    """Train or resume a run in the folder ``out``.
 
-    :param hours: stop after this many hours at the latest; the schedule is that of the configuration all the same.
-    :param allow_download: whether encoder.pretrained may be fetched from the hub.
-    :param callbacks: more of Lightning's callbacks.
+    :param hours: stop after this many hours; the learning rate schedule does not change.
+    :param progress: whether to show a progress bar and a model summary.
+    :param allow_download: whether encoder.pretrained may be downloaded from the hub.
+    :param callbacks: further Lightning callbacks.
     :raises seqpose_core.config_io.ConfigError: if ``out`` holds a run with other settings.
     """
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     batches = Batches(config)
     config, last = batches.config, out / "last.ckpt"
-    resumes = last.is_file()
-    if resumes:
+    resume = last.is_file()
+    if resume:
         config = resumed_config(config, out)
     trainer = make_trainer(config, out, hours, progress, callbacks)
     if trainer.is_global_zero:
-        with atomic_write(out / "train.yaml") as file:  # other processes may be reading it
-            file.write(config_io.dump_yaml(config).encode())
+        atomic_write_text(out / "train.yaml", config_io.dump_yaml(config))  # other processes may read it meanwhile
     module = SeqPoseModule(config)
-    if not resumes:
+    if not resume:
         load_initial_weights(module.model, config, allow_download)
-    trainer.fit(module, datamodule=batches, ckpt_path=last if resumes else None)
+    trainer.fit(module, datamodule=batches, ckpt_path=last if resume else None)
     if trainer.global_step >= config.max_steps:
-        # The end of training is a candidate for the best as well, wherever the last interval ended.
+        # Training may end between two validations; the final weights are a candidate for the best model as well.
         trainer.validate(module, datamodule=batches, verbose=False)
     return module
 
 
 def make_trainer(
-    config: TrainConfig, out: Path, hours: float | None, progress: bool, more: Sequence[Callback] = ()
+    config: TrainConfig, out: Path, hours: float | None, progress: bool, callbacks: Sequence[Callback] = ()
 ) -> lightning.Trainer:
-    """Lightning's trainer for a configuration whose stages end by steps."""
-    callbacks: list[Callback] = [
+    """The Lightning trainer of a configuration whose stages end at steps."""
+    own: list[Callback] = [
         ModelCheckpoint(
             out, filename="last", every_n_train_steps=config.save_every, save_top_k=1, enable_version_counter=False
         ),
@@ -70,11 +70,11 @@ def make_trainer(
     ]
     averaging = AveragedWeights(decay=config.optimizer.ema) if config.optimizer.ema else None
     if averaging:
-        callbacks.append(averaging)
-    callbacks.append(ExportBest(out / "best", "val/recall_10deg10cm", averaging))
-    callbacks += [*more, SaveLastCheckpoint(out / "last.ckpt", hours)]
+        own.append(averaging)
+    own.append(ExportBest(out / "best", "val/recall_10deg10cm", averaging))
+    own += [*callbacks, SaveLastCheckpoint(out / "last.ckpt", hours)]
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))
+        own.append(TQDMProgressBar(refresh_rate=10))
     devices, nodes = distributed.process_layout(config.compute)
     return lightning.Trainer(
         accelerator=config.compute.accelerator,
@@ -89,7 +89,7 @@ def make_trainer(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
-        callbacks=callbacks,
+        callbacks=own,
         plugins=[AtomicCheckpointIO(), *distributed.slurm_plugins()],
         default_root_dir=out,
         logger=[CSVLogger(out, name="csv"), TensorBoardLogger(out, name="", version="tensorboard")],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory that one training step leaves to the next, where batches walk through clips."""
+"""Query memory kept between training steps, for stages whose batches walk through clips."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from train.fit.distributed import gather_samples
 
 
 class StreamingMemory:
-    """Memory and clip of every place of the batch. It is part of a training's state: a resumed run has it again."""
+    """The memory after the last step and the clip it belongs to, per sample of the batch.
+
+    It is saved in checkpoints, so that a resumed run continues with the same memory.
+    """
 
     def __init__(self) -> None:
         self._memory: QueryMemory | None = None
         self._clips = torch.zeros(0, dtype=torch.long)
 
     def select(self, batch: Mapping[str, Tensor]) -> QueryMemory | None:
-        """What the samples of a batch remember; None where all begin.
+        """The memory that a batch starts from; None if every sample starts empty.
 
-        Nothing of another clip, as where a clip with broken frames was stood in for.
+        A sample is reset if its ``reset_memory`` is set, or if its clip differs from the last step's: a clip with
+        broken frames may have been replaced by another.
         """
-        reset_memory, clips = batch["reset_memory"], batch["clip"]
-        if self._memory is None or bool(reset_memory.all()):
+        reset, clips = batch["reset_memory"], batch["clip"]
+        if self._memory is None or bool(reset.all()):
             return None
-        return self._memory.to(clips.device).reset(reset_memory | (clips != self._clips.to(clips.device)))
+        return self._memory.to(clips.device).reset(reset | (clips != self._clips.to(clips.device)))
 
     def store(self, batch: Mapping[str, Tensor], memory: QueryMemory) -> None:
-        """Keep what the last frames of a batch left, without its gradients."""
+        """Keep the memory after the last frames of a batch, detached."""
         self._memory, self._clips = memory.detach(), batch["clip"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors (B, …) of the whole batch, whatever the number of processes; all of them have to ask."""
+        """Tensors (B, ...) of the full batch over all processes. All processes must call it (collective)."""
         if self._memory is None:
             return {}
         state = {f.name: getattr(self._memory, f.name) for f in fields(QueryMemory)}
@@ -45,7 +49,7 @@ class StreamingMemory:
         return {name: gather_samples(value) for name, value in {**state, "clips": self._clips}.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], rank: int, processes: int) -> None:
-        """Take this process's part of what :meth:`state_dict` gave."""
+        """Restore this process's share of what :meth:`state_dict` returned."""
         if not state:
             return
         part = {name: value.chunk(processes)[rank] for name, value in state.items()}
