@@ -17,11 +17,11 @@ from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.scoring import handle_visible
 from seqpose_ros.evaluate_bag import camera_poses
 from seqpose_ros.images import image_fields
-from train.to_bag import EPOCH, Written, main, typestore, write_bag
+from train.to_bag import EPOCH, WrittenBag, main, typestore, write_bag
 
 
 def test_every_frame_of_the_clip_is_written(tmp_path: Path) -> None:
-    assert write_bag(write_clip(tmp_path), tmp_path / "bag") == Written(FRAMES, {})
+    assert write_bag(write_clip(tmp_path), tmp_path / "bag") == WrittenBag(FRAMES, {})
 
 
 def test_reading_the_bag_gives_the_clip(bag_path: Path) -> None:
