@@ -16,7 +16,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint colcon clean distclean
+.PHONY: help setup demo test test-lowest lint colcon clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,13 @@ test:  ## ruff, mypy and pytest (sets up first; also asks for the renderer's sys
 	@$(PYTHON) tools/setup_environment.py --renderer
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest
+
+test-lowest:  ## core and training tests with the lowest allowed version of every dependency, in out/lowest
+	$(PYTHON) -m venv out/lowest
+	out/lowest/bin/pip install --quiet uv
+	out/lowest/bin/uv pip install --python out/lowest/bin/python --resolution lowest-direct --editable '.[train]' \
+	    hypothesis==6.90.0 pytest==8.0.0 pytest-timeout==2.3.0
+	out/lowest/bin/python -m pytest test/seqpose_core test/train
 
 lint: setup  ## ruff (rules and format) and mypy
 	$(PY) -m ruff check .
