@@ -30,7 +30,7 @@ def main() -> None:
                 continue
             objects = estimator.step(frame.image, frame.camera, frame.stamp * 1e-9)
             print(f"frame {frame.index}: {', '.join(item.category for item in objects) or 'nothing detected'}")
-            for ground_truth in frame.truth or []:
+            for ground_truth in frame.ground_truth or []:
                 distances = [
                     np.linalg.norm(item.translation - ground_truth.translation)
                     for item in objects

@@ -41,9 +41,13 @@ def test_the_bag_example_compares_with_the_ground_truth(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_finetuning_example_ends_with_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    from nocs_tree import write_tree
+
     from seqpose_core import PoseEstimator
 
-    run("finetune.py", "--steps", "2", "--out", "finetune", cwd=tmp_path)
+    for split in ("train", "val"):
+        write_tree(tmp_path / "data", split)
+    run("finetune.py", "--data", "data", "--steps", "2", "--out", "finetune", cwd=tmp_path)
     PoseEstimator.from_pretrained(tmp_path / "finetune" / "model")
 
 
