@@ -179,16 +179,16 @@ class PoseEstimator:
         order = order[~duplicate.tril(-1).any(-1)]  # keep the best of each group
 
         # The yaw of a symmetric object is a convention, not a measurement: its variance is that of a uniform angle.
-        log_scale = prediction.log_scale[0, order].clone()
-        log_scale[:, 4] = torch.where(self._symmetric[label[order]], _UNIFORM_YAW_LOG_SCALE, log_scale[:, 4])
-        kept = ObjectPrediction(
-            prediction.logits[0, order],
-            prediction.translation[0, order],
-            prediction.rotation[0, order],
-            prediction.size[0, order],
-            log_scale,
-        )
-        columns = (score[order], label[order], kept.rotation, kept.translation, kept.size, covariance(kept))
+        symmetric = self._symmetric[label[order]]
+        kept = prediction.select(order)
+        log_scale = kept.log_scale.clone()
+        log_scale[..., 4] = torch.where(symmetric, _UNIFORM_YAW_LOG_SCALE, log_scale[..., 4])
+        if kept.mode_logits is not None:  # modes differ in yaw, which is counted already
+            others = kept.mode_logits < kept.mode_logits.amax(-1, keepdim=True)
+            kept = replace(kept, mode_logits=kept.mode_logits.masked_fill(symmetric[:, None] & others, -1e4))
+        kept = replace(kept, log_scale=log_scale)
+        poses = (kept.rotation, kept.translation, kept.size, covariance(kept))
+        columns = (score[order], label[order], *(c[0] for c in poses))
         arrays = [c.double().cpu().numpy() for c in columns]
         objects = []
         for value, index, rotation, translation, extent, spread in zip(*arrays, strict=True):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seqpose_core.losses.dense import centre_losses, dense_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match_layers
 from seqpose_core.losses.normalise import Normaliser, at_least_one
+from seqpose_core.losses.rotation_modes import mode_losses
 from seqpose_core.losses.symmetry import CANONICAL, PoseDistance, RotationNorm, rotation_error
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
@@ -29,6 +30,7 @@ class LossWeights:
     :param centre_uv, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position: L1 in metres (the paper's λ2; the two above take its place by default).
     :param rotation: mean difference of the three axes, see ``CriterionConfig.rotation``.
+    :param rotation_mode: cross entropy on which rotation mode is nearest, if the head has several; not in Eq. 10.
     :param log_size: L1 of the logarithm of the extents.
     :param size: L1 of the extents in metres (the paper's λ4; the one above takes its place by default).
     :param uncertainty: negative log likelihood of the errors, which trains the uncertainty only.
@@ -40,6 +42,7 @@ class LossWeights:
     log_depth: float = 5.0
     position: float = 0.0
     rotation: float = 3.0
+    rotation_mode: float = 4.0
     log_size: float = 2.0
     size: float = 0.0
     uncertainty: float = 0.02
@@ -163,6 +166,13 @@ def object_losses(
     pixels = matched.project(translation[:, None])[:, 0] / pinhole.image_size
     target_pixels = matched.project(target_translation[:, None])[:, 0] / pinhole.image_size
     log_z = translation[:, 2].clamp_min(NEAR).log() - target_translation[:, 2].clamp_min(NEAR).log()
+    rotation_loss = distance.of_rotations(rotation, target_rotation, symmetric)
+    extra: dict[str, Tensor] = {}
+    if prediction.modes is not None and prediction.mode_logits is not None:
+        modes = mode_losses(prediction.modes[s, q], prediction.mode_logits[s, q], target_rotation, symmetric, distance)
+        # The scales are those within a mode; the spread of the modes is added where the covariance is computed.
+        rotation, rotation_loss = modes.nearest, modes.regression
+        extra["rotation_mode"] = modes.selection.sum() / count
     error = _pose_error(translation, rotation, target_translation, target_rotation, symmetric).detach()
     uncertainty = _uncertainty_loss(error, prediction.log_scale[s, q], symmetric, options.likelihood)
     return {
@@ -170,10 +180,11 @@ def object_losses(
         "centre_uv": (pixels - target_pixels).abs().sum() / count,
         "log_depth": log_z.abs().sum() / count,
         "position": (translation - target_translation).abs().sum() / count,
-        "rotation": distance.of_rotations(rotation, target_rotation, symmetric).sum() / count,
+        "rotation": rotation_loss.sum() / count,
         "log_size": distance.of_extents(size.log(), target_size.log(), symmetric).sum() / count,
         "size": distance.of_extents(size, target_size, symmetric).sum() / count,
         "uncertainty": uncertainty.sum() / count,
+        **extra,
     }
 
 

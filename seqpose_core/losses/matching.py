@@ -23,7 +23,7 @@ class MatchingWeights:
 
     :param centre, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position, size: L1 in metres. :param log_size: L1 of the logarithm of the extents.
-    :param rotation: as in the loss.
+    :param rotation: as in the loss; of the nearest mode if there are several.
     """
 
     classification: float = 2.0
@@ -124,7 +124,12 @@ def matching_cost(
     symmetric = targets.symmetric[:, None]
     rotation, size = _poses_for_targets(prediction, classes)
     true_size = targets.size[:, None]
-    if weights.rotation:
+    if weights.rotation and prediction.modes is not None:
+        apart = distance.of_rotations(
+            prediction.modes[:, :, None], targets.rotation[:, None, :, None], symmetric[..., None]
+        )
+        cost = cost + weights.rotation * apart.amin(-1)
+    elif weights.rotation:
         cost = cost + weights.rotation * distance.of_rotations(rotation, targets.rotation[:, None], symmetric)
     if weights.log_size:
         log_size = distance.of_extents(size.log(), true_size.clamp_min(1e-3).log(), symmetric)

@@ -107,11 +107,19 @@ class HeadConfig:
     :param translation: ``projected`` = centre in pixels and canonical log depth, joined by K⁻¹; ``direct`` = metres.
     :param rotation: ``egocentric`` = relative to the camera axes; ``allocentric`` = to the ray through the centre.
     :param per_category: whether rotation and size are regressed separately for each category.
+    :param rotation_modes: rotation hypotheses per query, one of which is published by its score; 1 = plain regression,
+        whose yaw tends to the mean where several are plausible.
     """
 
     translation: Literal["projected", "direct"] = "projected"
     rotation: Literal["egocentric", "allocentric"] = "egocentric"
     per_category: bool = False
+    rotation_modes: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(1, rotation_modes=self.rotation_modes)
+        if self.per_category and self.rotation_modes > 1:
+            raise ValueError(f"rotation_modes is {self.rotation_modes}; it must be 1 where per_category is true")
 
 
 @dataclass(frozen=True)

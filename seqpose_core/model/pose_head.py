@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import roma
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqpose_core.categories import CATEGORIES, TYPICAL_SIZES
@@ -29,6 +31,8 @@ class ObjectPrediction:
         deviation of a Gaussian error.
     :param rotations, sizes: (B, Q, 6, 3, 3) and (B, Q, 6, 3), a pose per category, if the head is per category;
         ``rotation`` and ``size`` are then those of the category with the highest score.
+    :param modes, mode_logits: (B, Q, K, 3, 3) and (B, Q, K), the rotation hypotheses and their softmax logits, if the
+        head has K > 1 of them; ``rotation`` is then the one with the highest logit.
     """
 
     logits: Tensor
@@ -38,6 +42,8 @@ class ObjectPrediction:
     log_scale: Tensor
     rotations: Tensor | None = None
     sizes: Tensor | None = None
+    modes: Tensor | None = None
+    mode_logits: Tensor | None = None
 
     def of_category(self, classes: Tensor) -> ObjectPrediction:
         """The same queries with rotation and size of the categories ``classes`` (B, Q) int64, 0..5."""
@@ -59,6 +65,22 @@ class ObjectPrediction:
         return ObjectPrediction(**{name: v[:, queries] for name, v in vars(self).items() if v is not None})
 
 
+#: Elevation of the camera above the plane that typical objects stand on, radians.
+_TYPICAL_ELEVATION = math.radians(40)
+
+
+def mode_rotations(count: int) -> Tensor:
+    """(K, 3, 3) rotations from which the hypotheses start: R·R_y(2πk/K), R that of a standing object.
+
+    The camera looks down on it from a typical elevation e: the object's y axis is (0, -cos e, -sin e) in the camera
+    frame, and its x axis points to the right for k = 0.
+    """
+    cosine, sine = math.cos(_TYPICAL_ELEVATION), math.sin(_TYPICAL_ELEVATION)
+    standing = torch.tensor([[1.0, 0.0, 0.0], [0.0, -cosine, sine], [0.0, -sine, -cosine]])
+    yaw = 2 * math.pi / count * torch.arange(count)
+    return standing @ roma.rotvec_to_rotmat(F.pad(yaw[:, None], (1, 1)))
+
+
 class PoseHead(nn.Module):
     """Eq. 9 on the queries of one layer: an MLP for pose and size, a linear layer for the class."""
 
@@ -72,8 +94,12 @@ class PoseHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, len(CATEGORIES))
         self.poses_per_query = len(CATEGORIES) if config.per_category else 1
-        self.regress = mlp(width, width, 3 + self.poses_per_query * (6 + 3))
+        modes = config.rotation_modes
+        self.rotations_per_query = max(self.poses_per_query, modes)
+        self.regress = mlp(width, width, 3 + 6 * self.rotations_per_query + 3 * self.poses_per_query)
         self.uncertain = mlp(width, width // 2, 6)
+        # Separate from the regression: scores from shared hidden units stay near uniform.
+        self.score_modes = mlp(width, width // 2, modes) if modes > 1 else None
         nn.init.constant_(self.classify.bias, -4.0)  # prior of 2 %: most queries match no object
         last, scale = self.regress[2], self.uncertain[2]
         assert isinstance(last, nn.Linear) and isinstance(scale, nn.Linear)
@@ -81,9 +107,9 @@ class PoseHead(nn.Module):
             last.weight.mul_(0.1)
             last.weight[:3].zero_()
             last.bias.zero_()
-            last.bias[3 : 3 + 6 * self.poses_per_query] = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).repeat(
-                self.poses_per_query
-            )
+            start = torch.eye(3)[None] if modes == 1 else mode_rotations(modes)
+            columns = start[..., :2].transpose(-1, -2).flatten()  # the first two of each rotation
+            last.bias[3 : 3 + 6 * self.rotations_per_query] = columns.repeat(self.rotations_per_query // modes)
             scale.bias.fill_(-2.0)
         typical = TYPICAL_SIZES if config.per_category else np.exp(np.log(TYPICAL_SIZES).mean(0))
         self.register_buffer("typical_size", torch.tensor(typical, dtype=torch.float32), persistent=False)
@@ -91,14 +117,11 @@ class PoseHead(nn.Module):
     def forward(self, query: Tensor, reference: Tensor, pinhole: Pinhole) -> ObjectPrediction:
         """query (B, Q, C); reference (B, Q, 3), metres in the camera frame."""
         x = self.norm(query)
-        shift, six_d, extent = (
-            self.regress(x).float().split([3, 6 * self.poses_per_query, 3 * self.poses_per_query], dim=-1)
-        )
+        widths = [3, 6 * self.rotations_per_query, 3 * self.poses_per_query]
+        shift, six_d, extent = self.regress(x).float().split(widths, dim=-1)
         translation = self._translate(reference, shift, pinhole)
-        six_d, extent = (
-            six_d.unflatten(-1, (self.poses_per_query, 2, 3)),
-            extent.unflatten(-1, (self.poses_per_query, 3)),
-        )
+        six_d = six_d.unflatten(-1, (self.rotations_per_query, 2, 3))
+        extent = extent.unflatten(-1, (self.poses_per_query, 3))
         # Zhou et al. 2019: two 3-vectors, orthonormalised, are the first two columns.
         rotations = roma.special_gramschmidt(six_d.transpose(-1, -2))
         if self.allocentric:
@@ -107,6 +130,11 @@ class PoseHead(nn.Module):
         logits = self.classify(x).float()
         log_scale = self.uncertain(x.detach()).float().clamp(-7.0, 2.0)
         objects = ObjectPrediction(logits, translation, rotations[:, :, 0], sizes[:, :, 0], log_scale)
+        if self.score_modes is not None:
+            mode_logits = self.score_modes(x).float()
+            best = mode_logits.argmax(-1)[..., None, None, None].expand(-1, -1, -1, 3, 3)
+            rotation = rotations.gather(2, best)[:, :, 0]
+            return replace(objects, rotation=rotation, modes=rotations, mode_logits=mode_logits)
         if self.poses_per_query == 1:
             return objects
         return replace(objects, rotations=rotations, sizes=sizes).of_category(logits.argmax(-1))
@@ -125,7 +153,8 @@ def covariance(prediction: ObjectPrediction) -> Tensor:
 
     The variance of an error is 2b², for a scale b trained by either likelihood. The Jacobian of
     (x, y, z) = z·(x/z, y/z, 1) converts slopes and log depth to metres; rotation errors are rotated from the object's
-    axes to the camera's.
+    axes to the camera's. With several rotation modes, the second moment of the modes about the published one, weighted
+    by their probabilities, is added to the variance within a mode.
     """
     variance = 2 * (2 * prediction.log_scale).exp()
     t = prediction.translation
@@ -133,5 +162,11 @@ def covariance(prediction: ObjectPrediction) -> Tensor:
     jacobian = torch.cat([jacobian[..., :2], t[..., :, None]], dim=-1)
     out = t.new_zeros(*t.shape[:-1], 6, 6)
     out[..., :3, :3] = (jacobian * variance[..., None, :3]) @ jacobian.transpose(-1, -2)
-    out[..., 3:, 3:] = (prediction.rotation * variance[..., None, 3:]) @ prediction.rotation.transpose(-1, -2)
+    about_axes = torch.diag_embed(variance[..., 3:])
+    if prediction.modes is not None and prediction.mode_logits is not None:
+        relative = prediction.rotation[..., None, :, :].transpose(-1, -2) @ prediction.modes
+        apart = roma.rotmat_to_rotvec(relative)
+        probability = prediction.mode_logits.softmax(-1)[..., None]
+        about_axes = about_axes + (probability * apart).transpose(-1, -2) @ apart
+    out[..., 3:, 3:] = prediction.rotation @ about_axes @ prediction.rotation.transpose(-1, -2)
     return (out + out.transpose(-1, -2)) / 2  # exactly symmetric: consumers check it
