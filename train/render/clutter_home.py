@@ -162,7 +162,8 @@ def brick(rng: Generator) -> Mesh:
             for j in range(nz):
                 place = [(i - (nx - 1) / 2) * unit, 0.0192, (j - (nz - 1) / 2) * unit]
                 parts.append(stud.moved(None, shift + place))
-    return join(parts, "plastic", "plastic", "plastic").centred()
+    size = rng.uniform(0.9, 2.0)
+    return join([scaled(part, [size] * 3) for part in parts], "plastic", "plastic", "plastic").centred()
 
 
 def toy_cubes(rng: Generator) -> Mesh:
