@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m seqpose_ros.demo``: a bag through the real node, and pictures and numbers of what came out."""
+"""``python -m seqpose_ros.demo``: play a bag to the real node, and write a video and figures of its output."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -15,10 +14,13 @@ from typing import Any
 import yaml
 
 from seqpose_core import checkpoint
+from seqpose_core.evaluation import ScoringOptions
+from seqpose_core.evaluation.figures import EXPLANATION, headline_figures, write_json
+from seqpose_core.evaluation.terminal import aligned_values
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.replay import ReplayError
-from seqpose_ros.bags.scoring import EXPLANATION, FrameTruth, score
+from seqpose_ros.bags.scoring import FrameGroundTruth, score_frames
 from seqpose_ros.bags.video import write_sheet, write_video
 
 BUNDLED_BAG = Path(__file__).parent / "data" / "demo_bag"
@@ -26,15 +28,15 @@ RECALLS = ("recall_10deg10cm", "recall_10cm")
 
 
 def stated_recalls(name: str) -> dict[str, float]:
-    """What the model card states for the bundled bag: ``demo_bag`` in its metrics.yaml, or nothing."""
+    """Recalls of the model card on the bundled bag: ``demo_bag`` in its metrics.yaml, empty without the file."""
     path = checkpoint.resolve(name) / "metrics.yaml"
     if not path.is_file():
         return {}
     return dict((yaml.safe_load(path.read_text()) or {}).get("demo_bag", {}))
 
 
-def shortfalls(report: Mapping[str, Any], stated: Mapping[str, float]) -> list[str]:
-    """Sentences on each recall that is below half of what is stated."""
+def low_recalls(report: Mapping[str, Any], stated: Mapping[str, float]) -> list[str]:
+    """One sentence for each recall below half of the stated one."""
     return [
         f"{name} is {report[name]} %, below half of the {stated[name]} % that the model card states"
         for name in RECALLS
@@ -43,22 +45,22 @@ def shortfalls(report: Mapping[str, Any], stated: Mapping[str, float]) -> list[s
 
 
 def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Replay, measure, draw; returns the report, also written to ``out``.
+    """Replay, score and draw; returns the report, also written to ``out``.
 
     :raises ReplayError: the node or the player failed, or the node published nothing.
     """
     out.mkdir(parents=True, exist_ok=True)
     with Bag(bag_path) as bag:
-        frames = [FrameTruth(f.index, f.stamp, f.ground_truth or []) for f in bag.frames()]
+        frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
         run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
-        numbers = score((f.objects or [], run.predictions[f.index]) for f in frames if f.index in run.predictions)
+        scored = score_frames(frames, run.predictions, bag_path.name, ScoringOptions(iou_kinds=()))
         print("drawing")
         video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
         shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)
     report = {
         **run.statistics,
-        **numbers,
-        "truth_objects_in_bag": sum(len(f.objects or []) for f in frames),
+        **(headline_figures(scored.errors) if scored else {}),
+        "ground_truth_objects_in_bag": sum(len(f.objects or []) for f in frames),
         "bag": bag_path.name,
         "checkpoint": name,
         "rate": rate,
@@ -67,26 +69,25 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
         "video": video.name,
         "picture": {"file": "demo.png", "frames": shown},
     }
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_json(out / "report.json", report)
     return report
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The numbers as aligned lines."""
+    """The figures as aligned lines."""
     rows: dict[str, Any] = {k: v for k, v in report.items() if isinstance(v, (int, float)) or v is None}
-    rows["latency_ms"] = "  ".join(f"{name} {value}" for name, value in report["latency_ms"].items())
+    rows["latency_ms"] = report["latency_ms"]
     rows["tf_frames"] = f"{len(report['tf_frames'])}: {', '.join(report['tf_frames'])}"
-    width = max(map(len, rows))
-    return "\n".join(f"  {key:<{width}}  {value}" for key, value in rows.items())
+    return aligned_values(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line. Exit status 1 if the replay failed or finds too little."""
+    """Command line. Exit status 1 if the replay failed or a recall is too low."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.demo", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     parser.add_argument("--bag", type=Path, default=BUNDLED_BAG, help="default: the bundled one")
     parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
-    parser.add_argument("--rate", type=float, default=1.0, help="times the recorded speed (default 1)")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on the recorded speed (default: 1)")
     parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from tf")
     options = parser.parse_args(arguments)
     os.environ.update(replay.private_ros_environment())
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(report))
     print(f"written to {options.out}: {report['video']}, demo.png, report.json")
     stated = stated_recalls(options.checkpoint) if options.bag == BUNDLED_BAG else {}
-    problems = shortfalls(report, stated)
+    problems = low_recalls(report, stated)
     for problem in problems:
         print(f"demo failed: {problem}", file=sys.stderr)
     return 1 if problems else 0

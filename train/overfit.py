@@ -26,12 +26,12 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 
 from seqpose_core.estimator import PoseEstimator
-from seqpose_core.metrics.errors import detect
+from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.seqpose import SeqPose
 from train.data.augment import Augmentation
 from train.data.nocs_layout import NocsLayout
 from train.data.sampler import Stage
-from train.evaluate.result_files import result_of
+from train.evaluate.result_files import result_of_frame
 from train.fit.config import TrainConfig, load
 from train.fit.module import SeqPoseModule
 from train.fit.run import fit
@@ -68,9 +68,8 @@ def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
             if setting == "single":
                 estimator.reset()
             estimates = estimator.step(frame.image, frame.camera, frame.stamp)
-            results.append(result_of(frame, len(results), frame.name, estimates))
-    detections = detect(results, _MIN_SCORE)
-    return 100.0 * float(np.mean((detections.degrees <= 5) & (detections.centimetres <= 5)))
+            results.append(result_of_frame(frame, len(results), frame.name, estimates))
+    return 100.0 * float(np.mean(match_detections(results, _MIN_SCORE).within(5.0, 5.0)))
 
 
 class RecallCurve(Callback):

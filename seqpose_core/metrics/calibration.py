@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration of predicted covariances: how often the truth lies within the region that they claim."""
+"""Calibration of predicted covariances: how often the ground truth lies within the predicted confidence region."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import chdtr
 
-from seqpose_core.categories import category
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.objects import ObjectPose
 
 LEVELS = (0.5, 0.68, 0.9, 0.95, 0.99)
@@ -18,11 +18,9 @@ LEVELS = (0.5, 0.68, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of truths within the predicted confidence region, at nominal levels; equal to them when
-    calibrated.
+    """Share of ground-truth poses within the predicted confidence region; equal to the nominal level if calibrated.
 
-    :param levels: nominal probabilities; ``translation``, ``rotation``, ``joint``: the shares, NaN without
-        samples.
+    :param levels: nominal probabilities; ``translation``, ``rotation``, ``joint``: the shares, NaN without samples.
     :param samples: pairs used; ``invalid``: pairs left out because a covariance was not positive definite.
     """
 
@@ -34,42 +32,47 @@ class Coverage:
     invalid: int
 
 
-def coverage(pairs: Sequence[tuple[ObjectPose, ObjectPose]], levels: Sequence[float] = LEVELS) -> Coverage:
-    """Coverage over (estimate, truth) pairs.
+def coverage(
+    pairs: Sequence[tuple[ObjectPose, ObjectPose]],
+    levels: Sequence[float] = LEVELS,
+    categories: Sequence[Category] = CATEGORIES,
+) -> Coverage:
+    """Coverage over (estimate, ground truth) pairs.
 
-    The squared Mahalanobis distance of the error is compared with the chi-square quantile of as many degrees
-    of freedom. The turn of a symmetric object about its y axis cannot be wrong: its rotation has two degrees.
+    The squared Mahalanobis distance of the error is compared with the chi-square quantile of as many degrees of
+    freedom. The rotation of a symmetric object about its y axis is left out: its rotation has two degrees of freedom.
     """
-    claims: list[tuple[float, float, float]] = []
+    symmetric = {c.name: c.symmetric for c in categories}
+    probabilities: list[tuple[float, float, float]] = []
     invalid = 0
-    for estimate, truth in pairs:
-        basis, error = _error(estimate, truth)
-        spread = basis @ estimate.covariance @ basis.T
+    for estimate, true in pairs:
+        basis, error = _error(estimate, true, symmetric[estimate.category])
+        covariance = basis @ estimate.covariance @ basis.T
         parts = (slice(0, 3), slice(3, None), slice(None))
-        if not np.isfinite(spread).all() or np.linalg.eigvalsh(spread)[0] <= 0:
+        if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
             invalid += 1
             continue
-        squared = [float(error[p] @ np.linalg.solve(spread[p, p], error[p])) for p in parts]
+        squared = [float(error[p] @ np.linalg.solve(covariance[p, p], error[p])) for p in parts]
         freedom = [len(error[p]) for p in parts]
-        claims.append(tuple(float(chdtr(k, d)) for d, k in zip(squared, freedom, strict=True)))  # type: ignore[arg-type]
-    inside = np.array(claims).reshape(-1, 3, 1) <= np.array(levels)
-    share = inside.mean(axis=0) if claims else np.full((3, len(levels)), np.nan)
+        probabilities.append(tuple(float(chdtr(k, d)) for d, k in zip(squared, freedom, strict=True)))  # type: ignore[arg-type]
+    inside = np.array(probabilities).reshape(-1, 3, 1) <= np.array(levels)
+    share = inside.mean(axis=0) if probabilities else np.full((3, len(levels)), np.nan)
     translation, rotation, joint = (tuple(row.tolist()) for row in share)
-    return Coverage(tuple(levels), translation, rotation, joint, len(claims), invalid)
+    return Coverage(tuple(levels), translation, rotation, joint, len(probabilities), invalid)
 
 
-def _error(estimate: ObjectPose, truth: ObjectPose) -> tuple[np.ndarray, np.ndarray]:
-    """The rows (5 or 6, 6) that take x y z rx ry rz to the error's coordinates, and the error in them."""
-    shift = estimate.translation - truth.translation
-    if not category(estimate.category).symmetric:
-        turn = Rotation.from_matrix(estimate.rotation @ truth.rotation.T).as_rotvec()
-        return np.eye(6), np.concatenate([shift, turn])
-    y_true, y = truth.rotation[:, 1], estimate.rotation[:, 1]
+def _error(estimate: ObjectPose, true: ObjectPose, symmetric: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The rows (5 or 6, 6) that map x y z rx ry rz to the coordinates of the error, and the error in them."""
+    shift = estimate.translation - true.translation
+    if not symmetric:
+        rotation = Rotation.from_matrix(estimate.rotation @ true.rotation.T).as_rotvec()
+        return np.eye(6), np.concatenate([shift, rotation])
+    y_true, y = true.rotation[:, 1], estimate.rotation[:, 1]
     across = np.cross(y_true, y)
     sine = float(np.linalg.norm(across))
     angle = float(np.arctan2(sine, y_true @ y))
-    turn = across / sine * angle if sine > 0 else angle * estimate.rotation[:, 0]
+    rotation = across / sine * angle if sine > 0 else angle * estimate.rotation[:, 0]
     basis = np.zeros((5, 6))
     basis[:3, :3] = np.eye(3)
     basis[3:, 3:] = estimate.rotation[:, [0, 2]].T
-    return basis, np.concatenate([shift, basis[3:, 3:] @ turn])
+    return basis, np.concatenate([shift, basis[3:, 3:] @ rotation])

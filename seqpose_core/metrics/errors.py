@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall and median errors of detections above a score: what a user of the poses meets, beside ranked AP."""
+"""Recall and median errors of detections above a score: what a user of the poses gets, next to ranked AP."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from seqpose_core.categories import CATEGORIES
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.metrics import matching
 from seqpose_core.metrics.pairs import pair_errors, pair_up
 from seqpose_core.metrics.results import Instances, Result, gather
 
-#: (degrees, centimetres) at which recall is summed up; 360 stands for "any rotation".
+#: (degrees, centimetres) at which recall is reported; 360 stands for "any rotation".
 RECALLS: dict[str, tuple[float, float]] = {
     "10cm": (360, 10),
     "10°10cm": (10, 10),
@@ -24,15 +24,17 @@ RECALLS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Detections:
-    """Truths and what was found of them. Each array has one entry per truth, NaN (or -1) where it was missed.
+class DetectionErrors:
+    """Ground-truth objects and the errors of their detections. Arrays have one entry per ground truth, NaN or -1
+    where it was missed.
 
-    :param frame, row: (N,) index of the result and of the truth in it; ``category``: (N,) class id.
-    :param distance: (N,) of the truth from the camera, metres.
-    :param prediction: (N,) row of the prediction in its result; ``score``: (N,) its score.
+    :param frame, row: (N,) index of the result and of the ground truth in it; ``category``: (N,) class id.
+    :param distance: (N,) of the ground truth from the camera, metres.
+    :param prediction: (N,) row of the matched prediction in its result; ``score``: (N,) its score.
     :param degrees, centimetres: (N,) pose errors; ``size_error``: (N,) mean over the three extents of
         |predicted / true - 1|.
-    :param false: predictions above the score without a truth, by category name.
+    :param false_positives: predictions above the score that match no ground truth, by category name.
+    :param categories: the known categories.
     """
 
     frame: np.ndarray
@@ -44,32 +46,35 @@ class Detections:
     degrees: np.ndarray
     centimetres: np.ndarray
     size_error: np.ndarray
-    false: dict[str, int]
+    false_positives: dict[str, int]
+    categories: tuple[Category, ...] = CATEGORIES
 
     @property
-    def found(self) -> np.ndarray:
-        """(N,) whether the truth was found."""
+    def detected(self) -> np.ndarray:
+        """(N,) whether the ground-truth object was detected."""
         return self.prediction >= 0
 
+    def within(self, degrees: float, centimetres: float) -> np.ndarray:
+        """(N,) whether the ground-truth object was detected within both limits."""
+        with np.errstate(invalid="ignore"):  # NaN, a missed object, is within no limit
+            return (self.degrees <= degrees) & (self.centimetres <= centimetres)
+
     def summary(self, category: str | None = None) -> dict[str, Any]:
-        """Recalls in percent and medians over the found, of one category or of all; None where undefined."""
-        mine = np.ones(len(self.frame), dtype=bool)
+        """Recalls in percent and medians over detected objects, of one category or of all; None where undefined."""
+        selected = np.ones(len(self.frame), dtype=bool)
         if category is not None:
-            mine = self.category == next(c.id for c in CATEGORIES if c.name == category)
-        with np.errstate(invalid="ignore"):
-            recall = {
-                name: _percent((self.degrees[mine] <= degrees) & (self.centimetres[mine] <= centimetres))
-                for name, (degrees, centimetres) in RECALLS.items()
-            }
-        seen = mine & self.found
+            selected = self.category == next(c.id for c in self.categories if c.name == category)
+        detected = selected & self.detected
         return {
-            "truths": int(mine.sum()),
-            "found": int(seen.sum()),
-            "false": self.false[category] if category is not None else sum(self.false.values()),
-            "recall_percent": recall,
-            "median_degrees": _median(self.degrees[seen]),
-            "median_centimetres": _median(self.centimetres[seen]),
-            "median_size_error": _median(self.size_error[seen]),
+            "ground_truths": int(selected.sum()),
+            "detected": int(detected.sum()),
+            "false_positives": (
+                sum(self.false_positives.values()) if category is None else self.false_positives[category]
+            ),
+            "recall_percent": {name: _percent(self.within(*limits)[selected]) for name, limits in RECALLS.items()},
+            "median_degrees": _median(self.degrees[detected]),
+            "median_centimetres": _median(self.centimetres[detected]),
+            "median_size_error": _median(self.size_error[detected]),
         }
 
 
@@ -86,44 +91,53 @@ def _size(instances: Instances) -> np.ndarray:
     return scale[:, None] * instances.extents
 
 
-def detect(results: Iterable[Result], min_score: float = 0.3, radius: float = 0.2) -> Detections:
-    """Match predictions above a score to truths of their category, best score first, each to the nearest free
-    one.
+def match_detections(
+    results: Iterable[Result],
+    min_score: float = 0.3,
+    radius: float = 0.2,
+    categories: Sequence[Category] = CATEGORIES,
+) -> DetectionErrors:
+    """Match predictions above a score to ground truth of their category.
+
+    Predictions are processed in descending order of score; each matches the nearest unmatched ground truth.
 
     :param results: as for :func:`seqpose_core.metrics.nocs.evaluate`.
-    :param radius: metres; a prediction farther than this from every free truth of its category is false.
+    :param radius: metres; a prediction farther than this from every unmatched ground truth of its category is a false
+        positive.
     """
-    truths, predictions, _, _ = gather(results)
+    ground_truths, predictions, _, _ = gather(results, categories)
     predictions = predictions.take(predictions.score >= min_score)
-    pairs = pair_up(predictions, truths)
-    degrees, centimetres = pair_errors(predictions, truths, pairs, clip=True)
+    pairs = pair_up(predictions, ground_truths)
+    degrees, centimetres = pair_errors(predictions, ground_truths, pairs, clip=True)
     order = matching.order_by_error(pairs, centimetres)
     matched = matching.greedy_match(pairs, order, (centimetres <= 100 * radius)[:, None])[:, 0]
-    finder = np.full(len(truths), -1)
+    # Index of the prediction, and of the pair with it, of each ground truth; -1 where it was missed.
+    prediction = np.full(len(ground_truths), -1)
     hits = np.flatnonzero(matched >= 0)
-    finder[matched[hits]] = hits
-    at = np.full(len(truths), -1)
-    good = finder[pairs.truth] == pairs.prediction
-    at[pairs.truth[good]] = np.flatnonzero(good)
+    prediction[matched[hits]] = hits
+    pair = np.full(len(ground_truths), -1)
+    is_match = prediction[pairs.ground_truth] == pairs.prediction
+    pair[pairs.ground_truth[is_match]] = np.flatnonzero(is_match)
 
-    def of_found(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-        out = np.full(len(truths), np.nan)
+    def select(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+        out = np.full(len(ground_truths), np.nan)
         out[index >= 0] = values[index[index >= 0]]
         return out
 
-    size_error = np.full(len(truths), np.nan)
+    size_error = np.full(len(ground_truths), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = _size(predictions)[finder[finder >= 0]] / _size(truths)[finder >= 0]
-    size_error[finder >= 0] = np.abs(ratio - 1).mean(axis=1)
-    return Detections(
-        frame=truths.frame,
-        row=truths.row,
-        category=truths.category,
-        distance=np.linalg.norm(truths.transform[:, :3, 3], axis=1),
-        prediction=np.where(finder >= 0, predictions.row[finder] if len(predictions) else -1, -1),
-        score=of_found(predictions.score, finder),
-        degrees=of_found(degrees, at),
-        centimetres=of_found(centimetres, at),
+        ratio = _size(predictions)[prediction[prediction >= 0]] / _size(ground_truths)[prediction >= 0]
+    size_error[prediction >= 0] = np.abs(ratio - 1).mean(axis=1)
+    return DetectionErrors(
+        frame=ground_truths.frame,
+        row=ground_truths.row,
+        category=ground_truths.category,
+        distance=np.linalg.norm(ground_truths.transform[:, :3, 3], axis=1),
+        prediction=np.where(prediction >= 0, predictions.row[prediction] if len(predictions) else -1, -1),
+        score=select(predictions.score, prediction),
+        degrees=select(degrees, pair),
+        centimetres=select(centimetres, pair),
         size_error=size_error,
-        false={c.name: int(((predictions.category == c.id) & (matched < 0)).sum()) for c in CATEGORIES},
+        false_positives={c.name: int(((predictions.category == c.id) & (matched < 0)).sum()) for c in categories},
+        categories=tuple(categories),
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overlap of 3D boxes: exact for oriented boxes, and in the two interval forms of the NOCS protocol.
+"""IoU of 3D boxes: exact for oriented boxes, and in the two interval forms of the NOCS protocol.
 
-A box is given the NOCS way: a transform (4, 4) from its own frame to the camera frame, whose upper left block
+A box is given as in NOCS: a transform (4, 4) from its own frame to the camera frame, whose upper left block
 may carry a scale, and extents (3,) along its own axes; the box is ``transform · (± extents / 2)``.
 """
 
@@ -16,39 +16,38 @@ Intervals = tuple[np.ndarray, np.ndarray]
 IouKind = Literal["original", "fixed", "oriented"]
 IOU_KINDS: tuple[IouKind, ...] = ("original", "fixed", "oriented")
 
-#: A symmetric prediction is tried at this many turns about its y axis (NOCS protocol).
-TURNS = 20
+#: A symmetric prediction is tried at this many rotations about its y axis (NOCS protocol).
+SYMMETRY_STEPS = 20
 
 _CHUNK = 1024
-# The second box is grown by a hair, by another amount along each axis: coincident faces and edges, which
-# would be counted twice or not at all as rounding has it, become distinct. The volume moves by less than 1e-8
-# of itself.
-_HAIR = 1e-9 * np.array([1.0, 1.37, 1.81])
-# Planes that meet under a smaller angle (radians) than this do not cross within boxes that are a hair apart.
+# The second box is enlarged by a tiny amount, different along each axis, so that coincident faces and edges, which
+# rounding would count twice or not at all, become distinct. The relative change of volume is below 1e-8.
+_ENLARGEMENT = 1e-9 * np.array([1.0, 1.37, 1.81])
+# Planes at a smaller angle (radians) than this do not intersect within the boxes.
 _PARALLEL = 1e-11
-# Corner signs in the published evaluation's order: its interval form compares corner k with corner k.
+# Corner signs in the order of the official evaluation: its interval form compares corner k with corner k.
 _NOCS_SIGNS = np.array([[x, y, z] for y in (1, -1) for x in (1, -1) for z in (1, -1)], dtype=np.float32)
 
 
-def turned(transforms: np.ndarray, turns: int = TURNS) -> np.ndarray:
-    """Transforms (N, 4, 4) turned about their own y axes by 2πi/turns, i = 0..turns-1: (N, turns, 4, 4)."""
-    turn = np.zeros((turns, 4, 4))
-    turn[:, 1, 1] = turn[:, 3, 3] = 1.0
-    for i in range(turns):
-        angle = 2 * math.pi * i / float(turns)
-        turn[i, 0, 0] = turn[i, 2, 2] = np.cos(angle)
-        turn[i, 0, 2], turn[i, 2, 0] = np.sin(angle), -np.sin(angle)
-    return transforms[:, None] @ turn
+def rotated_about_y(transforms: np.ndarray, steps: int = SYMMETRY_STEPS) -> np.ndarray:
+    """Transforms (N, 4, 4) rotated about their own y axes by 2πi/steps, i = 0..steps-1: (N, steps, 4, 4)."""
+    rotation = np.zeros((steps, 4, 4))
+    rotation[:, 1, 1] = rotation[:, 3, 3] = 1.0
+    for i in range(steps):
+        angle = 2 * math.pi * i / float(steps)
+        rotation[i, 0, 0] = rotation[i, 2, 2] = np.cos(angle)
+        rotation[i, 0, 2], rotation[i, 2, 0] = np.sin(angle), -np.sin(angle)
+    return transforms[:, None] @ rotation
 
 
 def intervals(transforms: np.ndarray, extents: np.ndarray, kind: IouKind) -> Intervals:
-    """Lower and upper ends of the intervals that stand for boxes in the NOCS protocol.
+    """Lower and upper ends of the intervals that represent boxes in the NOCS protocol.
 
-    :param transforms: (..., 4, 4), ``extents``: (..., 3). Their floating point types are kept, as the
-        published evaluation keeps them: its figures in the last digit depend on that.
-    :param kind: "fixed" takes the least and greatest x, y, z over the eight corners, an axis-aligned box in
-        the camera frame: two arrays (..., 3). "original" takes, as the published code does, the least and
-        greatest *coordinate of each corner*: two arrays (..., 8), which mean little as geometry.
+    :param transforms: (..., 4, 4), ``extents``: (..., 3). Their floating point types are kept, as in the official
+        evaluation: the last digits of its figures depend on them.
+    :param kind: "fixed" takes the minimum and maximum of x, y, z over the eight corners, an axis-aligned box in the
+        camera frame: two arrays (..., 3). "original" takes, as the official code does, the minimum and maximum
+        *coordinate of each corner*: two arrays (..., 8), which have little geometric meaning.
     """
     corners = (_NOCS_SIGNS * (extents[..., None, :] / 2)).swapaxes(-1, -2)
     homogeneous = np.concatenate([corners, np.ones_like(corners[..., :1, :])], axis=-2)
@@ -83,17 +82,17 @@ _PAIRS = np.array([(i, j) for i in range(12) for j in range(i + 1, 12) if i // 6
 def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Shared volume (N,) of non-degenerate boxes (N, 4, 4), each the image of the unit cube [-½, ½]³.
 
-    By the divergence theorem, twice: the volume is a third of the sum over faces of area times distance, and
-    an area half the sum over its edges of length times distance in the face (Lasserre 1983). The edges of the
-    intersection lie on the lines in which two of the twelve face planes meet; each line is clipped by all the
-    others.
+    The divergence theorem is applied twice: the volume is a third of the sum over faces of area times distance, and the
+    area of a face is half the sum over its edges of length times distance in the face (Lasserre 1983). The edges of the
+    intersection lie on the lines in which two of the twelve face planes intersect; each line is clipped by all other
+    planes.
     """
     origin = first[:, :3, 3]
     unit = np.maximum(np.linalg.norm(first[:, :3, :3], axis=(1, 2)), np.linalg.norm(second[:, :3, :3], axis=(1, 2)))
     to_unit = np.zeros_like(first)
     to_unit[:, [0, 1, 2], [0, 1, 2]] = 1.0 / unit[:, None]
     to_unit[:, :3, 3], to_unit[:, 3, 3] = -origin / unit[:, None], 1.0
-    planes = [_half_spaces(to_unit @ first, np.zeros(3)), _half_spaces(to_unit @ second, _HAIR)]
+    planes = [_half_spaces(to_unit @ first, np.zeros(3)), _half_spaces(to_unit @ second, _ENLARGEMENT)]
     normal = np.concatenate([planes[0][0], planes[1][0]], axis=1)
     offset = np.concatenate([planes[0][1], planes[1][1]], axis=1)
 
@@ -104,22 +103,22 @@ def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     crossing = sine > _PARALLEL
     sine = np.where(crossing, sine, 1.0)
     direction = across / sine[..., None]
-    # Within face n, the edge lies at far_n from the foot of the origin, along in_n; likewise within face m.
+    # In face n, the edge is at distance far_n from the projection of the origin, along in_n; likewise in face m.
     in_n = np.cross(direction, n)
     cosine = (n * m).sum(axis=-1)
     far_n, far_m = (b - cosine * a) / sine, (a - cosine * b) / sine
     point = a[..., None] * n + far_n[..., None] * in_n
 
-    speed = direction @ normal.swapaxes(1, 2)
-    room = offset[:, None, :] - point @ normal.swapaxes(1, 2)
+    slope = direction @ normal.swapaxes(1, 2)
+    slack = offset[:, None, :] - point @ normal.swapaxes(1, 2)
     own = np.zeros((len(_PAIRS), 12), dtype=bool)
     own[np.arange(len(_PAIRS)), i] = own[np.arange(len(_PAIRS)), j] = True
-    alongside = own | (np.abs(speed) < _PARALLEL)
-    outside = (alongside & ~own & (room < 0)).any(axis=-1)
+    parallel = own | (np.abs(slope) < _PARALLEL)
+    outside = (parallel & ~own & (slack < 0)).any(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        at = room / speed
-    end = np.where(alongside | (speed < 0), np.inf, at).min(axis=-1)
-    start = np.where(alongside | (speed > 0), -np.inf, at).max(axis=-1)
+        crossing_at = slack / slope
+    end = np.where(parallel | (slope < 0), np.inf, crossing_at).min(axis=-1)
+    start = np.where(parallel | (slope > 0), -np.inf, crossing_at).max(axis=-1)
     kept = crossing & ~outside & (end > start)
     length = np.where(kept, end - start, 0.0)
     volume = (length * (a * far_n + b * far_m)).sum(axis=-1) / 6.0
@@ -127,17 +126,17 @@ def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def boxes(transforms: np.ndarray, extents: np.ndarray) -> np.ndarray:
-    """Transforms (..., 4, 4) that take the unit cube [-½, ½]³ onto the boxes, in float64."""
+    """Transforms (..., 4, 4) that map the unit cube [-½, ½]³ to the boxes, in float64."""
     scale = np.ones((*np.shape(extents)[:-1], 1, 4))
     scale[..., 0, :3] = extents
     return np.asarray(transforms, dtype=np.float64) * scale
 
 
 def oriented_intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Exact volume (N,), in the cube of the boxes' unit, that oriented boxes share.
+    """Exact intersection volume (N,) of oriented boxes, in the cubed unit of the boxes.
 
-    :param first, second: (N, 4, 4) from :func:`boxes`. Sheared boxes are allowed; a box without volume or
-        with a number that is not finite shares nothing with any other.
+    :param first, second: (N, 4, 4) from :func:`boxes`. Sheared boxes are allowed; a box without volume or with a value
+        that is not finite intersects nothing.
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     volumes = [np.abs(np.linalg.det(box[:, :3, :3])) for box in (first, second)]
@@ -161,15 +160,15 @@ def oriented_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def symmetric_oriented_iou(
-    transforms: np.ndarray, extents: np.ndarray, others: np.ndarray, turns: int = TURNS
+    transforms: np.ndarray, extents: np.ndarray, others: np.ndarray, steps: int = SYMMETRY_STEPS
 ) -> np.ndarray:
-    """Best :func:`oriented_iou` (N,) over the turns of the first boxes about their own y axes.
+    """Best :func:`oriented_iou` (N,) over rotations of the first boxes about their own y axes.
 
-    :param transforms, extents: (N, 4, 4) and (N, 3) of the boxes that are turned; ``others``: (N, 4, 4) from
-        :func:`boxes`. A box turned by 180° is the same box, so half of an even number of turns is enough.
+    :param transforms, extents: (N, 4, 4) and (N, 3) of the boxes that are rotated; ``others``: (N, 4, 4) from
+        :func:`boxes`. A box rotated by 180° is the same box, so half of an even number of steps is enough.
     """
-    distinct = turns // 2 if turns % 2 == 0 else turns
-    candidates = turned(np.asarray(transforms, dtype=np.float64), turns)[:, :distinct]
+    distinct = steps // 2 if steps % 2 == 0 else steps
+    candidates = rotated_about_y(np.asarray(transforms, dtype=np.float64), steps)[:, :distinct]
     best = np.zeros(len(others))
     for i in range(distinct):
         best = np.maximum(best, oriented_iou(boxes(candidates[:, i], extents), others))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truths and predictions matched by their centres alone, so that a wrong category shows as one."""
+"""Ground truth and predictions matched by their centres alone, so that wrong categories become visible."""
 
 from __future__ import annotations
 
@@ -9,85 +9,76 @@ from functools import cached_property
 import numpy as np
 
 from seqpose_core import geometry
-from seqpose_core.categories import CATEGORIES, category
 from seqpose_core.metrics.results import Instances
 from seqpose_core.objects import ObjectPose
-
-RULE = (
-    "In each frame, pairs of a truth and a prediction whose centres are within {radius:.0f} cm, whatever their "
-    "categories, are taken nearest first, each side once. A truth left over is missed, a prediction left over is "
-    "false. Predictions of score {score:g} and more."
-)
 
 
 @dataclass(frozen=True)
 class Pairing:
     """Outcome of :func:`pair_nearest`.
 
-    :param partner: (T,) index of the prediction that belongs to each truth, -1 for none.
-    :param finder: (P,) index of the truth that belongs to each prediction, -1 for none.
+    :param prediction_of: (G,) index of the prediction matched to each ground truth, -1 for none.
+    :param ground_truth_of: (P,) index of the ground truth matched to each prediction, -1 for none.
     """
 
-    truths: Instances
+    ground_truths: Instances
     predictions: Instances
-    partner: np.ndarray
-    finder: np.ndarray
+    prediction_of: np.ndarray
+    ground_truth_of: np.ndarray
 
     def confusion(self) -> np.ndarray:
-        """(7, 7) counts, truth by prediction in order of class id; last row: false, last column: missed."""
-        count = len(CATEGORIES)
+        """(C + 1, C + 1) counts, ground truth by prediction in the order of the categories; last row: false positives,
+        last column: missed objects."""
+        position = {c.id: k for k, c in enumerate(self.ground_truths.categories)}
+        row = np.array([position[i] for i in self.ground_truths.category.tolist()], dtype=np.int64)
+        column = np.array([position[i] for i in self.predictions.category.tolist()], dtype=np.int64)
+        count = len(position)
         out = np.zeros((count + 1, count + 1), dtype=np.int64)
-        found = self.partner >= 0
-        predicted = np.full(len(self.truths), count)
-        predicted[found] = self.predictions.category[self.partner[found]] - 1
-        np.add.at(out, (self.truths.category - 1, predicted), 1)
-        np.add.at(out[count], self.predictions.category[self.finder < 0] - 1, 1)
+        matched = self.prediction_of >= 0
+        predicted = np.full(len(self.ground_truths), count)
+        predicted[matched] = column[self.prediction_of[matched]]
+        np.add.at(out, (row, predicted), 1)
+        np.add.at(out[count], column[self.ground_truth_of < 0], 1)
         return out
 
     @cached_property
-    def same(self) -> np.ndarray:
-        """(T,) whether the truth has a partner of its own category."""
-        found = np.flatnonzero(self.partner >= 0)
-        out = np.zeros(len(self.truths), dtype=bool)
-        out[found] = self.predictions.category[self.partner[found]] == self.truths.category[found]
+    def same_category(self) -> np.ndarray:
+        """(G,) whether the ground truth is matched to a prediction of its own category."""
+        matched = np.flatnonzero(self.prediction_of >= 0)
+        out = np.zeros(len(self.ground_truths), dtype=bool)
+        out[matched] = self.predictions.category[self.prediction_of[matched]] == self.ground_truths.category[matched]
         return out
 
     @cached_property
     def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(T,) degrees, centimetres and relative size error of truths with a partner of their category; else NaN.
+        """(G,) degrees, centimetres and relative size error of pairs of one category; NaN for other ground truth.
 
         The size error is the mean over the three extents of |predicted / true - 1|.
         """
-        degrees, centimetres, size = (np.full(len(self.truths), np.nan) for _ in range(3))
-        for k in np.flatnonzero(self.same).tolist():
-            truth, estimate = pose(self.truths, k), pose(self.predictions, int(self.partner[k]))
-            free = symmetric(self.truths, k)
-            degrees[k] = np.degrees(geometry.rotation_error(truth.rotation, estimate.rotation, free))
-            centimetres[k] = 100 * np.linalg.norm(truth.translation - estimate.translation)
+        degrees, centimetres, size = (np.full(len(self.ground_truths), np.nan) for _ in range(3))
+        for k in np.flatnonzero(self.same_category).tolist():
+            true, estimate = pose_of(self.ground_truths, k), pose_of(self.predictions, int(self.prediction_of[k]))
+            symmetric = bool(self.ground_truths.symmetric[k])
+            degrees[k] = np.degrees(geometry.rotation_error(true.rotation, estimate.rotation, symmetric))
+            centimetres[k] = 100 * np.linalg.norm(true.translation - estimate.translation)
             with np.errstate(divide="ignore", invalid="ignore"):
-                size[k] = np.abs(estimate.size / truth.size - 1).mean()
+                size[k] = np.abs(estimate.size / true.size - 1).mean()
         return degrees, centimetres, size
 
 
-def symmetric(truths: Instances, index: int) -> bool:
-    """Whether a turn about y makes no difference: bottle, bowl, can, and a mug whose handle is hidden."""
-    name = category(int(truths.category[index])).name
-    return category(name).symmetric or (name == "mug" and truths.handle_visible[index] == 0)
-
-
-def sound(instances: Instances) -> np.ndarray:
-    """(N,) whether poses and sizes are finite and have a volume: what can be paired and drawn."""
+def has_volume(instances: Instances) -> np.ndarray:
+    """(N,) whether poses and sizes are finite and span a volume, so that they can be paired and drawn."""
     with np.errstate(invalid="ignore", over="ignore"):
         volume = np.abs(np.linalg.det(instances.transform[:, :3, :3]))
         return instances.usable & np.isfinite(volume) & (volume > 1e-12) & (instances.extents > 0).all(axis=1)
 
 
-def pose(instances: Instances, index: int, covariance: np.ndarray | None = None) -> ObjectPose:
-    """One instance as an object in metres, its scale taken out of the transform."""
+def pose_of(instances: Instances, index: int, covariance: np.ndarray | None = None) -> ObjectPose:
+    """One instance as an object in metres, with the scale taken out of its transform."""
     transform = instances.transform[index]
     scale = float(np.cbrt(np.linalg.det(transform[:3, :3])))
     return ObjectPose(
-        category=category(int(instances.category[index])).name,
+        category=instances.category_name(index),
         score=float(instances.score[index]),
         rotation=transform[:3, :3] / scale,
         translation=transform[:3, 3],
@@ -96,29 +87,29 @@ def pose(instances: Instances, index: int, covariance: np.ndarray | None = None)
     )
 
 
-def pair_nearest(truths: Instances, predictions: Instances, radius: float) -> Pairing:
-    """Match one to one within each frame, nearest centres first, whatever the categories.
+def pair_nearest(ground_truths: Instances, predictions: Instances, radius: float) -> Pairing:
+    """Match one to one within each frame, nearest centres first, regardless of the categories.
 
-    :param radius: metres; pairs farther apart are none.
+    :param radius: metres; centres farther apart are not matched.
     """
-    partner, finder = np.full(len(truths), -1), np.full(len(predictions), -1)
-    of_truths, of_predictions = _by_frame(truths), _by_frame(predictions)
-    for frame in sorted(of_truths.keys() & of_predictions.keys()):
-        t, p = of_truths[frame], of_predictions[frame]
-        shift = truths.transform[t][:, None, :3, 3] - predictions.transform[p][None, :, :3, 3]
+    prediction_of, ground_truth_of = np.full(len(ground_truths), -1), np.full(len(predictions), -1)
+    of_ground_truth, of_predictions = _by_frame(ground_truths), _by_frame(predictions)
+    for frame in sorted(of_ground_truth.keys() & of_predictions.keys()):
+        t, p = of_ground_truth[frame], of_predictions[frame]
+        shift = ground_truths.transform[t][:, None, :3, 3] - predictions.transform[p][None, :, :3, 3]
         distance = np.linalg.norm(shift, axis=-1)
         for flat in np.argsort(distance, axis=None, kind="stable"):
             i, j = divmod(int(flat), len(p))
             if distance[i, j] > radius:
                 break
-            if partner[t[i]] < 0 and finder[p[j]] < 0:
-                partner[t[i]], finder[p[j]] = p[j], t[i]
-    return Pairing(truths, predictions, partner, finder)
+            if prediction_of[t[i]] < 0 and ground_truth_of[p[j]] < 0:
+                prediction_of[t[i]], ground_truth_of[p[j]] = p[j], t[i]
+    return Pairing(ground_truths, predictions, prediction_of, ground_truth_of)
 
 
 def _by_frame(instances: Instances) -> dict[int, np.ndarray]:
-    """Indices of the sound instances of each frame."""
-    members = np.flatnonzero(sound(instances))
+    """Indices of the instances with a volume, by frame."""
+    members = np.flatnonzero(has_volume(instances))
     members = members[np.argsort(instances.frame[members], kind="stable")]
     frames, start = np.unique(instances.frame[members], return_index=True)
     return dict(zip(frames.tolist(), np.split(members, start[1:]), strict=True)) if len(frames) else {}

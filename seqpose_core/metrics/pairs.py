@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every prediction beside every truth of its category and frame: overlap, angle, distance of all at once."""
+"""IoU, angle and distance of every pair of a prediction and a ground truth of the same category and frame."""
 
 from __future__ import annotations
 
@@ -7,114 +7,105 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqpose_core.categories import CATEGORIES, category
 from seqpose_core.metrics import iou
 from seqpose_core.metrics.results import Instances
 
-_SYMMETRIC_IDS = [c.id for c in CATEGORIES if c.symmetric]
-_MUG = category("mug").id
 _CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of one prediction and one truth of the same frame and category, grouped by prediction.
+    """Pairs of one prediction and one ground truth of the same frame and category, grouped by prediction.
 
-    :param prediction, truth: (K,) indices; a prediction's truths follow each other in the order of the
-        truths.
-    :param first: (N,) where each prediction's pairs begin; ``count``: (N,) how many it has.
-    :param group: (N,) index of each prediction's (category, frame) group; ``rank``: (N,) its place in it by
-        score.
+    :param prediction, ground_truth: (K,) indices; the pairs of one prediction are adjacent, in the order of the ground
+        truth.
+    :param first: (N,) index of the first pair of each prediction; ``count``: (N,) number of its pairs.
+    :param group: (N,) index of the (category, frame) group of each prediction; ``rank``: (N,) its rank by score in the
+        group.
     """
 
     prediction: np.ndarray
-    truth: np.ndarray
+    ground_truth: np.ndarray
     first: np.ndarray
     count: np.ndarray
     group: np.ndarray
     rank: np.ndarray
 
 
-def pair_up(predictions: Instances, truths: Instances) -> Pairs:
+def pair_up(predictions: Instances, ground_truths: Instances) -> Pairs:
     """All pairs of the same category and frame; both sides sorted as :func:`results.gather` sorts them."""
-    frames = 1 + max([int(side.frame.max()) for side in (predictions, truths) if len(side)], default=0)
-    key, truth_key = (side.category * frames + side.frame for side in (predictions, truths))
-    truth_first = np.searchsorted(truth_key, key, side="left")
-    count = np.searchsorted(truth_key, key, side="right") - truth_first
+    frames = 1 + max([int(side.frame.max()) for side in (predictions, ground_truths) if len(side)], default=0)
+    key, ground_truth_key = (side.category * frames + side.frame for side in (predictions, ground_truths))
+    ground_truth_first = np.searchsorted(ground_truth_key, key, side="left")
+    count = np.searchsorted(ground_truth_key, key, side="right") - ground_truth_first
     first = np.cumsum(count) - count
     index = np.repeat(np.arange(len(predictions)), count)
-    truth = truth_first[index] + np.arange(len(index)) - first[index]
+    ground_truth = ground_truth_first[index] + np.arange(len(index)) - first[index]
     _, group_start, group = np.unique(key, return_index=True, return_inverse=True)
-    return Pairs(index, truth, first, count, group, np.arange(len(predictions)) - group_start[group])
+    return Pairs(index, ground_truth, first, count, group, np.arange(len(predictions)) - group_start[group])
 
 
-def symmetric_pairs(truths: Instances, pairs: Pairs) -> np.ndarray:
-    """(K,) whether a turn about y makes no difference: bottle, bowl, can, a mug whose handle is hidden."""
-    kind = truths.category
-    symmetric = np.isin(kind, _SYMMETRIC_IDS) | ((kind == _MUG) & (truths.handle_visible == 0))
-    return symmetric[pairs.truth]
+def pair_ious(predictions: Instances, ground_truths: Instances, pairs: Pairs, kind: iou.IouKind) -> np.ndarray:
+    """(K,) IoU of every pair, at the best rotation about y of symmetric predictions; 0 where it is undefined.
 
-
-def pair_ious(predictions: Instances, truths: Instances, pairs: Pairs, kind: iou.IouKind) -> np.ndarray:
-    """(K,) overlap of every pair, symmetric predictions at their best turn; 0 where it is undefined.
-
-    "original" and "fixed" are rounded to float32, which is how the published evaluation stores them.
+    "original" and "fixed" are rounded to float32, as the official evaluation stores them.
     """
-    overlap = np.zeros(len(pairs.truth))
-    symmetric, usable = symmetric_pairs(truths, pairs), predictions.usable[pairs.prediction]
+    overlap = np.zeros(len(pairs.ground_truth))
+    symmetric, usable = ground_truths.symmetric[pairs.ground_truth], predictions.usable[pairs.prediction]
     if kind == "oriented":
-        true_boxes = iou.boxes(truths.transform, truths.extents)[pairs.truth]
+        true_boxes = iou.boxes(ground_truths.transform, ground_truths.extents)[pairs.ground_truth]
         t, e = predictions.transform[pairs.prediction], predictions.extents[pairs.prediction]
-        plain, turning = usable & ~symmetric, usable & symmetric
+        plain, rotating = usable & ~symmetric, usable & symmetric
         overlap[plain] = iou.oriented_iou(iou.boxes(t[plain], e[plain]), true_boxes[plain])
-        overlap[turning] = iou.symmetric_oriented_iou(t[turning], e[turning], true_boxes[turning])
+        overlap[rotating] = iou.symmetric_oriented_iou(t[rotating], e[rotating], true_boxes[rotating])
         return overlap
-    for of_kind, (p_types, t_types) in _by_type(predictions, truths, pairs):
-        for turning in (False, True):
-            which = np.flatnonzero(of_kind & usable & (symmetric == turning))
+    for of_type, (p_types, t_types) in _by_type(predictions, ground_truths, pairs):
+        for rotating in (False, True):
+            which = np.flatnonzero(of_type & usable & (symmetric == rotating))
             for chunk in np.array_split(which, 1 + len(which) // _CHUNK) if len(which) else ():
                 p, p_index = np.unique(pairs.prediction[chunk], return_inverse=True)
-                t, t_index = np.unique(pairs.truth[chunk], return_inverse=True)
+                t, t_index = np.unique(pairs.ground_truth[chunk], return_inverse=True)
                 transforms, extents = _typed(predictions, p, p_types)
-                if turning:
-                    transforms, extents = iou.turned(transforms), extents[:, None]
+                if rotating:
+                    transforms, extents = iou.rotated_about_y(transforms), extents[:, None]
                 mine = iou.intervals(transforms, extents, kind)
-                theirs = iou.intervals(*_typed(truths, t, t_types), kind)
-                if turning:
+                theirs = iou.intervals(*_typed(ground_truths, t, t_types), kind)
+                if rotating:
                     theirs = theirs[0][:, None], theirs[1][:, None]
                 some = iou.interval_iou((mine[0][p_index], mine[1][p_index]), (theirs[0][t_index], theirs[1][t_index]))
-                if turning:  # the published code starts its search for the best turn at 0
+                if rotating:  # the official code starts its search for the best rotation at IoU 0
                     some = np.fmax(np.fmax.reduce(some, axis=-1), 0)
                 overlap[chunk] = some.astype(np.float32)
     return np.nan_to_num(overlap, nan=0.0)
 
 
-def pair_errors(predictions: Instances, truths: Instances, pairs: Pairs, clip: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(K,) angles in degrees and (K,) distances in centimetres of every pair; infinite for unusable
-    predictions.
+def pair_errors(
+    predictions: Instances, ground_truths: Instances, pairs: Pairs, clip: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) angles in degrees and (K,) distances in centimetres of every pair; infinite for unusable predictions.
 
-    :param clip: keep the cosine within [-1, 1]. Without, as in the published evaluation, rounding beyond ±1
-        gives an angle of NaN, which passes every threshold there.
+    :param clip: clip the cosine to [-1, 1]. Without it, as in the official evaluation, rounding beyond ±1 gives an
+        angle of NaN, which passes every threshold there.
     """
-    degrees, centimetres = (np.full(len(pairs.truth), np.inf) for _ in range(2))
-    symmetric, usable = symmetric_pairs(truths, pairs), predictions.usable[pairs.prediction]
+    degrees, centimetres = (np.full(len(pairs.ground_truth), np.inf) for _ in range(2))
+    symmetric, usable = ground_truths.symmetric[pairs.ground_truth], predictions.usable[pairs.prediction]
     with np.errstate(invalid="ignore", divide="ignore"):
-        for of_kind, (p_types, t_types) in _by_type(predictions, truths, pairs):
-            which = np.flatnonzero(of_kind & usable)
-            p, t = pairs.prediction[which], pairs.truth[which]
-            mine, theirs = _rotations(predictions, p_types)[p], _rotations(truths, t_types)[t]
+        for of_type, (p_types, t_types) in _by_type(predictions, ground_truths, pairs):
+            which = np.flatnonzero(of_type & usable)
+            p, t = pairs.prediction[which], pairs.ground_truth[which]
+            mine, theirs = _rotations(predictions, p_types)[p], _rotations(ground_truths, t_types)[t]
             axial, cosine = symmetric[which], np.trace(mine @ theirs.swapaxes(-1, -2), axis1=-2, axis2=-1)
             y1, y2 = mine[axial, :, 1].astype(np.float64), theirs[axial, :, 1].astype(np.float64)
             between_axes = _dot(y1, y2) / (np.sqrt(_dot(y1, y1)) * np.sqrt(_dot(y2, y2)))
             degrees[which[axial]] = _degrees(between_axes, clip)
             degrees[which[~axial]] = _degrees((cosine[~axial] - 1) / 2, clip)
-            shift = _typed(predictions, p, p_types)[0][:, :3, 3] - _typed(truths, t, t_types)[0][:, :3, 3]
+            shift = _typed(predictions, p, p_types)[0][:, :3, 3] - _typed(ground_truths, t, t_types)[0][:, :3, 3]
             centimetres[which] = np.sqrt(_dot(shift, shift)) * 100
     return degrees, centimetres
 
 
 def _degrees(cosine: np.ndarray, clip: bool) -> np.ndarray:
-    if clip:  # a pose without a rotation (determinant 0) is as far off as can be
+    if clip:  # a pose without a rotation (determinant 0) gets the largest error
         cosine = np.nan_to_num(np.clip(cosine, -1.0, 1.0), nan=-1.0)
     return np.arccos(cosine) * (180 / np.pi)
 
@@ -129,14 +120,14 @@ def _rotations(instances: Instances, types: np.ndarray) -> np.ndarray:
 
 
 def _by_type(
-    predictions: Instances, truths: Instances, pairs: Pairs
+    predictions: Instances, ground_truths: Instances, pairs: Pairs
 ) -> list[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-    """Masks (K,) of the pairs whose arrays came in the same types, with those types (float32 or not)."""
-    single = np.concatenate([predictions.single[pairs.prediction], truths.single[pairs.truth]], axis=1)
+    """Masks (K,) of the pairs whose arrays were given in the same types, with those types (float32 or not)."""
+    single = np.concatenate([predictions.single[pairs.prediction], ground_truths.single[pairs.ground_truth]], axis=1)
     return [((single == row).all(axis=1), (row[:2], row[2:])) for row in np.unique(single, axis=0)]
 
 
 def _typed(instances: Instances, index: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Transforms and extents in the types they came in; they were only widened, so nothing is lost."""
+    """Transforms and extents in the types they were given in; they were only widened, so nothing is lost."""
     types = [np.float32 if s else np.float64 for s in single]
     return instances.transform[index].astype(types[0]), instances.extents[index].astype(types[1])

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NOCS result dictionaries, one per image, gathered into flat arrays; what is unusable is counted."""
+"""NOCS result dictionaries, one per image, gathered into flat arrays. Unusable instances are counted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from seqpose_core.categories import CATEGORIES
+from seqpose_core.categories import CATEGORIES, Category
 
 Result = Mapping[str, Any]
 
@@ -21,16 +22,16 @@ class ResultError(ValueError):
 
 @dataclass(frozen=True)
 class Instances:
-    """Truths or predictions of all frames, sorted by category and frame; within both, predictions by score.
+    """Ground-truth objects or predictions of all frames, sorted by category and frame; predictions also by score.
 
-    :param frame: (N,) index of the frame; ``category``: (N,) NOCS class id; ``row``: (N,) index in its
-        frame's arrays.
+    :param frame: (N,) index of the frame; ``category``: (N,) class id; ``row``: (N,) index in the arrays of its frame.
     :param transform: (N, 4, 4) object to camera, scale inside; ``extents``: (N, 3); both float64.
-    :param single: (N, 2) whether transform and extents came as float32; the published evaluation computes in
-        kind.
-    :param score: (N,) of predictions, zeros for truths; ``handle_visible``: (N,) of truths, ones for
+    :param single: (N, 2) whether transform and extents were given as float32; the official evaluation computes in
+        the given type.
+    :param score: (N,) scores of predictions, zeros for ground truth; ``handle_visible``: (N,) of ground truth, ones for
         predictions.
-    :param usable: (N,) False for a prediction with numbers that are not finite: it matches nothing.
+    :param usable: (N,) False for a prediction with values that are not finite: it matches nothing.
+    :param categories: the known categories.
     """
 
     frame: np.ndarray
@@ -42,28 +43,41 @@ class Instances:
     score: np.ndarray
     handle_visible: np.ndarray
     usable: np.ndarray
+    categories: tuple[Category, ...] = field(default=CATEGORIES, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, index: np.ndarray) -> Instances:
         """The instances at an index array or under a mask."""
-        return Instances(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        arrays = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "categories"}
+        return replace(self, **arrays)
+
+    def category_name(self, index: int) -> str:
+        """Name of the category of one instance."""
+        return next(c.name for c in self.categories if c.id == self.category[index])
+
+    @cached_property
+    def symmetric(self) -> np.ndarray:
+        """(N,) whether a rotation about y makes no difference: symmetric categories, and mugs with a hidden handle."""
+        symmetric_ids = [c.id for c in self.categories if c.symmetric]
+        mug_ids = [c.id for c in self.categories if c.name == "mug"]
+        hidden_handle = np.isin(self.category, mug_ids) & (self.handle_visible == 0)
+        return np.isin(self.category, symmetric_ids) | hidden_handle
 
 
-def published_order(scores: np.ndarray) -> np.ndarray:
-    """Indices that sort scores (N,) as the published evaluation does, ``argsort(scores)[::-1]``, descending.
+def official_order(scores: np.ndarray) -> np.ndarray:
+    """Indices that sort scores (N,) in descending order as the official evaluation does: ``argsort(scores)[::-1]``.
 
-    Among equal scores the order is that of NumPy's scalar introsort, reversed: the later one first in lists
-    of up to 16, fixed but arbitrary in longer ones. NumPy now sorts float64 with the processor's vector
-    instructions, so that the order of equals changes from machine to machine; for long doubles it keeps the
-    scalar sort.
+    Equal scores keep the order of NumPy's scalar introsort, reversed: the later one first in lists of up to 16, fixed
+    but arbitrary in longer ones. NumPy now sorts float64 with vector instructions, so that the order of equal scores
+    changes from machine to machine; for long doubles it keeps the scalar sort.
     """
     return np.argsort(scores.astype(np.longdouble))[::-1]
 
 
 def frame_name(result: Result, index: int) -> str:
-    """What to call a frame in messages: its image path or id where it has one, else its index."""
+    """Name of a frame in messages: its index, with its image path or id where it has one."""
     for key in ("image_path", "image_id"):
         if key in result:
             return f"frame {index} ({result[key]})"
@@ -115,8 +129,9 @@ def _side(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray
 _TYPES = (np.int64, np.int64, np.int64, np.float64, np.float64, bool, np.float64, np.float64, bool)
 
 
-def _stack(parts: list[list[np.ndarray]]) -> Instances:
-    return Instances(*(np.concatenate(x).astype(t) for x, t in zip(zip(*parts, strict=True), _TYPES, strict=True)))
+def _stack(parts: list[list[np.ndarray]], categories: Sequence[Category]) -> Instances:
+    arrays = [np.concatenate(x).astype(t) for x, t in zip(zip(*parts, strict=True), _TYPES, strict=True)]
+    return Instances(*arrays, categories=tuple(categories))
 
 
 def _sort(instances: Instances, by_score: bool) -> Instances:
@@ -126,20 +141,22 @@ def _sort(instances: Instances, by_score: bool) -> Instances:
     out = instances.take(order)
     starts = np.flatnonzero(np.r_[True, (np.diff(out.frame) != 0) | (np.diff(out.category) != 0)])
     for start, end in zip(starts, np.r_[starts[1:], len(out)], strict=True):
-        if end - start > 16:  # in shorter lists the published order is the one above
+        if end - start > 16:  # in shorter lists the official order is the one above
             members = np.sort(order[start:end])
-            order[start:end] = members[published_order(instances.score[members])]
+            order[start:end] = members[official_order(instances.score[members])]
     return instances.take(order)
 
 
-def gather(results: Iterable[Result]) -> tuple[Instances, Instances, int, dict[str, int]]:
-    """Flatten results into truths and predictions.
+def gather(
+    results: Iterable[Result], categories: Sequence[Category] = CATEGORIES
+) -> tuple[Instances, Instances, int, dict[str, int]]:
+    """Flatten results into ground truth and predictions.
 
-    Classes outside 1..6 are left out, as in the published evaluation, and so are truths with numbers that are
-    not finite and predictions whose score is not finite. A prediction whose pose or size is not finite stays:
-    it matches nothing and counts as a false one.
+    Classes that are not among ``categories`` are left out, as in the official evaluation, and so are ground-truth
+    objects with values that are not finite and predictions whose score is not finite. A prediction whose pose or size
+    is not finite is kept: it matches nothing and counts as a false positive.
 
-    :return: truths, predictions, the number of frames, and counts of what was left out, by reason.
+    :return: ground truth, predictions, the number of frames, and counts of what was left out, by reason.
     :raises ResultError: no results, a missing key, a shape that does not fit; names the frame.
     """
     sides: tuple[list[list[np.ndarray]], list[list[np.ndarray]]] = ([], [])
@@ -149,20 +166,22 @@ def gather(results: Iterable[Result]) -> tuple[Instances, Instances, int, dict[s
             parts.append(_side(result, prefix, index, name))
     if not sides[0]:
         raise ResultError("there are no results to evaluate")
-    truths, predictions = _stack(sides[0]), _stack(sides[1])
-    known = [np.isin(side.category, [c.id for c in CATEGORIES]) for side in (truths, predictions)]
+    ground_truths, predictions = _stack(sides[0], categories), _stack(sides[1], categories)
+    ids = [c.id for c in categories]
+    outside = f"class outside {min(ids)}..{max(ids)}"
+    known = [np.isin(side.category, ids) for side in (ground_truths, predictions)]
     scored = np.isfinite(predictions.score)
     dropped: Counter[str] = Counter(
         {
-            "truth: class outside 1..6": int((~known[0]).sum()),
-            "truth: pose or size not finite": int((known[0] & ~truths.usable).sum()),
-            "prediction: class outside 1..6": int((~known[1]).sum()),
+            f"ground truth: {outside}": int((~known[0]).sum()),
+            "ground truth: pose or size not finite": int((known[0] & ~ground_truths.usable).sum()),
+            f"prediction: {outside}": int((~known[1]).sum()),
             "prediction: score not finite": int((known[1] & ~scored).sum()),
-            "prediction: pose or size not finite, counted as false": int(
+            "prediction: pose or size not finite, counted as false positive": int(
                 (known[1] & scored & ~predictions.usable).sum()
             ),
         }
     )
-    truths = _sort(truths.take(known[0] & truths.usable), by_score=False)
+    ground_truths = _sort(ground_truths.take(known[0] & ground_truths.usable), by_score=False)
     predictions = _sort(predictions.take(known[1] & scored), by_score=True)
-    return truths, predictions, len(sides[0]), {reason: n for reason, n in dropped.items() if n}
+    return ground_truths, predictions, len(sides[0]), {reason: n for reason, n in dropped.items() if n}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from seqpose_core import geometry
-from seqpose_core.categories import category
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.metrics.calibration import Coverage, coverage
 from seqpose_core.objects import ObjectPose
 
@@ -21,25 +21,24 @@ from seqpose_core.objects import ObjectPose
 class Moment:
     """One frame of a sequence.
 
-    :param stamp: seconds. ``estimates``: what the estimator returned.
-    :param truths: the objects of the scene in the same camera frame, ``track_id`` their lasting instance
-        number; also those that are hidden in this frame.
-    :param hidden: instance numbers of the truths that cannot be seen in this frame.
+    :param stamp: seconds. ``estimates``: the output of the estimator.
+    :param ground_truths: the objects of the scene in the same camera frame, with their instance number as
+        ``track_id``; also those that are hidden in this frame.
+    :param hidden: instance numbers of the ground-truth objects that are not visible in this frame.
     """
 
     stamp: float
     estimates: Sequence[ObjectPose]
-    truths: Sequence[ObjectPose]
+    ground_truths: Sequence[ObjectPose]
     hidden: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Root mean square change between successive frames, divided by √2.
+    """Root mean square change between consecutive frames, divided by √2.
 
-    For errors that are independent from frame to frame that is the root mean square deviation from their
-    mean; a slow drift adds little. Metres and radians, NaN without two successive frames; ``samples``: how
-    many changes.
+    For errors that are independent from frame to frame this is their root mean square deviation from the mean; a slow
+    drift adds little. Metres and radians, NaN without two consecutive frames; ``samples``: number of changes.
     """
 
     translation: float
@@ -49,7 +48,7 @@ class Jitter:
 
 @dataclass(frozen=True)
 class FirstDetection:
-    """``seconds`` from a truth's first sight to its first match; None for one that was never found."""
+    """``seconds`` from the first frame in which an object is visible to its first match; None if it has none."""
 
     sequence: int
     instance: int
@@ -58,8 +57,11 @@ class FirstDetection:
 
 @dataclass(frozen=True)
 class Recovery:
-    """A truth seen again after being hidden: ``seconds`` until it is found, None if it was not; ``same_id``:
-    whether its track is the one from before, None if either has no number."""
+    """An object that is visible again after an occlusion.
+
+    :param seconds: until it is detected again, None if it is not.
+    :param same_id: whether its track is the one from before, None if either has no number.
+    """
 
     sequence: int
     instance: int
@@ -73,10 +75,10 @@ class StabilityReport:
     """Outcome of :func:`stability`.
 
     :param jitter: by category name, and "all".
-    :param identity_switches: how often the track number on a truth changed; ``tracked``: matches that had
-        one.
-    :param first_detections: one entry for each truth that was ever in sight.
-    :param recoveries: one entry for each time a truth came back into sight.
+    :param identity_switches: how often the track number on a ground-truth object changed; ``tracked``: number of
+        matches that had a track number.
+    :param first_detections: one entry for each ground-truth object that was visible in any frame.
+    :param recoveries: one entry for each time an object became visible again.
     """
 
     jitter: dict[str, Jitter]
@@ -89,149 +91,173 @@ class StabilityReport:
     def summary(self) -> dict[str, Any]:
         """Plain numbers for JSON or YAML: counts, and medians in seconds, None where there are none."""
         first = [d.seconds for d in self.first_detections if d.seconds is not None]
-        back = [r.seconds for r in self.recoveries if r.seconds is not None]
+        recovered = [r.seconds for r in self.recoveries if r.seconds is not None]
         return {
             "jitter": {name: asdict(value) for name, value in self.jitter.items()},
             "identity_switches": self.identity_switches,
             "tracked": self.tracked,
-            "truths_in_sight": len(self.first_detections),
-            "truths_found": len(first),
+            "ground_truths_in_sight": len(self.first_detections),
+            "ground_truths_detected": len(first),
             "median_first_detection_s": float(np.median(first)) if first else None,
             "occlusions": len(self.recoveries),
-            "recovered": len(back),
+            "recovered": len(recovered),
             "recovered_with_same_id": sum(r.same_id is True for r in self.recoveries),
-            "median_recovery_s": float(np.median(back)) if back else None,
+            "median_recovery_s": float(np.median(recovered)) if recovered else None,
             "coverage": asdict(self.coverage),
         }
 
 
 def associate(moment: Moment, radius: float = 0.2) -> dict[int, ObjectPose]:
-    """Estimates by the instance number of the truth they belong to.
+    """Estimates by the instance number of the ground-truth object that they are assigned to.
 
-    Within a category, the one-to-one assignment with the most pairs closer than ``radius`` (metres, centre to
-    centre) and among those the least sum of distances. Hidden truths take part: a track may coast through.
+    Within a category, the one-to-one assignment with the most pairs closer than ``radius`` (metres, centre to centre)
+    and among those the smallest sum of distances. Hidden objects are assigned too: a track may coast through an
+    occlusion.
     """
-    for truth in moment.truths:
-        if truth.track_id is None:
-            raise ValueError(f"a truth {truth.category} at stamp {moment.stamp} has no track_id to know it by")
+    for item in moment.ground_truths:
+        if item.track_id is None:
+            raise ValueError(
+                f"a ground-truth {item.category} at stamp {moment.stamp} has no track_id to follow it over the frames"
+            )
     out: dict[int, ObjectPose] = {}
-    for name in sorted({truth.category for truth in moment.truths}):
-        truths = [t for t in moment.truths if t.category == name]
+    for name in sorted({item.category for item in moment.ground_truths}):
+        ground_truths = [t for t in moment.ground_truths if t.category == name]
         estimates = [e for e in moment.estimates if e.category == name]
         if not estimates:
             continue
         centres = np.array([e.translation for e in estimates])
-        distance = np.linalg.norm(np.array([t.translation for t in truths])[:, None] - centres, axis=-1)
+        distance = np.linalg.norm(np.array([t.translation for t in ground_truths])[:, None] - centres, axis=-1)
         cost = np.where(distance <= radius, distance, 1e3 * (1 + radius))
         for i, j in zip(*linear_sum_assignment(cost), strict=True):
             if distance[i, j] <= radius:
-                out[int(truths[i].track_id or 0)] = estimates[j]
+                out[int(ground_truths[i].track_id or 0)] = estimates[j]
     return out
 
 
 def jitter(transforms: np.ndarray, symmetric: bool) -> Jitter:
-    """Jitter of one object's successive poses (T, 4, 4) in a frame in which it stands still."""
-    step = np.linalg.norm(np.diff(transforms[:, :3, 3], axis=0), axis=1)
-    turn = geometry.rotation_error(transforms[:-1, :3, :3], transforms[1:, :3, :3], symmetric)
-    return _rms(step, turn)
+    """Jitter of the consecutive poses (T, 4, 4) of one object in a frame in which it does not move."""
+    translation = np.linalg.norm(np.diff(transforms[:, :3, 3], axis=0), axis=1)
+    rotation = geometry.rotation_error(transforms[:-1, :3, :3], transforms[1:, :3, :3], symmetric)
+    return _rms(translation, rotation)
 
 
-def _rms(step: np.ndarray, turn: np.ndarray) -> Jitter:
-    if len(step) == 0:
+def _rms(translation: np.ndarray, rotation: np.ndarray) -> Jitter:
+    if len(translation) == 0:
         return Jitter(float("nan"), float("nan"), 0)
-    shift, angle = (float(np.sqrt((x**2).mean() / 2)) for x in (step, turn))
-    return Jitter(shift, angle, len(step))
+    metres, radians = (float(np.sqrt((x**2).mean() / 2)) for x in (translation, rotation))
+    return Jitter(metres, radians, len(translation))
 
 
-def stability(*sequences: Sequence[Moment], radius: float = 0.2) -> StabilityReport:
-    """How steady the estimates of one or more sequences are.
+def stability(
+    *sequences: Sequence[Moment], radius: float = 0.2, categories: Sequence[Category] = CATEGORIES
+) -> StabilityReport:
+    """Stability of the estimates over one or more sequences.
 
-    Jitter is taken of the poses relative to the truth, so that neither a moving camera nor a moving object
-    counts; only successive frames in both of which the object was seen and matched.
+    Jitter is computed on the poses relative to the ground truth, so that neither a moving camera nor a moving object
+    adds to it, over consecutive frames in both of which the object was visible and matched.
 
-    :param sequences: each the frames of one clip in order of their stamps. :param radius: see
-        :func:`associate`.
-    :raises ValueError: no frames, stamps that do not grow, or a truth without instance number.
+    :param sequences: each the frames of one clip in the order of their stamps. :param radius: see :func:`associate`.
+    :raises ValueError: no frames, stamps that do not increase, or a ground-truth object without instance number.
     """
-    changes: dict[str, list[tuple[float, float]]] = {"all": []}
-    switches = tracked = 0
-    first: list[FirstDetection] = []
-    recoveries: list[Recovery] = []
-    matched: list[tuple[ObjectPose, ObjectPose]] = []
     if not sequences:
         raise ValueError("stability needs at least one sequence of frames")
+    totals = _Totals({c.name: c.symmetric for c in categories})
     for number, moments in enumerate(sequences):
-        stamps = np.array([moment.stamp for moment in moments])
-        if len(stamps) == 0 or not (np.diff(stamps) > 0).all():
-            raise ValueError(f"sequence {number} needs frames whose stamps grow from one to the next")
-        found = [associate(moment, radius) for moment in moments]
-        truths = [{int(t.track_id or 0): t for t in moment.truths} for moment in moments]
-        for i in sorted({i for frame in truths for i in frame}):
-            seen = np.array([i in t and i not in m.hidden for t, m in zip(truths, moments, strict=True)])
-            hit = np.array([i in f for f in found]) & seen
-            _collect_changes(changes, i, hit, truths, found)
-            matched += [(found[k][i], truths[k][i]) for k in np.flatnonzero(hit)]
-            ids = [found[k][i].track_id for k in np.flatnonzero(hit) if found[k][i].track_id is not None]
-            tracked += len(ids)
-            switches += sum(a != b for a, b in pairwise(ids))
-            if seen.any():
-                wait = float(stamps[hit.argmax()] - stamps[seen.argmax()]) if hit.any() else None
-                first.append(FirstDetection(number, i, wait))
-                recoveries += _recoveries(number, i, stamps, seen, hit, found)
+        totals.add(number, moments, radius)
     return StabilityReport(
-        jitter={name: _rms(*np.array(v).reshape(-1, 2).T) for name, v in changes.items()},
-        identity_switches=switches,
-        tracked=tracked,
-        first_detections=tuple(first),
-        recoveries=tuple(recoveries),
-        coverage=coverage(matched),
+        jitter={name: _rms(*np.array(v).reshape(-1, 2).T) for name, v in totals.changes.items()},
+        identity_switches=totals.switches,
+        tracked=totals.tracked,
+        first_detections=tuple(totals.first),
+        recoveries=tuple(totals.recoveries),
+        coverage=coverage(totals.matched, categories=categories),
     )
 
 
-def _collect_changes(
-    changes: dict[str, list[tuple[float, float]]],
-    instance: int,
-    hit: np.ndarray,
-    truths: list[dict[int, ObjectPose]],
-    found: list[dict[int, ObjectPose]],
-) -> None:
-    for k in np.flatnonzero(hit[1:] & hit[:-1]):
-        pair = np.stack(
-            [geometry.invert(truths[n][instance].transform) @ found[n][instance].transform for n in (k, k + 1)]
-        )
-        name = truths[k][instance].category
-        step = float(np.linalg.norm(pair[1, :3, 3] - pair[0, :3, 3]))
-        turn = float(geometry.rotation_error(pair[0, :3, :3], pair[1, :3, :3], category(name).symmetric))
-        changes["all"].append((step, turn))
-        changes.setdefault(name, []).append((step, turn))
+@dataclass
+class _Totals:
+    """What :func:`stability` collects over all sequences."""
+
+    symmetric: dict[str, bool]
+    changes: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"all": []})
+    switches: int = 0
+    tracked: int = 0
+    first: list[FirstDetection] = field(default_factory=list)
+    recoveries: list[Recovery] = field(default_factory=list)
+    matched: list[tuple[ObjectPose, ObjectPose]] = field(default_factory=list)
+
+    def add(self, sequence: int, moments: Sequence[Moment], radius: float) -> None:
+        stamps = np.array([moment.stamp for moment in moments])
+        if len(stamps) == 0 or not (np.diff(stamps) > 0).all():
+            raise ValueError(f"sequence {sequence} needs frames whose stamps increase from one to the next")
+        estimates = [associate(moment, radius) for moment in moments]
+        ground_truths = [{int(t.track_id or 0): t for t in moment.ground_truths} for moment in moments]
+        for i in sorted({i for frame in ground_truths for i in frame}):
+            visible = np.array([i in t and i not in m.hidden for t, m in zip(ground_truths, moments, strict=True)])
+            hit = np.array([i in frame for frame in estimates]) & visible
+            self._add_changes(i, hit, ground_truths, estimates)
+            self.matched += [(estimates[k][i], ground_truths[k][i]) for k in np.flatnonzero(hit)]
+            ids = [estimates[k][i].track_id for k in np.flatnonzero(hit) if estimates[k][i].track_id is not None]
+            self.tracked += len(ids)
+            self.switches += sum(a != b for a, b in pairwise(ids))
+            if visible.any():
+                delay = float(stamps[hit.argmax()] - stamps[visible.argmax()]) if hit.any() else None
+                self.first.append(FirstDetection(sequence, i, delay))
+                self.recoveries += _recoveries(sequence, i, stamps, visible, hit, [f.get(i) for f in estimates])
+
+    def _add_changes(
+        self,
+        instance: int,
+        hit: np.ndarray,
+        ground_truths: list[dict[int, ObjectPose]],
+        estimates: list[dict[int, ObjectPose]],
+    ) -> None:
+        """Changes of the pose relative to the ground truth between consecutive frames, metres and radians."""
+        for k in np.flatnonzero(hit[1:] & hit[:-1]):
+            pair = np.stack(
+                [
+                    geometry.invert(ground_truths[n][instance].transform) @ estimates[n][instance].transform
+                    for n in (k, k + 1)
+                ]
+            )
+            name = ground_truths[k][instance].category
+            translation = float(np.linalg.norm(pair[1, :3, 3] - pair[0, :3, 3]))
+            rotation = float(geometry.rotation_error(pair[0, :3, :3], pair[1, :3, :3], self.symmetric[name]))
+            self.changes["all"].append((translation, rotation))
+            self.changes.setdefault(name, []).append((translation, rotation))
 
 
 def _recoveries(
     sequence: int,
     instance: int,
     stamps: np.ndarray,
-    seen: np.ndarray,
+    visible: np.ndarray,
     hit: np.ndarray,
-    found: list[dict[int, ObjectPose]],
+    estimates: Sequence[ObjectPose | None],
 ) -> list[Recovery]:
+    """The recoveries of one object. estimates: assigned to it, by frame."""
     out = []
-    back = np.flatnonzero(seen[1:] & ~seen[:-1]) + 1
-    gone = np.flatnonzero(~seen[1:] & seen[:-1]) + 1
-    for start in back[back > seen.argmax()]:
-        since = int(gone[gone < start][-1])
-        later = gone[gone > start]
+    returns = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
+    occlusions = np.flatnonzero(~visible[1:] & visible[:-1]) + 1
+    for start in returns[returns > visible.argmax()]:
+        since = int(occlusions[occlusions < start][-1])
+        later = occlusions[occlusions > start]
         end = int(later[0]) if len(later) else len(stamps)
-        again = np.flatnonzero(hit[start:end])
+        after = np.flatnonzero(hit[start:end])
         before = np.flatnonzero(hit[:since])
-        old = found[before[-1]][instance].track_id if len(before) else None
-        new = found[start + again[0]][instance].track_id if len(again) else None
+        old_id = _track_id(estimates[before[-1]]) if len(before) else None
+        new_id = _track_id(estimates[start + after[0]]) if len(after) else None
         out.append(
             Recovery(
                 sequence=sequence,
                 instance=instance,
                 hidden_seconds=float(stamps[start] - stamps[since]),
-                seconds=float(stamps[start + again[0]] - stamps[start]) if len(again) else None,
-                same_id=None if old is None or new is None else old == new,
+                seconds=float(stamps[start + after[0]] - stamps[start]) if len(after) else None,
+                same_id=None if old_id is None or new_id is None else old_id == new_id,
             )
         )
     return out
+
+
+def _track_id(estimate: ObjectPose | None) -> int | None:
+    return None if estimate is None else estimate.track_id

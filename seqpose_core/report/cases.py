@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worst cases of a run, a few of every kind of fault, with what is wrong in words."""
+"""The worst cases of a run, a few of every kind of error, with a description."""
 
 from __future__ import annotations
 
@@ -8,147 +8,147 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqpose_core.categories import category
-from seqpose_core.metrics.pairing import pose, sound
-from seqpose_core.metrics.run import Run
+from seqpose_core.evaluation import ScoredRun
+from seqpose_core.metrics.pairing import has_volume, pose_of
 from seqpose_core.objects import ObjectPose
 
-#: What counts as wrong in a pair of one category: degrees, centimetres, relative size.
+#: Errors above these count as a case: degrees, centimetres, relative size.
 LIMITS = (10.0, 10.0, 0.2)
-RULE = (
-    "Matched as for the confusion. Six kinds of fault, worst first in each: missed (most visible pixels first, nearest "
-    "first where they are unknown), false (highest score), wrong category (highest score), rotation above 10°, "
-    "translation above 10 cm, size off by more than 20 % on average (each by its error). The kinds take turns until "
-    "{count} cases are found. A truth that is followed over several frames is shown once, and false ones of a category "
-    "once for each clip, as long as there are others."
-)
+CASES_SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Case:
-    """One fault: what was there and what was predicted, at least one of them."""
+    """One error: ground truth and prediction, at least one of them."""
 
     frame: int
     kind: str
-    truth: ObjectPose | None
+    ground_truth: ObjectPose | None
     prediction: ObjectPose | None
-    words: str
+    description: str
 
 
-def worst_cases(run: Run, count: int = 24) -> list[Case]:
-    """The worst cases by :data:`RULE`; fewer than ``count`` where fewer go wrong."""
-    ranked = {kind: list(found) for kind, found in _ranked(run).items()}
+#: Frame, index of the ground truth or -1, index of the prediction or -1.
+_Candidate = tuple[int, int, int]
+
+
+def worst_cases(run: ScoredRun, count: int = CASES_SHOWN) -> list[Case]:
+    """The worst cases, by the rule that ``templates/worst-cases.html`` states; fewer if there are fewer errors."""
+    ranked = _ranked(run)
     out: list[Case] = []
-    shown: set[tuple[object, ...]] = set()  # truths and predictions of a frame
-    objects: set[tuple[object, ...]] = set()  # truths over frames
-    for again in (False, True):
-        queues = {kind: iter(found) for kind, found in ranked.items()}
+    shown: set[tuple[object, ...]] = set()  # candidates
+    objects: set[tuple[object, ...]] = set()  # objects over frames
+    for repeat in (False, True):
+        queues = {kind: iter(candidates) for kind, candidates in ranked.items()}
         while queues and len(out) < count:
             for kind in list(queues):
-                case = _next(queues[kind], run, shown, objects, again)
-                if case is None:
+                candidate = _next(queues[kind], run, shown, objects, repeat)
+                if candidate is None:
                     del queues[kind]
                 elif len(out) < count:
-                    out.append(Case(case[0], kind, *_sides(run, case), _words(run, kind, case)))
+                    out.append(_case(run, kind, candidate))
     order = list(ranked)
     return sorted(out, key=lambda case: order.index(case.kind))
 
 
-_Found = tuple[int, int, int]  # frame, index of the truth or -1, index of the prediction or -1
-
-
-def _ranked(run: Run) -> dict[str, list[_Found]]:
+def _ranked(run: ScoredRun) -> dict[str, list[_Candidate]]:
+    """Candidates by kind of error, worst first."""
     pairing = run.pairing
-    truths, predictions = pairing.truths, pairing.predictions
+    ground_truths, predictions = pairing.ground_truths, pairing.predictions
     degrees, centimetres, size = pairing.errors
-    distance = np.linalg.norm(truths.transform[:, :3, 3], axis=1)
+    distance = np.linalg.norm(ground_truths.transform[:, :3, 3], axis=1)
     pixels = run.visible_pixels
-    seen = np.ones(len(truths), dtype=bool) if pixels is None else pixels != 0
+    visible = np.ones(len(ground_truths), dtype=bool) if pixels is None else pixels != 0
     prominence = -distance if pixels is None else np.where(np.isfinite(pixels), pixels, -distance)
-    paired = pairing.partner >= 0
-    wrong = paired & ~pairing.same
-    partner_score = np.zeros(len(truths))
-    partner_score[paired] = predictions.score[pairing.partner[paired]]
+    matched = pairing.prediction_of >= 0
+    score = np.zeros(len(ground_truths))
+    score[matched] = predictions.score[pairing.prediction_of[matched]]
 
-    def of_truths(mask: np.ndarray, worth: np.ndarray) -> list[_Found]:
+    def rank(mask: np.ndarray, severity: np.ndarray) -> list[_Candidate]:
         members = np.flatnonzero(mask)
-        order = np.lexsort((truths.row[members], truths.frame[members], -worth[members]))
-        return [(int(truths.frame[k]), int(k), int(pairing.partner[k])) for k in members[order]]
+        order = np.lexsort((ground_truths.row[members], ground_truths.frame[members], -severity[members]))
+        return [(int(ground_truths.frame[k]), int(k), int(pairing.prediction_of[k])) for k in members[order]]
 
-    stray = np.flatnonzero((pairing.finder < 0) & sound(predictions))
-    stray = stray[np.lexsort((predictions.row[stray], predictions.frame[stray], -predictions.score[stray]))]
+    unmatched = np.flatnonzero((pairing.ground_truth_of < 0) & has_volume(predictions))
+    order = (predictions.row[unmatched], predictions.frame[unmatched], -predictions.score[unmatched])
+    unmatched = unmatched[np.lexsort(order)]
     with np.errstate(invalid="ignore"):
         return {
-            "missed": of_truths(~paired & seen & sound(truths), prominence),
-            "false": [(int(predictions.frame[p]), -1, int(p)) for p in stray],
-            "wrong category": of_truths(wrong, partner_score),
-            "rotation": of_truths(degrees > LIMITS[0], degrees),
-            "translation": of_truths(centimetres > LIMITS[1], centimetres),
-            "size": of_truths(size > LIMITS[2], size),
+            "missed": rank(~matched & visible & has_volume(ground_truths), prominence),
+            "false positive": [(int(predictions.frame[p]), -1, int(p)) for p in unmatched],
+            "wrong category": rank(matched & ~pairing.same_category, score),
+            "rotation": rank(degrees > LIMITS[0], degrees),
+            "translation": rank(centimetres > LIMITS[1], centimetres),
+            "size": rank(size > LIMITS[2], size),
         }
 
 
 def _next(
-    queue: Iterator[_Found], run: Run, shown: set[tuple[object, ...]], objects: set[tuple[object, ...]], again: bool
-) -> _Found | None:
-    """The next case that is not shown yet, nor, unless ``again``, its truth in another frame."""
-    for case in queue:
-        if case in shown:
+    queue: Iterator[_Candidate],
+    run: ScoredRun,
+    shown: set[tuple[object, ...]],
+    objects: set[tuple[object, ...]],
+    repeat: bool,
+) -> _Candidate | None:
+    """The next candidate that is not shown yet, nor, unless ``repeat``, its object in another frame."""
+    for candidate in queue:
+        if candidate in shown:
             continue
-        known = _object(run, case)
-        if not again and known in objects:
+        identity = _identity(run, candidate)
+        if not repeat and identity in objects:
             continue
-        shown.add(case)
-        objects.add(known)
-        return case
+        shown.add(candidate)
+        objects.add(identity)
+        return candidate
     return None
 
 
-def _object(run: Run, case: _Found) -> tuple[object, ...]:
-    """What tells a case from others over the frames of its clip, as far as the results say."""
-    frame, t, p = case
+def _identity(run: ScoredRun, candidate: _Candidate) -> tuple[object, ...]:
+    """Identity of the object of a candidate over the frames of its clip, as far as the results contain it."""
+    frame, t, p = candidate
     clip = run.keys[frame].rpartition("/")[0]
     if t < 0:
-        return (clip, "false", int(run.pairing.predictions.category[p]))
-    row = int(run.pairing.truths.row[t])
-    instances = run.extra("gt_instance_ids", frame, len(run.results[frame]["gt_class_ids"]))
+        return (clip, "false positive", int(run.pairing.predictions.category[p]))
+    row = int(run.pairing.ground_truths.row[t])
+    instances = run.optional_array("gt_instance_ids", frame, len(run.results[frame]["gt_class_ids"]))
     return (frame, row) if instances is None else (clip, "instance", int(instances[row]))
 
 
-def _sides(run: Run, case: _Found) -> tuple[ObjectPose | None, ObjectPose | None]:
-    _, t, p = case
-    pairing = run.pairing
-    return (pose(pairing.truths, t) if t >= 0 else None, pose(pairing.predictions, p) if p >= 0 else None)
+def _case(run: ScoredRun, kind: str, candidate: _Candidate) -> Case:
+    frame, t, p = candidate
+    ground_truth = pose_of(run.pairing.ground_truths, t) if t >= 0 else None
+    prediction = pose_of(run.pairing.predictions, p) if p >= 0 else None
+    return Case(frame, kind, ground_truth, prediction, _description(run, kind, candidate))
 
 
-def _nearest(run: Run, case: _Found) -> str:
-    """The truth that a false prediction is nearest to: it may be one that another prediction took."""
-    frame, _, p = case
-    truths = run.pairing.truths
-    members = np.flatnonzero((truths.frame == frame) & sound(truths))
+def _nearest(run: ScoredRun, candidate: _Candidate) -> str:
+    """The ground truth nearest to a false positive; another prediction may be matched to it."""
+    frame, _, p = candidate
+    ground_truths = run.pairing.ground_truths
+    members = np.flatnonzero((ground_truths.frame == frame) & has_volume(ground_truths))
     if not len(members):
-        return "no truth in the frame"
-    shift = truths.transform[members, :3, 3] - run.pairing.predictions.transform[p, :3, 3]
+        return "no ground truth in the frame"
+    shift = ground_truths.transform[members, :3, 3] - run.pairing.predictions.transform[p, :3, 3]
     distance = np.linalg.norm(shift, axis=1)
-    name = category(int(truths.category[members[distance.argmin()]])).name
-    return f"nearest truth: {name}, {100 * distance.min():.0f} cm away"
+    name = ground_truths.category_name(int(members[distance.argmin()]))
+    return f"nearest ground truth: {name}, {100 * distance.min():.0f} cm away"
 
 
-def _words(run: Run, kind: str, case: _Found) -> str:
-    """What is wrong, in the order of the kinds."""
-    _, t, p = case
+def _description(run: ScoredRun, kind: str, candidate: _Candidate) -> str:
+    """What is wrong in one line, the error of ``kind`` first."""
+    _, t, p = candidate
     pairing = run.pairing
     score = "" if p < 0 else f", score {pairing.predictions.score[p]:.2f}"
-    name = category(int(pairing.truths.category[t] if t >= 0 else pairing.predictions.category[p])).name
+    name = pairing.ground_truths.category_name(t) if t >= 0 else pairing.predictions.category_name(p)
     if kind == "missed":
         pixels = run.visible_pixels
-        distance = float(np.linalg.norm(pairing.truths.transform[t, :3, 3]))
-        seen = "" if pixels is None or not np.isfinite(pixels[t]) else f", {int(pixels[t])} pixels visible"
-        return f"missed: {name} at {distance:.2f} m{seen}"
-    if kind == "false":
-        return f"false: {name}{score}, {_nearest(run, case)}"
+        distance = float(np.linalg.norm(pairing.ground_truths.transform[t, :3, 3]))
+        visible = "" if pixels is None or not np.isfinite(pixels[t]) else f", {int(pixels[t])} pixels visible"
+        return f"missed: {name} at {distance:.2f} m{visible}"
+    if kind == "false positive":
+        return f"false positive: {name}{score}, {_nearest(run, candidate)}"
     if kind == "wrong category":
-        return f"wrong category: {name} taken for {category(int(pairing.predictions.category[p])).name}{score}"
+        return f"wrong category: {name} predicted as {pairing.predictions.category_name(p)}{score}"
     degrees, centimetres, size = (values[t] for values in pairing.errors)
     parts = [f"rotation {degrees:.0f}°", f"translation {centimetres:.1f} cm", f"size {100 * size:.0f} %"]
     first = ["rotation", "translation", "size"].index(kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames and crops with predictions in red and truths in green, as Figure 4 of the paper."""
+"""Frames and crops with predictions in red and ground truth in green, as Figure 4 of the paper."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from seqpose_core.metrics.pairing import pose, sound
-from seqpose_core.metrics.run import Run
+from seqpose_core.evaluation import ScoredRun, View
+from seqpose_core.evaluation.views import short_name
+from seqpose_core.metrics.pairing import has_volume, pose_of
 from seqpose_core.objects import ObjectPose
 from seqpose_core.report.cases import Case
 from seqpose_core.report.plots import Picture
-from seqpose_core.report.views import View, short_name
 from seqpose_core.visualize import GROUND_TRUTH, PREDICTION, Style, crop, draw_objects
 
 FRAMES_SHOWN = 12
-FRAMES_RULE = (
-    "{shown} of {all} frames at equal distances through the set, whatever their results. Predictions of score "
-    "{score:g} and more in red, truths in green, axes of the object frames: x red, y green, z blue."
-)
 _FRAME_WIDTH, _CROP_SIDE = 400, 240
 _PREDICTION = Style(colour=PREDICTION.colour, thickness=2.5, labels=False)
-_TRUTH = Style(colour=GROUND_TRUTH.colour, thickness=2.5, axes=False, labels=False)
-# A thickness is meant for 640 pixels and crops are narrower. Thin axes are the truth's.
-_TRUTH_IN_CROP = Style(colour=GROUND_TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
+_GROUND_TRUTH = Style(colour=GROUND_TRUTH.colour, thickness=2.5, axes=False, labels=False)
+# Line widths are relative to 640 pixels and crops are narrower. Thin axes are those of the ground truth.
+_GROUND_TRUTH_IN_CROP = Style(colour=GROUND_TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
 _PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=5.0, labels=False)
 
 
@@ -35,9 +31,9 @@ def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:
     return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
 
 
-def frame_picture(name: str, run: Run, frame: int, view: View) -> Picture:
-    """One frame with all truths and the predictions that count."""
-    truths, predictions = _objects(run, frame)
+def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
+    """One frame with all ground truth and the predictions above the score."""
+    ground_truths, predictions = _objects(run, frame)
     width = max(view.camera.width, _FRAME_WIDTH)
     if width > view.camera.width:
         height = round(view.camera.height * width / view.camera.width)
@@ -45,23 +41,26 @@ def frame_picture(name: str, run: Run, frame: int, view: View) -> Picture:
         camera = view.camera.resized(width, height)
     else:
         image, camera = view.image, view.camera
-    canvas = draw_objects(draw_objects(image, camera, truths, _TRUTH), camera, predictions, _PREDICTION, in_place=True)
+    canvas = draw_objects(
+        draw_objects(image, camera, ground_truths, _GROUND_TRUTH), camera, predictions, _PREDICTION, in_place=True
+    )
     where = short_name(run.keys[frame])
-    caption = f"{where}: {len(truths)} truths, {len(predictions)} predictions"
-    alt = f"Frame {where}, truths in green: {_names(truths)}; predictions of {name} in red: {_names(predictions)}"
+    caption = f"{where}: {len(ground_truths)} ground-truth objects, {len(predictions)} predictions"
+    names = f"ground truth in green: {_names(ground_truths)}; predictions of {name} in red: {_names(predictions)}"
+    alt = f"Frame {where}, {names}"
     return Picture(f"frame {name} {where}", encode(canvas), caption, alt)
 
 
 def case_picture(name: str, number: int, case: Case, where: str, view: View) -> Picture:
-    """The window about one case, with what is wrong as its caption. where: the frame's name for readers."""
-    sides = [side for side in (case.truth, case.prediction) if side is not None]
+    """The crop around one case, with its description as caption. where: the name of the frame for readers."""
+    sides = [side for side in (case.ground_truth, case.prediction) if side is not None]
     window, camera = crop(view.image, view.camera, sides, _CROP_SIDE)
-    if case.truth is not None:
-        window = draw_objects(window, camera, [case.truth], _TRUTH_IN_CROP)
+    if case.ground_truth is not None:
+        window = draw_objects(window, camera, [case.ground_truth], _GROUND_TRUTH_IN_CROP)
     if case.prediction is not None:
         window = draw_objects(window, camera, [case.prediction], _PREDICTION_IN_CROP)
-    alt = f"Crop of frame {where}: {case.words}"
-    return Picture(f"case {name} {number:02d}", encode(window), f"{case.words} ({where})", alt)
+    alt = f"Crop of frame {where}: {case.description}"
+    return Picture(f"case {name} {number:02d}", encode(window), f"{case.description} ({where})", alt)
 
 
 def encode(image: np.ndarray) -> bytes:
@@ -72,12 +71,12 @@ def encode(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _objects(run: Run, frame: int) -> tuple[list[ObjectPose], list[ObjectPose]]:
-    sides = (run.pairing.truths, run.pairing.predictions)
-    truths, predictions = (
-        [pose(side, k) for k in np.flatnonzero((side.frame == frame) & sound(side)).tolist()] for side in sides
+def _objects(run: ScoredRun, frame: int) -> tuple[list[ObjectPose], list[ObjectPose]]:
+    sides = (run.pairing.ground_truths, run.pairing.predictions)
+    ground_truths, predictions = (
+        [pose_of(side, k) for k in np.flatnonzero((side.frame == frame) & has_volume(side)).tolist()] for side in sides
     )
-    return truths, predictions
+    return ground_truths, predictions
 
 
 def _names(objects: Sequence[ObjectPose]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plots as PNG bytes: matplotlib's Figure alone, no pyplot, no window, the same bytes for the same numbers."""
+"""Plots as PNG bytes: matplotlib's Figure without pyplot or a window, the same bytes for the same numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqpose_core.categories import CATEGORIES
+from seqpose_core.categories import Category
 
-#: Colours of runs and of what belongs to no category (Okabe and Ito's set, told apart by the colour-blind).
+#: Colours of runs (Okabe and Ito's set, which colour-blind readers can distinguish).
 RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 INK, FAINT = "#222222", "#9a9a9a"
-#: A marker for each category, so that curves can be told apart in print too.
-MARKERS = dict(zip((c.name for c in CATEGORIES), "osD^vP", strict=True))
+#: Markers of categories, so that curves can be distinguished in print too.
+_MARKERS = "osD^vPX<>*"
 
 _SETTINGS = {
     "font.family": "DejaVu Sans",
@@ -38,8 +38,8 @@ _SETTINGS = {
 class Picture:
     """A picture of a report.
 
-    :param name: words that its file is named by. :param png: its bytes. :param caption: what stands under it, plain
-        text, may be empty. :param alt: what it shows, for those who cannot see it.
+    :param name: words for the name of its file. :param png: its bytes. :param caption: plain text below it, may be
+        empty. :param alt: alternative text for those who cannot see it.
     """
 
     name: str
@@ -53,9 +53,20 @@ class Picture:
         return "-".join(re.findall("[a-z0-9]+", self.name.lower())) + ".png"
 
 
-def colour_of(name: str) -> tuple[float, ...]:
-    """RGB 0..1 of a category."""
-    return tuple(v / 255 for v in next(c.colour for c in CATEGORIES if c.name == name))
+@dataclass(frozen=True)
+class LineStyle:
+    """Colour, RGB 0..1, and marker of the lines of a category."""
+
+    colour: tuple[float, ...]
+    marker: str
+
+
+def category_styles(categories: Sequence[Category]) -> dict[str, LineStyle]:
+    """Line styles by category name."""
+    return {
+        c.name: LineStyle(tuple(v / 255 for v in c.colour), _MARKERS[index % len(_MARKERS)])
+        for index, c in enumerate(categories)
+    }
 
 
 def plot(
@@ -65,9 +76,9 @@ def plot(
     height: float = 3.7,
     margins: tuple[float, float, float, float] = (0.65, 0.95, 0.15, 0.35),
 ) -> bytes:
-    """PNG of a figure whose panels, one below the other with a common x axis, `draw(*axes)` fills.
+    """PNG of a figure with panels one below the other and a common x axis, drawn by ``draw(*axes)``.
 
-    :param width, height: inches. :param margins: inches at the left, below, at the right and above.
+    :param width, height: inches. :param margins: inches left, below, right and above.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -86,7 +97,7 @@ def plot(
 
 
 def legend_below(axes: Any, columns: int = 4) -> None:
-    """Put the legend of some axes at the lower edge of their figure."""
+    """Place the legend of axes at the lower edge of their figure."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.figure.legend(

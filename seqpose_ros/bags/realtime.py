@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag through the real node at its recorded rate: what came back of it, how late, and how good."""
+"""Play a bag to the real node at its recorded rate: its predictions, latency and dropped frames."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seqpose_ros.bags import replay
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.player import Timeline
 from seqpose_ros.bags.replay import Recording, ReplayError
-from seqpose_ros.bags.scoring import FrameTruth
+from seqpose_ros.bags.scoring import FrameGroundTruth
 
 _ENGINE = ("device", "runtime", "precision", "inference_p50_ms")
 
 
 @dataclass(frozen=True)
 class RealtimeRun:
-    """What a replay gave.
+    """Outcome of a replay.
 
     :param predictions: objects by frame index, of the frames that the node processed.
     :param statistics: frames sent, processed, dropped and refused, latency, tf frames, engine.
@@ -33,24 +33,26 @@ class RealtimeRun:
     statistics: dict[str, Any]
 
 
-def run(bag: Bag, frames: Sequence[FrameTruth], parameters: Mapping[str, Any], rate: float, out: Path) -> RealtimeRun:
-    """Play ``bag`` to a ``seqpose_node`` in a process of its own and record what it publishes.
+def run(
+    bag: Bag, frames: Sequence[FrameGroundTruth], parameters: Mapping[str, Any], rate: float, out: Path
+) -> RealtimeRun:
+    """Play ``bag`` to a ``seqpose_node`` in its own process and record what it publishes.
 
     :param frames: every usable frame of the bag. :param parameters: of the node.
-    :param rate: times the recorded speed. :param out: folder for the player's report, player.json.
+    :param rate: factor on the recorded speed. :param out: folder for the player's report, player.json.
     :raises ReplayError: the node or the player failed, or the node published nothing.
     """
-    played_path = out / "player.json"
+    player_report = out / "player.json"
     recording = replay.run(
-        bag.path, bag.image.topic, bag.camera_info.topic, bag.compressed, dict(parameters), rate, played_path
+        bag.path, bag.image.topic, bag.camera_info.topic, bag.compressed, dict(parameters), rate, player_report
     )
-    return measure(bag.image.topic, frames, recording, json.loads(played_path.read_text()))
+    return summarize_replay(bag.image.topic, frames, recording, json.loads(player_report.read_text()))
 
 
-def measure(
-    image_topic: str, frames: Sequence[FrameTruth], recording: Recording, played: Mapping[str, Any]
+def summarize_replay(
+    image_topic: str, frames: Sequence[FrameGroundTruth], recording: Recording, played: Mapping[str, Any]
 ) -> RealtimeRun:
-    """Sort what was recorded by frame, and count.
+    """Assign the recorded objects to the frames, and count frames and latencies.
 
     :param played: the player's report.
     :raises ReplayError: nothing was published for any image.
@@ -81,7 +83,7 @@ def measure(
 def predictions_by_index(
     recording: Recording, timeline: Timeline, stamps: Mapping[int, int]
 ) -> tuple[dict[int, list[ObjectPose]], list[float]]:
-    """Sort what was recorded by frame.
+    """Assign the recorded objects to the frames.
 
     :param stamps: recorded image stamp by frame index, nanoseconds.
     :return: objects by index of the processed frames, and their latencies in seconds.

@@ -1,126 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many objects of a bag were found, and how well: the numbers of report.json, by `seqpose_core.metrics`."""
+"""Results and views of a bag for seqpose_core.evaluation, which scores and reports them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from seqpose_core import ObjectPose
-from seqpose_core.metrics.errors import Detections, detect
-from seqpose_core.metrics.poses import result_of
-from seqpose_core.metrics.run import Run
-from seqpose_core.metrics.stability import Moment
-from seqpose_core.metrics.summary import measure as measure_results
+from seqpose_core.evaluation import LoadViews, ScoredRun, ScoringOptions, View, score_results
+from seqpose_core.evaluation.figures import headline_figures, run_figures
+from seqpose_core.metrics.poses import ground_truth_arrays, nocs_result
+from seqpose_ros.bags.bag import Bag
 from seqpose_ros.stamps import seconds
 
-#: What the numbers are taken over; goes into every report.
-EXPLANATION = (
-    "recalls: percent of the truth objects in processed frames for which a prediction of the same category lies "
-    "within 10 cm (and 10 degrees), matched one to one: by falling score, each to the nearest free truth within "
-    "20 cm; medians: over all matched pairs; symmetric objects (and mugs whose handle is hidden) are compared by "
-    "their y axis; size error: mean relative error of the three extents"
-)
-#: rad²: a turn of which the truth says less than this much is unknown, as a hidden handle leaves it.
-_UNKNOWN_TURN = 1.0
+#: rad²; the yaw of a ground truth with a larger variance is unknown, as for a mug whose handle is hidden.
+_UNKNOWN_YAW = 1.0
 
 
 @dataclass(frozen=True)
-class FrameTruth:
-    """What a bag says of one image, without its pixels: index, stamp in nanoseconds, objects, None if nothing."""
+class FrameGroundTruth:
+    """Ground truth of one image: its index in the bag, stamp in nanoseconds, objects; None if it has no label."""
 
     index: int
     stamp: int
     objects: list[ObjectPose] | None
 
 
-def handle_visible(truth: ObjectPose) -> bool:
-    """Whether a truth knows its turn about its own y axis, by its covariance."""
-    axis = truth.rotation[:, 1]
-    return float(axis @ truth.covariance[3:, 3:] @ axis) < _UNKNOWN_TURN
+def handle_visible(ground_truth: ObjectPose) -> bool:
+    """Whether the rotation of a ground truth about its own y axis is known, by its covariance."""
+    axis = ground_truth.rotation[:, 1]
+    return float(axis @ ground_truth.covariance[3:, 3:] @ axis) < _UNKNOWN_YAW
 
 
-def frame_result(truth: Sequence[ObjectPose], predicted: Sequence[ObjectPose], **more: Any) -> dict[str, Any]:
-    """One frame for the NOCS metrics."""
-    return result_of(truth, predicted, [handle_visible(t) for t in truth], **more)
+def frame_result(ground_truth: Sequence[ObjectPose], predicted: Sequence[ObjectPose], **extra: Any) -> dict[str, Any]:
+    """One frame of a bag as a NOCS result. extra: further keys, such as image_path and stamp."""
+    visible = [handle_visible(item) for item in ground_truth]
+    return nocs_result(ground_truth_arrays(ground_truth, visible), predicted, **extra)
 
 
-def numbers(found: Detections) -> dict[str, float | int | None]:
-    """Recalls in percent, and medians, None where nothing was found; see :data:`EXPLANATION`."""
-    with np.errstate(invalid="ignore"):  # NaN, a missed truth, is not within anything
-        near = found.centimetres <= 10.0
-        good = near & (found.degrees <= 10.0)
-    predicted = int(found.found.sum()) + sum(found.false.values())
-    return {
-        "objects_true": len(found.frame),
-        "objects_predicted": predicted,
-        "recall_10deg10cm": _percent(good, len(found.frame)),
-        "recall_10cm": _percent(near, len(found.frame)),
-        "precision_10cm": _percent(near, predicted),
-        "median_rotation_deg": _median(found.degrees[found.found]),
-        "median_translation_cm": _median(found.centimetres[found.found]),
-        "median_size_error": _median(found.size_error[found.found]),
-    }
-
-
-def score(
-    frames: Iterable[tuple[Sequence[ObjectPose], Sequence[ObjectPose]]], min_score: float = 0.0
-) -> dict[str, float | int | None]:
-    """The :func:`numbers` of (truth, predicted) of each processed frame.
-
-    :raises seqpose_core.metrics.results.ResultError: there are no frames.
-    """
-    return numbers(detect([frame_result(t, p) for t, p in frames], min_score))
-
-
-def measure(
-    frames: Iterable[FrameTruth],
+def score_frames(
+    frames: Iterable[FrameGroundTruth],
     predictions: Mapping[int, Sequence[ObjectPose]],
-    clip: str,
-    min_score: float,
-) -> tuple[Run, str | None]:
-    """Everything that train.evaluate measures, of the frames of a bag that have truth and were processed.
+    bag: str,
+    options: ScoringOptions,
+) -> ScoredRun | None:
+    """Score the processed frames that have ground truth; None if there are none.
 
     :param predictions: by frame index.
-    :param clip: name of the bag; a result's image_path is ``<clip>/<frame index>``.
-    :return: what was measured, and why there is nothing over time, if so.
-    :raises seqpose_core.metrics.results.ResultError: no frame has truth.
+    :param bag: its name; the image_path of a result is ``<bag>/<frame index>``.
     """
-    judged = [(f, f.objects) for f in frames if f.objects is not None and f.index in predictions]
     results = [
         frame_result(
-            truth,
+            f.objects,
             predictions[f.index],
             image_id=f.index,
-            image_path=f"{clip}/{f.index:06d}",
+            image_path=f"{bag}/{f.index:06d}",
             stamp=seconds(f.stamp),
         )
-        for f, truth in judged
+        for f in frames
+        if f.objects is not None and f.index in predictions
     ]
-    moments = [
-        Moment(seconds(f.stamp), [p for p in predictions[f.index] if p.score >= min_score], truth)
-        for f, truth in judged
-    ]
-    reason = _no_sequence(moments)
-    return measure_results(results, [] if reason else [moments], min_score), reason
+    return score_results(results, options) if results else None
 
 
-def _no_sequence(moments: Sequence[Moment]) -> str | None:
-    """Why these frames tell nothing over time, None if they do."""
-    if any(truth.track_id is None for moment in moments for truth in moment.truths):
-        return "a truth has no whole number as its id, so it cannot be followed from frame to frame"
-    if not all(a.stamp < b.stamp for a, b in pairwise(moments)):
-        return "the stamps of the images do not grow from one to the next"
-    return None
+def bag_figures(run: ScoredRun | None, frames_processed: int) -> dict[str, Any]:
+    """Figures of a scored bag for report.json; only a count for a bag without ground truth."""
+    without = frames_processed - (len(run.results) if run else 0)
+    figures: dict[str, Any] = {"frames_without_ground_truth": without}
+    if run is None:
+        return figures
+    if run.stability is None:
+        figures["no_stability"] = run.no_stability
+    return {**headline_figures(run.errors), **figures, **run_figures(run)}
 
 
-def _percent(hit: np.ndarray, whole: int) -> float:
-    return round(100.0 * int(hit.sum()) / whole, 2) if whole else 0.0
+def views_of_bag(bag: Bag) -> LoadViews:
+    """Loads the views of a bag by the image_path of results; the bag is read once."""
 
+    def load_views(keys: Iterable[str]) -> dict[str, View]:
+        wanted = {int(key.rpartition("/")[2]): key for key in keys}
+        return {wanted[f.index]: View(f.image, f.camera) for f in bag.frames() if f.index in wanted}
 
-def _median(values: np.ndarray) -> float | None:
-    return round(float(np.median(values)), 4) if len(values) else None
+    return load_views

@@ -11,7 +11,7 @@ import imageio.v2 as imageio
 import numpy as np
 
 from seqpose_core import ObjectPose
-from seqpose_core.metrics.errors import detect
+from seqpose_core.metrics.errors import match_detections
 from seqpose_core.visualize import GROUND_TRUTH, Style, draw_objects, hstack_images
 from seqpose_ros.bags.bag import BagFrame
 from seqpose_ros.bags.scoring import frame_result
@@ -65,8 +65,9 @@ def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in _processed(frames, predictions):
         third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
-        found = detect([frame_result(frame.ground_truth or [], predictions[frame.index])], min_score=0.0)
-        value = float(np.clip(1.0 - found.centimetres[found.found] / 10.0, 0.0, None).sum())
+        result = frame_result(frame.ground_truth or [], predictions[frame.index])
+        errors = match_detections([result], min_score=0.0)
+        value = float(np.clip(1.0 - errors.centimetres[errors.detected] / 10.0, 0.0, None).sum())
         if third not in best or value > best[third][0]:
             best[third] = (value, frame)
     chosen = [best[third][1] for third in sorted(best)]

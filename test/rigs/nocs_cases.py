@@ -5,9 +5,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqpose_core.categories import CATEGORIES
+from seqpose_core.evaluation import ScoredRun
 from seqpose_core.metrics.ap_report import COLUMNS
 from seqpose_core.metrics.nocs import evaluate
-from seqpose_core.report import Run
 
 BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG = range(1, 7)
 PREFILTERED = ("original", "fixed")
@@ -80,5 +80,5 @@ def ap(results, kind, threshold, category="camera"):
 
 
 def run_of(results, kinds=("oriented",), **options):
-    """A Run for reports: results and their scores."""
-    return Run(results, {kind: evaluate(results, kind) for kind in kinds}, **options)
+    """Results and their average precision, as a report takes them."""
+    return ScoredRun(results, {kind: evaluate(results, kind) for kind in kinds}, **options)

@@ -25,7 +25,7 @@ PLAIN = {"original": reference_nocs.original_iou, "fixed": reference_nocs.fixed_
 
 
 def disturb(results, seed, ties):
-    """Drop predictions and truths here and there, mix categories up, and let scores tie."""
+    """Drop predictions and ground truths here and there, mix categories up, and let scores tie."""
     rng = np.random.default_rng(seed)
     for result in results:
         keep = rng.random(len(result["pred_class_ids"])) < rng.choice([0.0, 0.5, 1.0], p=[0.1, 0.5, 0.4])
@@ -53,9 +53,9 @@ def assert_equal(results, kind):
 
 @pytest.mark.parametrize("kind", ["original", "fixed"])
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 10**6), truths=st.integers(1, 6), predictions=st.integers(1, 9))
-def test_equals_the_plain_loop(kind, seed, truths, predictions):
-    assert_equal(disturb(random_results(4, truths, predictions, seed), seed, ties=False), kind)
+@given(seed=st.integers(0, 10**6), ground_truths=st.integers(1, 6), predictions=st.integers(1, 9))
+def test_equals_the_plain_loop(kind, seed, ground_truths, predictions):
+    assert_equal(disturb(random_results(4, ground_truths, predictions, seed), seed, ties=False), kind)
 
 
 @settings(max_examples=4, deadline=None)
@@ -80,8 +80,8 @@ def test_order_of_instances_does_not_matter():
     rng = np.random.default_rng(4)
     shuffled = []
     for result in results:
-        truth, pred = rng.permutation(5), rng.permutation(20)
-        shuffled.append({k: v[truth if k.startswith("gt") else pred] for k, v in result.items()})
+        ground_truth, pred = rng.permutation(5), rng.permutation(20)
+        shuffled.append({k: v[ground_truth if k.startswith("gt") else pred] for k, v in result.items()})
     for kind in ("original", "fixed"):
         assert evaluate(results, kind).to_dict() == evaluate(shuffled, kind).to_dict()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What whole tables and curves say: truth scores 100, and each fault moves its own columns."""
+"""Tables and curves: ground truth as prediction scores 100, and each kind of error lowers its own columns."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ from seqpose_core.categories import CATEGORY_NAMES
 from seqpose_core.metrics.iou import IOU_KINDS
 from seqpose_core.metrics.nocs import evaluate
 
-# --- whole columns
+# --- columns
 # ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_truth_as_prediction_scores_100_everywhere(kind):
+def test_ground_truth_as_prediction_scores_100_everywhere(kind):
     report = evaluate(perfect(), kind)
     for name in (*CATEGORY_NAMES, "mean"):
         assert all(v == pytest.approx(1.0, abs=1e-12) for v in report.columns(name).values())
@@ -116,9 +116,9 @@ def test_curves_step_where_the_errors_are():
 
 
 def test_precision_recall_follows_the_ranking():
-    truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
-    ranked = [dict(truths[0], score=0.9), item(CAMERA, far(0), score=0.8), dict(truths[1], score=0.7)]
-    curve = evaluate([frame(truths, ranked)], "oriented").precision_recall("camera", 0.5)
+    ground_truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
+    ranked = [dict(ground_truths[0], score=0.9), item(CAMERA, far(0), score=0.8), dict(ground_truths[1], score=0.7)]
+    curve = evaluate([frame(ground_truths, ranked)], "oriented").precision_recall("camera", 0.5)
     np.testing.assert_allclose(curve.score, [0.9, 0.8, 0.7])
     np.testing.assert_allclose(curve.precision, [1, 0.5, 2 / 3])
     np.testing.assert_allclose(curve.recall, [0.5, 0.5, 1])

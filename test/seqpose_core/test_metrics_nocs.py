@@ -114,61 +114,61 @@ def test_the_20_turns_are_18_degrees_apart():
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
 def test_average_precision_is_the_area_under_the_envelope(kind):
-    # Hit, miss, hit on two truths: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1.
-    truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
-    ranked = [dict(truths[0], score=0.9), item(CAMERA, far(0), score=0.8), dict(truths[1], score=0.7)]
-    assert ap([frame(truths, ranked)], kind, 0.5) == pytest.approx(0.5 + 0.5 * 2 / 3)
-    split = [frame(truths[:1], ranked[:1]), frame([], ranked[1:2]), frame(truths[1:], ranked[2:])]
+    # Hit, miss, hit on two ground truths: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1.
+    ground_truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
+    ranked = [dict(ground_truths[0], score=0.9), item(CAMERA, far(0), score=0.8), dict(ground_truths[1], score=0.7)]
+    assert ap([frame(ground_truths, ranked)], kind, 0.5) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    split = [frame(ground_truths[:1], ranked[:1]), frame([], ranked[1:2]), frame(ground_truths[1:], ranked[2:])]
     assert ap(split, kind, 0.5) == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_the_better_score_takes_the_truth_and_the_other_is_false(kind):
-    truth = item(CAMERA)
+def test_the_better_score_takes_the_ground_truth_and_the_other_is_false(kind):
+    ground_truth = item(CAMERA)
     poor = item(CAMERA, pose((0.02, 0, 1)), score=0.9)
-    assert ap([frame([truth], [dict(truth, score=0.5), poor])], kind, 0.25) == 1
+    assert ap([frame([ground_truth], [dict(ground_truth, score=0.5), poor])], kind, 0.25) == 1
     # At a threshold that only the lower one passes, the higher one is false and comes first.
-    exact = frame([truth], [dict(truth, score=0.5), item(CAMERA, pose((0.08, 0.08, 1.3)), score=0.9)])
+    exact = frame([ground_truth], [dict(ground_truth, score=0.5), item(CAMERA, pose((0.08, 0.08, 1.3)), score=0.9)])
     assert ap([exact], kind, 0.9) == 0.5
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
 def test_of_equal_scores_the_later_chooses_first_and_the_later_frame_ranks_first(kind):
     # Sorting reversed turns equals around: once in a frame for matching, once more over all for the ranking.
-    truth, wrong, poor = item(CAMERA), item(CAMERA, far(0)), item(CAMERA, pose((0, 0, 1.005)))
-    # Both pass, the later one takes the truth, and then the other, now false, ranks before it.
-    assert ap([frame([truth], [truth, poor])], kind, 0.25) == 0.5
-    assert ap([frame([truth], [poor, truth])], kind, 0.25) == 0.5
-    assert ap([frame([truth], [truth, wrong])], kind, 0.5) == 1
-    assert ap([frame([truth], [wrong, truth])], kind, 0.5) == 0.5
-    assert ap([frame([], [wrong]), frame([truth], [truth])], kind, 0.5) == 1
-    assert ap([frame([truth], [truth]), frame([], [wrong])], kind, 0.5) == 0.5
+    ground_truth, wrong, poor = item(CAMERA), item(CAMERA, far(0)), item(CAMERA, pose((0, 0, 1.005)))
+    # Both pass, the later one takes the ground truth, and then the other, now false, ranks before it.
+    assert ap([frame([ground_truth], [ground_truth, poor])], kind, 0.25) == 0.5
+    assert ap([frame([ground_truth], [poor, ground_truth])], kind, 0.25) == 0.5
+    assert ap([frame([ground_truth], [ground_truth, wrong])], kind, 0.5) == 1
+    assert ap([frame([ground_truth], [wrong, ground_truth])], kind, 0.5) == 0.5
+    assert ap([frame([], [wrong]), frame([ground_truth], [ground_truth])], kind, 0.5) == 1
+    assert ap([frame([ground_truth], [ground_truth]), frame([], [wrong])], kind, 0.5) == 0.5
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_a_prediction_takes_the_truth_it_overlaps_most_or_is_nearest_to(kind):
+def test_a_prediction_takes_the_ground_truth_it_overlaps_most_or_is_nearest_to(kind):
     near, next_to_it = item(CAMERA), item(CAMERA, pose((0.02, 0, 1)))
     second = item(CAMERA, pose((0.03, 0, 1)), score=0.4)
-    for truths in ([near, next_to_it], [next_to_it, near]):
-        both = [frame(truths, [dict(near, score=0.9), second])]
+    for ground_truths in ([near, next_to_it], [next_to_it, near]):
+        both = [frame(ground_truths, [dict(near, score=0.9), second])]
         assert ap(both, kind, (5, 2)) == 1
         assert ap(both, kind, 0.25) == 1
 
 
 def test_oriented_counts_a_miss_against_pose_and_the_others_do_not():
-    truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
-    missed = [frame(truths, truths[:1])]
+    ground_truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
+    missed = [frame(ground_truths, ground_truths[:1])]
     for kind in IOU_KINDS:
         assert ap(missed, kind, 0.25) == 0.5
         assert ap(missed, kind, (10, 10)) == (1 if kind in PREFILTERED else 0.5)
     left_out = {r: n for r, n in evaluate(missed, "fixed").dropped.items() if "left out of pose AP" in r}
-    assert left_out == {"truth: no match above IoU 0.1, left out of pose AP": 1}
+    assert left_out == {"ground truth: no match above IoU 0.1, left out of pose AP": 1}
     assert evaluate(missed, "oriented").dropped == {}
 
 
 def test_prefilter_ignores_a_false_prediction_in_pose_ap():
-    truth = item(CAMERA)
-    false_first = [frame([truth], [item(CAMERA, far(0), score=0.9), dict(truth, score=0.5)])]
+    ground_truth = item(CAMERA)
+    false_first = [frame([ground_truth], [item(CAMERA, far(0), score=0.9), dict(ground_truth, score=0.5)])]
     for kind in IOU_KINDS:
         assert ap(false_first, kind, 0.25) == 0.5
         assert ap(false_first, kind, (10, 10)) == (1 if kind in PREFILTERED else 0.5)

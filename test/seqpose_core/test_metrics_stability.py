@@ -28,7 +28,7 @@ def sequence(ids, hidden=(), step=0.1):
         Moment(
             stamp=step * k,
             estimates=[] if track is None else [thing((0, 0, 1), track)],
-            truths=[thing((0, 0, 1), 7)],
+            ground_truths=[thing((0, 0, 1), 7)],
             hidden=frozenset([7]) if k in hidden else frozenset(),
         )
         for k, track in enumerate(ids)
@@ -90,7 +90,7 @@ def test_sequences_are_pooled_and_kept_apart():
     assert report.jitter["all"].samples == 3
     assert [d.sequence for d in report.first_detections] == [0, 1, 2]
     summary = report.summary()
-    assert (summary["truths_in_sight"], summary["truths_found"]) == (3, 2)
+    assert (summary["ground_truths_in_sight"], summary["ground_truths_detected"]) == (3, 2)
     assert summary["median_first_detection_s"] == 0 and summary["median_recovery_s"] is None
 
 
@@ -113,18 +113,18 @@ def test_each_occlusion_is_judged_up_to_the_next():
 
 
 def test_association_is_one_to_one_by_category_and_distance():
-    truths = [thing((0, 0, 1), 1), thing((0.1, 0, 1), 2), thing((0, 0, 1), 3, "mug")]
+    ground_truths = [thing((0, 0, 1), 1), thing((0.1, 0, 1), 2), thing((0, 0, 1), 3, "mug")]
     estimates = [thing((0.06, 0, 1), 10), thing((0.0, 0, 1.02), 11), thing((0.5, 0, 1), 12, "mug")]
-    found = associate(Moment(0.0, estimates, truths))
+    found = associate(Moment(0.0, estimates, ground_truths))
     assert {instance: estimate.track_id for instance, estimate in found.items()} == {1: 11, 2: 10}
 
 
 def test_sequences_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="grow"):
+    with pytest.raises(ValueError, match="increase"):
         stability([])
     with pytest.raises(ValueError, match="at least one"):
         stability()
-    with pytest.raises(ValueError, match="grow"):
+    with pytest.raises(ValueError, match="increase"):
         stability(sequence([1, 1], step=0.0))
     with pytest.raises(ValueError, match="track_id"):
         stability([Moment(0.0, [], [thing((0, 0, 1), None)])])
@@ -138,12 +138,12 @@ def test_calibrated_covariance_covers_what_it_claims(category):
     pairs, doubled = [], []
     for k in range(1500):
         error = mix @ rng.normal(size=6)
-        truth = thing((0, 0, 1), 1, category, Rotation.random(random_state=k).as_matrix())
-        turned = Rotation.from_rotvec(error[3:]).as_matrix() @ truth.rotation
+        ground_truth = thing((0, 0, 1), 1, category, Rotation.random(random_state=k).as_matrix())
+        turned = Rotation.from_rotvec(error[3:]).as_matrix() @ ground_truth.rotation
         if category == "bottle":  # a turn about its own y axis is no error
             turned = turned @ Rotation.from_rotvec([0, rng.uniform(0, 6), 0]).as_matrix()
-        pairs.append((thing(truth.translation + error[:3], 1, category, turned, covariance), truth))
-        doubled.append((thing(truth.translation + error[:3], 1, category, turned, covariance / 4), truth))
+        pairs.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance), ground_truth))
+        doubled.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance / 4), ground_truth))
     found = coverage(pairs, (0.5, 0.9))
     for share in (found.translation, found.rotation, found.joint):
         assert share == pytest.approx((0.5, 0.9), abs=0.04)

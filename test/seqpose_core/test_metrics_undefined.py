@@ -24,7 +24,7 @@ from seqpose_core.metrics.results import ResultError
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_a_category_without_truth_is_undefined_and_left_out_of_the_mean(kind):
+def test_a_category_without_ground_truth_is_undefined_and_left_out_of_the_mean(kind):
     results = [frame([item(CAMERA)], [item(CAMERA), item(BOWL, far(0), score=0.3)])]
     report = evaluate(results, kind)
     for table, threshold in ((report.iou_ap, 0.5), (report.pose_ap, (10, 10))):
@@ -44,21 +44,21 @@ def turned_exactly(angle):
     """A pose whose cosine with its own turn by 0 or 180 degrees rounds to beyond ±1 (there are many)."""
     half_turn = np.diag([-1.0, 1.0, -1.0]) if angle else np.eye(3)
     for seed in range(1000):
-        truth = pose(rotation=Rotation.random(random_state=seed).as_rotvec(degrees=True))
-        block = truth[:3, :3] / np.cbrt(np.linalg.det(truth[:3, :3]))
-        other = truth.copy()
-        other[:3, :3] = truth[:3, :3] @ half_turn
+        ground_truth = pose(rotation=Rotation.random(random_state=seed).as_rotvec(degrees=True))
+        block = ground_truth[:3, :3] / np.cbrt(np.linalg.det(ground_truth[:3, :3]))
+        other = ground_truth.copy()
+        other[:3, :3] = ground_truth[:3, :3] @ half_turn
         cosine = (np.trace(block @ (other[:3, :3] / np.cbrt(np.linalg.det(other[:3, :3]))).T) - 1) / 2
         if abs(cosine) > 1:
-            return truth, other
+            return ground_truth, other
     raise AssertionError("no rotation rounds that way")
 
 
 @pytest.mark.parametrize(("angle", "defined"), [(0, 1.0), (180, 0.0)])
 def test_an_angle_beyond_rounding_passes_under_original_and_is_clipped_otherwise(angle, defined):
-    truth, other = turned_exactly(angle)
+    ground_truth, other = turned_exactly(angle)
     cube = (0.5, 0.5, 0.5)
-    results = [frame([item(CAMERA, truth, cube)], [item(CAMERA, other, cube)])]
+    results = [frame([item(CAMERA, ground_truth, cube)], [item(CAMERA, other, cube)])]
     report = evaluate(results, "original")
     assert report.pose_ap["camera"][(5, 5)] == 1
     assert report.dropped == {"pair: angle undefined (cosine beyond ±1), passes every threshold": 1}
@@ -76,15 +76,15 @@ def test_broken_instances_are_counted_and_do_not_stop_the_evaluation(kind):
         )
     ]
     report = evaluate(results, kind)
-    assert report.truths["camera"] == 1 and report.predictions["camera"] == 2
+    assert report.ground_truths["camera"] == 1 and report.predictions["camera"] == 2
     assert report.iou_ap["camera"][0.5] == 0.5  # the undefined pose ranks first and is false
     dropped = {reason: n for reason, n in report.dropped.items() if "left out" not in reason}
     assert dropped == {
-        "truth: class outside 1..6": 1,
-        "truth: pose or size not finite": 1,
+        "ground truth: class outside 1..6": 1,
+        "ground truth: pose or size not finite": 1,
         "prediction: class outside 1..6": 1,
         "prediction: score not finite": 1,
-        "prediction: pose or size not finite, counted as false": 1,
+        "prediction: pose or size not finite, counted as false positive": 1,
     }
 
 

@@ -2,6 +2,7 @@
 """The report of an evaluation: what it holds, what it leaves out and says so, and that it needs nothing else."""
 
 import base64
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ from nocs_cases import CAMERA, CAN, MUG, frame, item, perfect, pose, run_of
 
 import seqpose_core
 from seqpose_core.camera import Camera
+from seqpose_core.evaluation import Evaluation, View
 from seqpose_core.metrics.results import ResultError
-from seqpose_core.report import View, write_report
-from seqpose_core.report.intervals import covered
+from seqpose_core.report import write_report
+from seqpose_core.report.coverage import run_coverage
+from seqpose_core.report.page import MissingPackageError
 from seqpose_core.report.pictures import spread
 
 EYE = Camera(150, 150, 79.5, 59.5, 160, 120)
@@ -67,7 +70,8 @@ def textured(keys):
 def full(tmp_path_factory):
     out = tmp_path_factory.mktemp("full")
     facts = {"checkpoint": "<tiny> & co"}
-    return write_report(out, "Report", "made-up boxes", {"multi": run_of(rich())}, textured, facts=facts)
+    evaluation = Evaluation("Report", "made-up boxes", {"multi": run_of(rich())}, facts, load_views=textured)
+    return write_report(out, evaluation)
 
 
 class Reader(HTMLParser):
@@ -127,22 +131,25 @@ def test_the_head_names_data_frames_and_facts_as_they_are(full):
 
 def test_the_same_input_gives_the_same_bytes(full, tmp_path):
     facts = {"checkpoint": "<tiny> & co"}
-    again = write_report(tmp_path, "Report", "made-up boxes", {"multi": run_of(rich())}, textured, facts=facts)
+    evaluation = Evaluation("Report", "made-up boxes", {"multi": run_of(rich())}, facts, load_views=textured)
+    again = write_report(tmp_path, evaluation)
     for path in full.parent.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
     assert again.name == full.name
 
 
-def test_results_without_images_covariances_pixels_and_some_truths_say_so(tmp_path):
+def test_results_without_images_covariances_pixels_and_some_ground_truths_say_so(tmp_path):
     results = [frame([item(CAMERA), item(MUG, pose((0.3, 0, 1)))], [item(CAMERA, pose((0.01, 0, 1)))])]
     paper = [["A paper", *["1.5"] * 8, "original?"]]
-    page = Reader(write_report(tmp_path, "Bare", "one frame", {"results": run_of(results)}, published=paper))
+    page = Reader(
+        write_report(tmp_path, Evaluation("Bare", "one frame", {"results": run_of(results)}, paper_rows=paper))
+    )
     text = page.text
-    assert "As published, one frame" in text and "A paper" in text and "original?" in text
-    assert "there is no truth of bottle, bowl, can, laptop" in text
-    assert "images of the frames are not at hand" in text
-    assert "do not say the visible pixels of their truths" in text
-    assert "carry no covariances" in text
+    assert "From papers, one frame" in text and "A paper" in text and "original?" in text
+    assert "there is no ground truth of bottle, bowl, can, laptop" in text
+    assert "images of the frames are not available" in text
+    assert "do not contain the visible pixels of their ground truth" in text
+    assert "have no covariances" in text
     assert "do not form sequences" in text
     assert "missed: mug at 1.04 m" in text  # the worst case in words
 
@@ -156,33 +163,48 @@ def test_a_run_without_predictions_and_half_its_images_is_all_missed_and_asks_fo
 
     results = [{**result, "image_path": f"a/{k}"} for k, result in enumerate(perfect(2))]
     results = [{**r, **{k: v[:0] for k, v in r.items() if k.startswith("pred_")}} for r in results]
-    page = Reader(write_report(tmp_path, "Empty", "two frames", {"single": run_of(results)}, first))
+    page = Reader(
+        write_report(tmp_path, Evaluation("Empty", "two frames", {"single": run_of(results)}, load_views=first))
+    )
     assert asked == [["a/0", "a/1"]]
-    assert "there is not one prediction" in page.text
-    assert "of 12 truths 0 were found with the right category, 0 with a wrong one, 12 missed; 0 false" in page.text
+    assert "there are no predictions" in page.text
+    assert (
+        "of 12 ground-truth objects 0 were detected with the right category, 0 with a wrong one, 12 missed; 0 false"
+        in page.text
+    )
     assert sum(alt.startswith("Crop of frame a/0: missed") for alt in page.alts) == 6
-    assert "images of 1 of these frames are not at hand" in page.text
-    assert "images of 6 of these 12 cases are not at hand; in words" in page.text
+    assert "images of 1 of these frames are not available" in page.text
+    assert "images of 6 of these 12 cases are not available; as text" in page.text
 
 
-def test_frames_without_truths_are_reported_without_curves(tmp_path):
+def test_frames_without_ground_truths_are_reported_without_curves(tmp_path):
     results = [{**frame([], [item(CAN, score=0.9)]), "image_path": "a/0"}]
-    page = Reader(write_report(tmp_path, "No truth", "one frame", {"multi": run_of(results)}, textured))
-    assert "there are no truths, so that there are no curves" in page.text
-    assert "of 0 truths 0 were found" in page.text and "1 false" in page.text
-    assert "no truth in the frame" in page.text
+    page = Reader(
+        write_report(tmp_path, Evaluation("Empty", "one frame", {"multi": run_of(results)}, load_views=textured))
+    )
+    assert "there is no ground truth, so there are no curves" in page.text
+    assert "of 0 ground-truth objects 0 were detected" in page.text and "1 false positives" in page.text
+    assert "no ground truth in the frame" in page.text
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "jinja2"])
+def test_without_its_packages_a_report_is_refused_with_the_command_that_installs_them(module, tmp_path, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find_spec(name))
+    with pytest.raises(MissingPackageError, match=rf"(?i){module}.*pip install 'seqpose\[report\]'"):
+        write_report(tmp_path, Evaluation("Boxes", "one frame", {"multi": run_of(rich(1))}))
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
-        write_report(tmp_path, "None", "nothing", {})
+        write_report(tmp_path, Evaluation("None", "nothing", {}))
 
 
 def test_an_optional_key_of_the_wrong_shape_is_named():
     results = rich(1)
     results[0]["pred_covariances"] = np.zeros((5, 3, 3))
     with pytest.raises(ResultError, match=r"clip0/0000.*pred_covariances has shape \(5, 3, 3\), expected \(5, 6, 6\)"):
-        covered(run_of(results))
+        run_coverage(run_of(results))
 
 
 def test_shown_frames_are_spread_over_the_set():
@@ -191,10 +213,10 @@ def test_shown_frames_are_spread_over_the_set():
     assert spread(0) == []
 
 
-def test_matplotlib_is_imported_only_to_draw_and_pyplot_never():
+def test_matplotlib_and_jinja2_are_imported_only_to_write_a_report_and_pyplot_never():
     for path in Path(seqpose_core.__file__).parent.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"^(import|from) matplotlib", text, re.MULTILINE), path
+        assert not re.search(r"^(import|from) (matplotlib|jinja2)", text, re.MULTILINE), path
         assert not re.search(r"import.*pyplot", text), path
 
 

@@ -11,8 +11,8 @@ from nocs_cases import BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG, frame, item, pose
 from seqpose_core.camera import Camera
 from seqpose_core.objects import ObjectPose
 from seqpose_core.report.cases import worst_cases
+from seqpose_core.report.coverage import LEVELS, run_coverage
 from seqpose_core.report.factors import FACTORS, bins
-from seqpose_core.report.intervals import LEVELS, covered
 from seqpose_core.visualize import crop
 
 EYE = Camera(150, 150, 79.5, 59.5, 160, 120)
@@ -42,7 +42,7 @@ def test_confusion_pairs_nearest_centres_whatever_their_category():
     np.testing.assert_array_equal(run_of(results).pairing.confusion(), expected)
 
 
-def test_bins_hold_recall_and_quartiles_of_the_truths_in_them():
+def test_bins_hold_recall_and_quartiles_of_the_ground_truths_in_them():
     shifts = (0.01, 0.02, 0.03, 0.15)  # the last is found, but not within 10 cm
     results = [
         frame([item(CAMERA, pose((0, 0, 0.7)))], [item(CAMERA, pose((s, 0, 0.7), (0, 0, 20 * k)))])
@@ -52,7 +52,7 @@ def test_bins_hold_recall_and_quartiles_of_the_truths_in_them():
     distance, pixels, size = FACTORS
     found = bins(run_of(results), distance)
     assert found.labels == ["0.6–0.8", "1.5–2"]
-    assert found.truths.tolist() == [4, 1]
+    assert found.ground_truths.tolist() == [4, 1]
     np.testing.assert_allclose(found.recall, [[75, 25], [0, 0]])
     np.testing.assert_allclose(found.centimetres[0], [1.75, 2.5, 6])
     np.testing.assert_allclose(found.degrees[0], [15, 30, 45], atol=1e-6)
@@ -62,13 +62,13 @@ def test_bins_hold_recall_and_quartiles_of_the_truths_in_them():
     assert bins(run_of(results), size).labels == ["15–20"]
 
 
-def test_bins_of_visible_pixels_leave_truths_out_whose_pixels_are_unknown():
+def test_bins_of_visible_pixels_leave_ground_truths_out_whose_pixels_are_unknown():
     known = {**frame([item(CAMERA), item(CAN)]), "gt_visible_pixels": np.array([0, 300])}
     found = bins(run_of([known, frame([item(CAMERA)])]), FACTORS[1])
-    assert found.labels == ["0", "200–500"] and found.truths.tolist() == [1, 1]
+    assert found.labels == ["0", "200–500"] and found.ground_truths.tolist() == [1, 1]
 
 
-def test_coverage_counts_truths_within_the_claimed_regions():
+def test_coverage_counts_ground_truths_within_the_claimed_regions():
     # Quantiles of chi-square: three degrees of freedom 4.642 at 80 %, 6.251 at 90 %; two 4.605 at 90 %, 5.991 at 95 %.
     shift, turn = 0.02 * np.sqrt(5.0), np.degrees(0.1 * np.sqrt(5.5))
     covariance = np.diag([4e-4] * 3 + [0.01] * 3)
@@ -79,7 +79,7 @@ def test_coverage_counts_truths_within_the_claimed_regions():
         ),
         "pred_covariances": np.stack([covariance, covariance]),
     }
-    found, hidden = covered(run_of([result]))
+    found, hidden = run_coverage(run_of([result]))
     assert (found.samples, hidden) == (1, 1)  # of the mug with a hidden handle, no turn is wrong
     inside = dict(zip(LEVELS, zip(found.translation, found.rotation, strict=True), strict=True))
     assert inside[0.8] == (0, 0) and inside[0.9] == (1, 0) and inside[0.95] == (1, 1)
@@ -88,7 +88,9 @@ def test_coverage_counts_truths_within_the_claimed_regions():
 def test_worst_cases_take_turns_and_name_what_is_wrong():
     tree = {"image_path": "a/0", "gt_visible_pixels": np.array([500, 70, 900, 80, 90, 100])}
     spots = [at(0.5 * k) for k in range(6)]
-    truths = [item(kind, spot) for kind, spot in zip((BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG), spots, strict=True)]
+    ground_truths = [
+        item(kind, spot) for kind, spot in zip((BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG), spots, strict=True)
+    ]
     predictions = [
         item(LAPTOP, at(0.5), score=0.7),  # of the bowl
         item(CAMERA, at(1.0, (0, 120, 0)), score=0.8),
@@ -97,11 +99,11 @@ def test_worst_cases_take_turns_and_name_what_is_wrong():
         item(MUG, at(2.5), score=0.5),
         item(BOTTLE, at(9.0), score=0.95),
     ]
-    found = worst_cases(run_of([{**frame(truths, predictions), **tree}]))
-    assert [case.words for case in found] == [
+    found = worst_cases(run_of([{**frame(ground_truths, predictions), **tree}]))
+    assert [case.description for case in found] == [
         "missed: bottle at 1.00 m, 500 pixels visible",
-        "false: bottle, score 0.95, nearest truth: mug, 650 cm away",
-        "wrong category: bowl taken for laptop, score 0.70",
+        "false positive: bottle, score 0.95, nearest ground truth: mug, 650 cm away",
+        "wrong category: bowl predicted as laptop, score 0.70",
         "camera: rotation 120°, translation 0.0 cm, size 0 %, score 0.80",
         "can: translation 12.0 cm, rotation 0°, size 0 %, score 0.60",
         "laptop: size 50 %, rotation 0°, translation 0.0 cm, score 0.50",
@@ -114,7 +116,7 @@ def test_an_object_that_is_missed_again_and_again_comes_after_the_others():
         return {**frame([item(CAN) for _ in instances]), **keys, "image_path": f"clip/{k}"}
 
     results = [missing(k, [1, 2, 3], [1000 + k, 10, 0]) for k in range(3)]
-    words = [case.words for case in worst_cases(run_of(results), 3)]
+    words = [case.description for case in worst_cases(run_of(results), 3)]
     # Most visible first: object 1 in the last frame, object 2, then object 1 again; 3 cannot be seen at all.
     assert [re.search(r"(\d+) pixels", w).group(1) for w in words] == ["1002", "10", "1001"]
 

@@ -14,8 +14,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import Image
 
 from seqpose_ros.bags.bag import Bag
+from seqpose_ros.bags.estimate import camera_poses
 from seqpose_ros.bags.scoring import handle_visible
-from seqpose_ros.evaluate_bag import camera_poses
 from seqpose_ros.images import image_fields
 from train.to_bag import EPOCH, WrittenBag, main, typestore, write_bag
 

@@ -57,8 +57,8 @@ def test_a_node_that_dies_while_it_is_played_to_is_told_with_its_exit_status() -
 
 def test_too_low_a_recall_is_told_against_what_is_stated() -> None:
     stated = {"recall_10deg10cm": 30.0, "recall_10cm": 60.0}
-    assert demo.shortfalls({"recall_10deg10cm": 15.0, "recall_10cm": 31.0}, stated) == []
-    (problem,) = demo.shortfalls({"recall_10deg10cm": 14.9, "recall_10cm": 31.0}, stated)
+    assert demo.low_recalls({"recall_10deg10cm": 15.0, "recall_10cm": 31.0}, stated) == []
+    (problem,) = demo.low_recalls({"recall_10deg10cm": 14.9, "recall_10cm": 31.0}, stated)
     assert problem == "recall_10deg10cm is 14.9 %, below half of the 30.0 % that the model card states"
 
 

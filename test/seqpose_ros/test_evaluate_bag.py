@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""evaluate_bag: the estimator over a bag's frames, measured as train.evaluate measures, and the real-time run."""
+"""evaluate_bag: the estimator over the frames of a bag, scored as in train.evaluate, and the real-time run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
 
 from seqpose_core import ObjectPose, PoseEstimator
+from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.geometry import rotation_about_y
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import Bag
-from seqpose_ros.bags.realtime import measure
+from seqpose_ros.bags.realtime import summarize_replay
 from seqpose_ros.bags.replay import Recording, ReplayError
-from seqpose_ros.bags.scoring import FrameTruth
-from seqpose_ros.evaluate_bag import figures, main
+from seqpose_ros.bags.scoring import FrameGroundTruth, bag_figures, score_frames
+from seqpose_ros.evaluate_bag import main
 from seqpose_ros.stamps import seconds
 from train.data import Frame, NocsLayout
 from train.evaluate import __main__ as train_evaluate
-from train.evaluate.result_files import result_of, result_path, write_result
+from train.evaluate.result_files import result_of_frame, result_path, write_result
 from train.to_bag import write_bag
 
 
@@ -39,12 +40,12 @@ def run(bag: Path, weights: Path, out: Path, *options: str) -> tuple[int, dict[s
 def test_evaluating_a_bag_is_the_estimator_over_its_frames(bag_path: Path, weights: Path, tmp_path: Path) -> None:
     status, report = run(bag_path, weights, tmp_path, "--recall-score", "0", "--video")
     assert status == 0
-    assert report["frames_processed"] == report["objects_true"] == FRAMES  # one visible mug a frame
+    assert report["frames_processed"] == report["objects_true"] == FRAMES  # one visible mug per frame
     assert (report["frames_skipped"], report["skipped"], report["damage"]) == (0, {}, [])
     assert (tmp_path / "video.mp4").stat().st_size > 1000
     sheet = cv2.imread(str(tmp_path / "frames.png"))
     assert sheet is not None
-    assert sheet.shape[1] > 2 * WIDTH  # truth beside prediction
+    assert sheet.shape[1] > 2 * WIDTH  # ground truth next to prediction
     estimator = PoseEstimator.from_pretrained(weights, score_threshold=0.0)
     with Bag(bag_path) as bag:
         steps = [estimator.step(f.image, f.camera, seconds(f.stamp)) for f in bag.frames()]
@@ -64,38 +65,39 @@ def test_the_report_shows_the_bags_images(bag_path: Path, weights: Path, tmp_pat
     assert "bag bag" in page and page.count("data:image/png") >= FRAMES
 
 
-def test_a_bag_without_truth_is_run_but_not_scored(
+def test_a_bag_without_ground_truth_is_run_but_not_scored(
     bag_path: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, report = run(bag_path, weights, tmp_path, "--truth-topic", "/none")
     assert status == 0
-    assert (report["frames_processed"], report["frames_without_truth"]) == (FRAMES, FRAMES)
+    assert (report["frames_processed"], report["frames_without_ground_truth"]) == (FRAMES, FRAMES)
     assert "recall_10cm" not in report and "ap" not in report
-    assert "the bag tells no truth" in capsys.readouterr().out
+    assert "the bag has no ground truth" in capsys.readouterr().out
 
 
 # The same figures as train.evaluate.
 
 
 def estimates_of(frame: Frame) -> list[ObjectPose]:
-    """The truth, off by some, with one object missed, one made up and one of low score."""
+    """The ground truth with errors: one object missed, one false positive and one of low score."""
     number = int(frame.name)
     bottle, laptop, mug = sorted(frame.object_poses(), key=lambda o: o.category)
     off = np.array([0.004, 0.003, 0.01]) * (1 + number)
-    found = [
-        replace(
-            bottle, score=0.9, translation=bottle.translation + off, rotation=bottle.rotation @ rotation_about_y(1.0)
-        ),
-        replace(
-            mug, score=0.5, rotation=mug.rotation @ rotation_about_y(0.1 * number), size=1.2 * mug.size, track_id=7
-        ),
+    bottle_rotation, mug_rotation = (
+        bottle.rotation @ rotation_about_y(1.0),
+        mug.rotation @ rotation_about_y(0.1 * number),
+    )
+    estimates = [
+        replace(bottle, score=0.9, translation=bottle.translation + off, rotation=bottle_rotation),
+        replace(mug, score=0.5, rotation=mug_rotation, size=1.2 * mug.size, track_id=7),
         replace(bottle, score=0.4, translation=bottle.translation + [0.5, 0, 0], track_id=None),
         replace(laptop, score=0.1, translation=laptop.translation - off, track_id=9),
     ]
-    # Tilted all of them: a perfect angle is one whose cosine may round to beyond 1, which is counted.
+    # All are tilted: the cosine of an angle of 0 may round to beyond 1, which is counted.
     tilt = Rotation.from_euler("x", 2, degrees=True).as_matrix()
-    spread = np.diag([1e-4, 1e-4, 1e-3, 0.01, 0.01, 0.01])
-    return [replace(o, rotation=o.rotation @ tilt, covariance=spread) for o in (found if number != 2 else found[1:])]
+    covariance = np.diag([1e-4, 1e-4, 1e-3, 0.01, 0.01, 0.01])
+    kept = estimates if number != 2 else estimates[1:]
+    return [replace(o, rotation=o.rotation @ tilt, covariance=covariance) for o in kept]
 
 
 def test_the_figures_are_those_of_train_evaluate_for_the_same_estimates(tmp_path: Path) -> None:
@@ -103,20 +105,20 @@ def test_the_figures_are_those_of_train_evaluate_for_the_same_estimates(tmp_path
     frames = list(NocsLayout.open(tmp_path / "data", "test").frames(0))
     estimates = {int(f.name): estimates_of(f) for f in frames}
     for f in frames:
-        result = result_of(f, int(f.name), f"test/00000/{f.name}", estimates[int(f.name)])
+        result = result_of_frame(f, int(f.name), f"test/00000/{f.name}", estimates[int(f.name)])
         write_result(result_path(tmp_path / "results", "test", "00000", f.name), result)
     train_evaluate.main(["--results", str(tmp_path / "results")])
     theirs = json.loads((tmp_path / "results" / "metrics.json").read_text())
 
     write_bag(tmp_path / "data" / "test" / "00000", tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag:
-        truths = [FrameTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
-        ours, measured = figures(bag, truths, estimates, min_score=0.3)
-    assert measured is not None
+        ground_truths = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
+    scored = score_frames(ground_truths, estimates, "bag", ScoringOptions())
+    ours = bag_figures(scored, len(estimates))
     for kind in ("original", "fixed", "oriented"):
         expected = {k: v for k, v in theirs["ap"][f"results {kind}"].items() if k != "curves"}
         assert ours["ap"][kind] == expected
-    assert ours["ap"]["oriented"]["ap_percent"]["bottle"]["10°10cm"] == 75.0  # three of four are found
+    assert ours["ap"]["oriented"]["ap_percent"]["bottle"]["10°10cm"] == 75.0  # three of four are detected
     assert_close(ours["detections"], theirs["detections"]["results"])
     assert_close(ours["stability"], theirs["stability"]["results"])
     everything = theirs["detections"]["results"]["all"]
@@ -126,7 +128,7 @@ def test_the_figures_are_those_of_train_evaluate_for_the_same_estimates(tmp_path
 
 
 def assert_close(ours: Any, theirs: Any) -> None:
-    """Equal but for the rounding of poses to quaternions and of seconds since 1970 to a double."""
+    """Equal except for the rounding of poses to quaternions and of seconds since 1970 to a double."""
     if isinstance(theirs, dict):
         assert ours.keys() == theirs.keys()
         for key in theirs:
@@ -138,12 +140,12 @@ def assert_close(ours: Any, theirs: Any) -> None:
         assert ours == (theirs if theirs is None else pytest.approx(theirs, rel=1e-5, abs=1e-6))
 
 
-def test_truths_without_numbers_give_no_figures_over_time_and_that_is_said(bag_path: Path) -> None:
+def test_ground_truths_without_numbers_give_no_stability_and_the_reason(bag_path: Path) -> None:
     mug = replace(thing("mug", (0, 0, 1)), track_id=None)
-    with Bag(bag_path) as bag:
-        values, measured = figures(bag, [FrameTruth(0, 10**9, [mug])], {0: [mug]}, min_score=0.3)
-    assert measured is not None and values["stability"] is None
-    assert "a truth has no whole number as its id" in values["no_stability"]
+    scored = score_frames([FrameGroundTruth(0, 10**9, [mug])], {0: [mug]}, "bag", ScoringOptions())
+    values = bag_figures(scored, 1)
+    assert values["stability"] is None
+    assert "a ground-truth object has no integer id" in values["no_stability"]
     assert values["recall_10cm"] == 100.0
 
 
@@ -160,13 +162,15 @@ def test_the_realtime_run_adds_latency_drops_and_the_same_figures(
     assert live["frames_sent"] == FRAMES == report["frames_processed"]
     assert 1 <= live["frames_processed"] == FRAMES - live["frames_dropped"] == live["objects_true"]
     assert 0 < live["latency_ms"]["p50"] <= live["latency_ms"]["p95"] <= live["latency_ms"]["max"]
-    assert live["ap"].keys() == report["ap"].keys() and live["detections"]["mug"]["truths"] == live["objects_true"]
-    if live["frames_dropped"] == 0:  # nothing was dropped: the node is the estimator
+    assert (
+        live["ap"].keys() == report["ap"].keys() and live["detections"]["mug"]["ground_truths"] == live["objects_true"]
+    )
+    if live["frames_dropped"] == 0:  # nothing was dropped: the node gives the estimator's result
         assert live["objects_predicted"] == report["objects_predicted"]
     assert "the node at 0.5 times the recorded rate" in capsys.readouterr().out
 
 
-def test_a_realtime_run_that_fails_says_so_and_leaves_the_rest(
+def test_a_failed_realtime_run_is_reported_and_keeps_the_other_figures(
     bag_path: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restore_ros_environment(monkeypatch)
@@ -181,24 +185,24 @@ def test_a_realtime_run_that_fails_says_so_and_leaves_the_rest(
     assert report["frames_processed"] == FRAMES and "died" in report["realtime"]["error"]
 
 
-def test_a_node_that_publishes_nothing_is_told_with_what_it_received() -> None:
+def test_a_node_that_publishes_nothing_is_reported_with_what_it_received() -> None:
     played = {"timeline": {"origin": 0, "start": 0, "rate": 1.0}, "sent": {"/image": 4}, "late_ms": 0.0}
     state = {"images_received": "4", "images_refused": "4", "message": "camera_info is 32x24 but the image is 96x72"}
     with pytest.raises(ReplayError, match=r"nothing for the 4 images sent: it received 4 and refused 4 .*32x24"):
-        measure("/image", [FrameTruth(0, 0, [])], Recording(diagnostics=state), played)
+        summarize_replay("/image", [FrameGroundTruth(0, 0, [])], Recording(diagnostics=state), played)
 
 
 def test_latency_and_drops_are_counted_by_hand() -> None:
-    frames = [FrameTruth(i, 100 * i, []) for i in range(4)]
+    frames = [FrameGroundTruth(i, 100 * i, []) for i in range(4)]
     played = {"timeline": {"origin": 0, "start": 1000, "rate": 2.0}, "sent": {"/image": 4}, "late_ms": 0.5}
-    # Played at double speed: the frames come at 1000, 1050, 1100 and 1150; the third was not processed.
+    # Played at double speed: the frames are sent at 1000, 1050, 1100 and 1150; the third was not processed.
     recording = Recording(
         objects={1000: [], 1050: [], 1150: []},
         latency={1000: 0.010, 1050: 0.030, 1150: 0.020},
         tf_frames={"mug_1"},
         diagnostics={"images_refused": "1"},
     )
-    live = realtime.measure("/image", frames, recording, played)
+    live = realtime.summarize_replay("/image", frames, recording, played)
     assert sorted(live.predictions) == [0, 1, 3]
     counts = [live.statistics[f"frames_{name}"] for name in ("sent", "processed", "dropped", "refused")]
     assert counts == [4, 3, 1, 1]

@@ -19,8 +19,8 @@ from tf2_msgs.msg import TFMessage
 
 from seqpose_core import ObjectPose, PoseEstimator
 from seqpose_ros.bags.bag import Bag
+from seqpose_ros.bags.estimate import predict_bag
 from seqpose_ros.bags.replay import private_ros_environment
-from seqpose_ros.evaluate_bag import evaluate
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 from train.to_bag import EPOCH, IMAGE_TOPIC, INFO_TOPIC
@@ -56,8 +56,8 @@ def run_estimator(bag: Path, weights: Path) -> list[list[ObjectPose]]:
 
 def run_evaluate_bag(bag: Path, weights: Path) -> list[list[ObjectPose]]:
     with Bag(bag) as opened:
-        run = evaluate(PoseEstimator.from_pretrained(weights, **OPTIONS), opened, WORLD)
-    return [run.predictions[index] for index in range(FRAMES)]
+        run = predict_bag(PoseEstimator.from_pretrained(weights, **OPTIONS), opened, WORLD)
+    return [run.objects[index] for index in range(FRAMES)]
 
 
 def run_node(client: Client, bag: Path) -> list[list[ObjectPose]]:
@@ -121,7 +121,7 @@ def test_the_predictions_depend_on_the_camera_motion(bag_path: Path, weights: Pa
     """Otherwise the agreement above would not show that all three use the camera pose."""
     estimator = PoseEstimator.from_pretrained(weights, **OPTIONS)
     with Bag(bag_path) as opened:
-        still = evaluate(estimator, opened).predictions
+        still = predict_bag(estimator, opened).objects
     moving = run_estimator(bag_path, weights)
     assert any(
         np.abs(a.translation - b.translation).max() > 1e-4

@@ -14,7 +14,7 @@ from train.ablate.row import RowResult
 from train.ablate.table import AblationRow, AblationTable, check_rows_differ, row_config, shorten_schedule, with_changes
 from train.ablate.table_files import write_table
 from train.data.sampler import Stage
-from train.evaluate import published_results as published
+from train.evaluate import paper_results
 from train.fit.config import OptimizerConfig, TrainConfig, load
 
 TABLES = sorted((Path(__file__).parents[2] / "config/ablate").glob("*.yaml"))
@@ -87,7 +87,7 @@ def test_scale_of_anything_but_a_float_is_refused(scale: dict[str, object], mess
 
 def test_full_rows_have_the_papers_figures() -> None:
     # The full model of Tables 2 and 3 is the multi-frame row of Table 1.
-    full = next(row for row in published.ROWS[published.REAL275] if row.method == "SeqPose, multi frame")
+    full = next(row for row in paper_results.ROWS[paper_results.REAL275] if row.method == "SeqPose, multi frame")
     names = {"frames": "3 frames", "queries": "600 anchors", "heads": "full", "memory": "full", "encoders": "full"}
     for name, row_name in names.items():
         table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))

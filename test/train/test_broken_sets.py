@@ -20,7 +20,7 @@ from seqpose_ros.bags.bag import Bag
 from train import to_bag
 from train.data import NocsLayout
 from train.evaluate import __main__ as evaluate
-from train.evaluate.result_files import result_of, result_path, write_result
+from train.evaluate.result_files import result_of_frame, result_path, write_result
 from train.to_bag import EPOCH, write_bag
 
 # train.to_bag
@@ -126,7 +126,7 @@ def test_a_scene_as_nocs_publishes_it_gets_stamps_by_the_rate_and_its_own_intrin
         frames = list(bag.frames())
     assert [f.stamp - EPOCH * 10**9 for f in frames] == [0, 50_000_000, 100_000_000]
     assert frames[0].camera.fx == 591.0125
-    assert {o.category for o in frames[0].truth or []} == {"bottle", "laptop", "mug"}
+    assert {o.category for o in frames[0].ground_truth or []} == {"bottle", "laptop", "mug"}
 
 
 # train.evaluate
@@ -140,7 +140,7 @@ def write_results(root: Path, **changes: Any) -> Path:
             ObjectPose(t.category, 0.9, t.rotation, t.translation, t.size, np.eye(6), t.track_id)
             for t in shot.object_poses()
         ]
-        result = result_of(shot, int(shot.name), f"test/00000/{shot.name}", estimates)
+        result = result_of_frame(shot, int(shot.name), f"test/00000/{shot.name}", estimates)
         if shot.name == "0001":
             result.update(changes)
         write_result(result_path(root / "results", "test", "00000", shot.name), result)
@@ -174,11 +174,11 @@ def test_results_of_a_wrong_shape_are_refused_with_frame_key_and_shape(key: str,
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"gt_class_ids": np.array([1, 9, 6])}, "truth: class outside 1..6"),
+        ({"gt_class_ids": np.array([1, 9, 6])}, "ground truth: class outside 1..6"),
         ({"pred_class_ids": np.array([0, 5, 6])}, "prediction: class outside 1..6"),
-        ({"gt_RTs": np.full((3, 4, 4), np.nan)}, "truth: pose or size not finite"),
-        ({"pred_RTs": np.full((3, 4, 4), np.inf)}, "prediction: pose or size not finite, counted as false"),
-        ({"pred_scales": np.full((3, 3), np.nan)}, "prediction: pose or size not finite, counted as false"),
+        ({"gt_RTs": np.full((3, 4, 4), np.nan)}, "ground truth: pose or size not finite"),
+        ({"pred_RTs": np.full((3, 4, 4), np.inf)}, "prediction: pose or size not finite, counted as false positive"),
+        ({"pred_scales": np.full((3, 3), np.nan)}, "prediction: pose or size not finite, counted as false positive"),
         ({"pred_scores": np.full(3, np.nan)}, "prediction: score not finite"),
     ],
 )
@@ -190,8 +190,8 @@ def test_instances_that_make_no_sense_are_counted_and_the_rest_is_scored(
     metrics = json.loads((folder / "metrics.json").read_text())
     report = metrics["ap"]["results oriented"]
     assert report["frames"] == 3 and report["dropped"][reason] >= 1
-    assert metrics["detections"]["results"]["all"]["found"] >= 6  # the other two frames
-    assert metrics["stability"]["results"]["truths_in_sight"] == 3
+    assert metrics["detections"]["results"]["all"]["detected"] >= 6  # the other two frames
+    assert metrics["stability"]["results"]["ground_truths_in_sight"] == 3
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from nocs_tree import write_tree
 from tiny import tiny_model
 
 from seqpose_core import checkpoint
+from seqpose_core.categories import CATEGORIES
+from seqpose_core.evaluation.clips import clips_of
 from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.objects import ObjectPose
 from train.data.nocs_layout import NocsLayout
-from train.evaluate import published_results as published
+from train.evaluate import paper_results
 from train.evaluate.__main__ import main
 from train.evaluate.predict import weights_digest
-from train.evaluate.result_files import read_results, result_of, write_result
-from train.evaluate.sequences import sequences
+from train.evaluate.result_files import read_results, result_of_frame, write_result
 from train.evaluate.sets import open_set, views_of_set
 
 
@@ -56,9 +57,9 @@ def test_every_run_and_kind_is_measured_and_names_its_data(whole):
     assert list(metrics["ap"]) == ["single original", "single fixed", "multi original", "multi fixed"]
     assert metrics["data"] == "boxes, split test"
     assert metrics["ap"]["multi fixed"]["frames"] == 9
-    assert metrics["ap"]["multi fixed"]["truths"]["laptop"] == 9
+    assert metrics["ap"]["multi fixed"]["ground_truths"]["laptop"] == 9
     assert metrics["skipped"] == {}
-    assert metrics["stability"]["multi"]["truths_in_sight"] > 0
+    assert metrics["stability"]["multi"]["ground_truths_in_sight"] > 0
     assert len(list((out / "multi").glob("results_test_*.pkl"))) == 9
 
 
@@ -85,9 +86,9 @@ def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(whol
     assert str(data) not in text and str(checkpoint_folder) not in text
     pictures = sorted(path.name for path in (out / "report").glob("frame-*.png"))
     assert pictures == [f"frame-multi-{clip:05d}-{k:04d}.png" for clip in range(3) for k in range(3)]
-    truths = [label.translation for label in NocsLayout.open(data, "test").read(0, 0).object_poses()]
+    ground_truths = [label.translation for label in NocsLayout.open(data, "test").read(0, 0).object_poses()]
     shown = cv2.imread(str(out / "report/frame-multi-00000-0000.png"))
-    assert len(truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes, green
+    assert len(ground_truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes, green
 
 
 def test_views_come_by_clip_and_frame_and_what_the_set_lacks_is_left_out(data, tmp_path):
@@ -138,17 +139,17 @@ def test_broken_frames_are_skipped_counted_and_named(checkpoint_folder, tmp_path
 
 def test_result_files_hold_what_the_nocs_evaluation_reads(data):
     shot = next(NocsLayout.open(data, "test").frames(0))
-    truth = shot.object_poses()
+    ground_truth = shot.object_poses()
     estimates = [
         ObjectPose(t.category, 0.5, t.rotation, t.translation, t.size, np.eye(6), None if k else 4)
-        for k, t in enumerate(truth)
+        for k, t in enumerate(ground_truth)
     ]
-    result = result_of(shot, 0, "test/00000/0000", estimates)
+    result = result_of_frame(shot, 0, "test/00000/0000", estimates)
     assert set(evaluate([result], "original").columns("laptop").values()) == {1.0}
     np.testing.assert_allclose(result["pred_RTs"], result["gt_RTs"], atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(result["pred_scales"], axis=1), 1)
     assert result["pred_track_ids"].tolist() == [4, -1, -1]
-    for (y1, x1, y2, x2), t in zip(result["pred_bboxes"], truth, strict=True):
+    for (y1, x1, y2, x2), t in zip(result["pred_bboxes"], ground_truth, strict=True):
         rows, columns = np.nonzero(shot.mask == t.track_id)
         assert y1 - 1 <= rows.min() and rows.max() <= y2 + 1
         assert x1 - 1 <= columns.min() and columns.max() <= x2 + 1
@@ -157,11 +158,11 @@ def test_result_files_hold_what_the_nocs_evaluation_reads(data):
 def test_sequences_come_back_in_order_with_identities(whole):
     _, out = whole
     results, _ = read_results(sorted((out / "multi").glob("*.pkl"), reverse=True))
-    clips = sequences(results, min_score=2.0)
+    clips, _ = clips_of(results, 2.0, CATEGORIES)
     assert [len(clip) for clip in clips] == [3, 3, 3]
     for clip in clips:
         assert np.all(np.diff([moment.stamp for moment in clip]) > 0)
-        assert [t.track_id for t in clip[0].truths] == [1, 2, 3]
+        assert [t.track_id for t in clip[0].ground_truths] == [1, 2, 3]
         assert not clip[0].estimates
 
 
@@ -182,13 +183,13 @@ def test_anyones_results_are_scored_and_unusable_files_named(tmp_path, capsys):
     assert "YOPO" not in text and "SeqPose, multi" not in text
 
 
-def test_published_rows_stand_beside_figures_on_the_same_data_only(tmp_path, capsys, data):
+def test_rows_of_papers_are_printed_only_next_to_figures_on_the_same_data(tmp_path, capsys, data):
     for result in perfect(1):
         write_result(tmp_path / "results_0.pkl", result)
     main(["--results", str(tmp_path), "--dataset", "REAL275"])
     text = capsys.readouterr().out
     assert "measured on REAL275" in text
-    for row in published.ROWS["REAL275"]:
+    for row in paper_results.ROWS["REAL275"]:
         assert row.method in text and len(row.values) == 8
     # A part of REAL275 is not REAL275.
     write_tree(tmp_path / "raw", "real_test", clips=1, frames=1, height=84, width=112)

@@ -13,9 +13,9 @@ from tiny import targets, tiny_config
 from training_rig import small_training
 
 from seqpose_core import PoseEstimator
-from seqpose_core.metrics.errors import detect
+from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.pose_head import ObjectPrediction
-from train.benchmarks.loader import measure
+from train.benchmarks.loader import measure_rates
 from train.data.sampler import Stage
 from train.export import export
 from train.fit.batches import Batches
@@ -76,7 +76,7 @@ def test_validation_batches_do_not_depend_on_the_number_of_loader_processes(conf
 
 
 def test_loading_and_training_are_timed_per_stage(config: TrainConfig) -> None:
-    rates = list(measure(config, batches=2, steps=1))
+    rates = list(measure_rates(config, batches=2, steps=1))
     assert [part.stage for part in rates] == list(config.stages)
     assert all(part.loaded > 0 and part.trained > 0 for part in rates)
 
@@ -100,8 +100,8 @@ def test_validation_measures_the_shift_of_a_shifted_prediction() -> None:
     logits[0, torch.arange(3), ground_truth.classes[0, :3]] = 20.0
     shifted = ground_truth.translation + torch.tensor([0.03, 0.0, 0.0])
     prediction = ObjectPrediction(logits, shifted, ground_truth.rotation, ground_truth.size, torch.zeros(2, 5, 6))
-    detections = detect(nocs_results(prediction, ground_truth), min_score=0.1, radius=0.3)
-    assert detections.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
-    assert detections.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
-    assert detections.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
-    assert sum(detections.false.values()) == 0
+    errors = match_detections(nocs_results(prediction, ground_truth), min_score=0.1, radius=0.3)
+    assert errors.centimetres.tolist() == pytest.approx([3.0] * 3, abs=1e-3)
+    assert errors.degrees.tolist() == pytest.approx([0.0] * 3, abs=0.1)
+    assert errors.size_error.tolist() == pytest.approx([0.0] * 3, abs=1e-5)
+    assert sum(errors.false_positives.values()) == 0

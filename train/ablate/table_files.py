@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from seqpose_core.evaluation.tables import number
 from seqpose_core.metrics.ap_report import COLUMNS
-from seqpose_core.report.tables import number
 from train.ablate.row import RowResult
 from train.ablate.table import AblationRow
-from train.evaluate.published_results import REAL275
+from train.evaluate.paper_results import REAL275
 
 _PLOTTED = ("IoU50", "10cm", "10°", "10°10cm", "5°5cm")
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.benchmarks.loader``: how many frames a second are loaded, and how many the training step takes.
+"""``python -m train.benchmarks.loader``: frames per second of data loading and of the training step.
 
     python -m train.benchmarks.loader --config config/train/nano.yaml --data out/data
 
-Both are measured one after the other for each stage of the configuration, in one process of the training (with its
-own loader processes). Loading keeps up where the factor is above 1; it shares the cores with the training, so on a CPU
-it should be well above.
+Both are measured one after the other for each stage of the configuration, in one training process with its own loader
+processes. Loading is fast enough where the factor is above 1; on a CPU it shares the cores with the training, so the
+factor should be well above 1.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from train.fit.callbacks import AveragedWeights
 from train.fit.config import TrainConfig, load
 from train.fit.module import SeqPoseModule
 
-_FIRST = 2  # steps that are not timed: memory is laid out, kernels are chosen
+_WARM_UP = 2  # steps that are not timed: memory is allocated, kernels are chosen
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Frames a second of one stage."""
+    """Frames per second of one stage."""
 
     stage: Stage
     loaded: float
@@ -48,22 +48,22 @@ class Rates:
         return self.loaded / self.trained
 
 
-def measure(config: TrainConfig, batches: int = 40, steps: int = 10) -> Iterator[Rates]:
-    """Rates of every stage, as they are found.
+def measure_rates(config: TrainConfig, batches: int = 40, steps: int = 10) -> Iterator[Rates]:
+    """Rates of every stage, one after the other.
 
-    :param batches: how many are loaded for a figure; more than the loader holds ready. :param steps: of training.
+    :param batches: loaded for one figure; more than the loader prefetches. :param steps: of training.
     """
     data = Batches(replace(config, accumulate=1))
     for stage in data.config.stages:
         frames = stage.batch_clips * stage.clip_length
-        whole = StepSampler(
+        sampler = StepSampler(
             data.clips.clip_lengths,
             [replace(stage, until_step=batches + 1)],
             set_of_clip=data.clips.set_of_clip,
             weights=[part.weight for part in config.data.train],
             seed=config.seed,
         )
-        loader = iter(make_loader(data.clips, whole, config.data.workers))
+        loader = iter(make_loader(data.clips, sampler, config.data.workers))
         batch = next(loader)  # the processes have started
         start = time.perf_counter()
         for _ in loader:
@@ -80,18 +80,18 @@ class _Clock(Callback):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.end = time.perf_counter()
-        if index < _FIRST:
+        if index < _WARM_UP:
             self.start = self.end
 
 
 def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
-    """Seconds that one step on a batch takes, when batches cost nothing."""
+    """Seconds of one training step, without the time to load a batch."""
     clock = _Clock()
     averaging = [AveragedWeights(decay=config.optimizer.ema)] if config.optimizer.ema else []
     trainer = lightning.Trainer(
         accelerator=config.compute.accelerator,
         devices=1,
-        max_steps=_FIRST + steps,
+        max_steps=_WARM_UP + steps,
         precision=config.precision,
         gradient_clip_val=config.optimizer.clip_norm,
         callbacks=[*averaging, clock],
@@ -100,18 +100,18 @@ def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    # A list of batches is all the data set that this takes.
-    again: DataLoader[Any] = DataLoader([batch] * (_FIRST + steps), batch_size=None)  # type: ignore[arg-type]
-    trainer.fit(SeqPoseModule(config), train_dataloaders=again)
+    # A list of batches serves as the data set.
+    repeated: DataLoader[Any] = DataLoader([batch] * (_WARM_UP + steps), batch_size=None)  # type: ignore[arg-type]
+    trainer.fit(SeqPoseModule(config), train_dataloaders=repeated)
     return (clock.end - clock.start) / steps
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Frames a second that are loaded, and that the training step takes.")
+    parser = argparse.ArgumentParser(description="Frames per second of data loading and of the training step.")
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
-    parser.add_argument("--batches", type=int, default=40, help="batches to load for a figure (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=10, help="training steps for a figure (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=40, help="batches to load for one figure (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="training steps for one figure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch in the training step")
     options = parser.parse_args(arguments)
     for name in ("batches", "steps", "threads"):
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     print(f"{config.data.workers} loader processes; step: {config.precision}, {torch.get_num_threads()} CPU threads")
     print(f"{'clips x frames':>14} {'loaded':>12} {'trained':>12} {'factor':>8}")
-    for rates in measure(config, options.batches, options.steps):
+    for rates in measure_rates(config, options.batches, options.steps):
         size = f"{rates.stage.batch_clips} x {rates.stage.clip_length}"
         print(f"{size:>14} {rates.loaded:>8.0f} fps {rates.trained:>8.0f} fps {rates.factor:>8.1f}", flush=True)
 

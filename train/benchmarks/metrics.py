@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqpose_core.categories import CATEGORIES
-from seqpose_core.metrics.ap_report import COLUMNS, Report
+from seqpose_core.metrics.ap_report import COLUMNS, ApReport
 from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from seqpose_core.metrics.nocs import evaluate
 from train.benchmarks import reference_nocs
@@ -26,26 +26,26 @@ POSE_GRID = (
 
 
 def random_results(
-    frames: int, truths: int = 5, predictions: int = 20, seed: int = 0, one_category: bool = False
+    frames: int, ground_truths: int = 5, predictions: int = 20, seed: int = 0, one_category: bool = False
 ) -> list[dict[str, Any]]:
-    """Results of a made-up detector: some predictions near truths of their frame, the rest anywhere."""
+    """Results of a simulated detector: some predictions near ground truth of their frame, the rest anywhere."""
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(frames):
-        gt_ids = np.full(truths, 1) if one_category else rng.integers(1, 7, truths)
+        gt_ids = np.full(ground_truths, 1) if one_category else rng.integers(1, 7, ground_truths)
         gt, gt_scales = _poses(rng, gt_ids)
-        target = rng.integers(0, truths, predictions)
+        target = rng.integers(0, ground_truths, predictions)
         spread = rng.choice([0.02, 0.1, 0.5], predictions)
         pred, scales = gt[target].copy(), gt_scales[target] * np.exp(0.3 * rng.normal(size=(predictions, 3)))
-        turn = Rotation.from_rotvec(rng.normal(size=(predictions, 3)) * spread[:, None]).as_matrix()
-        pred[:, :3, :3] = turn @ pred[:, :3, :3]
+        rotation = Rotation.from_rotvec(rng.normal(size=(predictions, 3)) * spread[:, None]).as_matrix()
+        pred[:, :3, :3] = rotation @ pred[:, :3, :3]
         pred[:, :3, 3] += rng.normal(size=(predictions, 3)) * spread[:, None] * 0.3
         out.append(
             {
                 "gt_class_ids": gt_ids,
                 "gt_RTs": gt,
                 "gt_scales": gt_scales,
-                "gt_handle_visibility": rng.integers(0, 2, truths),
+                "gt_handle_visibility": rng.integers(0, 2, ground_truths),
                 "pred_class_ids": gt_ids[target],
                 "pred_RTs": pred,
                 "pred_scales": scales,
@@ -65,7 +65,7 @@ def _poses(rng: np.random.Generator, ids: np.ndarray) -> tuple[np.ndarray, np.nd
     return out, sizes / scale[:, None]
 
 
-def everything(results: Sequence[dict[str, Any]], kind: IouKind) -> Report:
+def full_report(results: Sequence[dict[str, Any]], kind: IouKind) -> ApReport:
     """The paper's columns and all three curves of every category."""
     report = evaluate(results, kind)
     report.iou_curve()
@@ -78,25 +78,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print seconds for each kind of IoU, and the factor over the plain loop on a part of the frames."""
     parser = argparse.ArgumentParser(prog="python -m train.benchmarks.metrics", description=__doc__)
     parser.add_argument("--frames", type=int, default=2750, help="frames to evaluate (default: %(default)s)")
-    parser.add_argument("--truths", type=int, default=5, help="objects a frame (default: %(default)s)")
-    parser.add_argument("--predictions", type=int, default=20, help="predictions a frame (default: %(default)s)")
+    parser.add_argument("--ground-truths", type=int, default=5, help="objects per frame (default: %(default)s)")
+    parser.add_argument("--truths", dest="ground_truths", default=argparse.SUPPRESS, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--predictions", type=int, default=20, help="predictions per frame (default: %(default)s)")
     parser.add_argument(
         "--plain-frames",
         type=int,
         default=50,
         help="frames for the plain loop, scaled up (default: %(default)s)",
     )
-    parser.add_argument("--one-category", action="store_true", help="all objects bottles: the most pairs and turns")
+    parser.add_argument(
+        "--one-category", action="store_true", help="all objects are bottles: the most pairs and rotations"
+    )
     parser.add_argument("--kinds", nargs="+", choices=IOU_KINDS, default=["original", "fixed"])
     args = parser.parse_args(argv)
-    results = random_results(args.frames, args.truths, args.predictions, one_category=args.one_category)
+    results = random_results(args.frames, args.ground_truths, args.predictions, one_category=args.one_category)
     print(
-        f"{args.frames} frames, {args.truths} truths and {args.predictions} predictions each; "
+        f"{args.frames} frames, {args.ground_truths} ground-truth objects and {args.predictions} predictions each; "
         f"{len(IOU_GRID)} IoU and {len(POSE_GRID)} pose thresholds"
     )
     for kind in args.kinds:
         start = time.perf_counter()
-        everything(results, kind)
+        full_report(results, kind)
         seconds = time.perf_counter() - start
         line = f"{kind:9s} {seconds:8.2f} s"
         plain = {"original": reference_nocs.original_iou, "fixed": reference_nocs.fixed_iou}.get(kind)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NOCS protocol once more, as a plain loop over images, pairs and thresholds.
+"""A second implementation of the NOCS protocol: a plain loop over images, pairs and thresholds.
 
-Written from the protocol's rules and not from :mod:`seqpose_core.metrics`, to check that package and to time
-it. Slow on purpose: one pair, one threshold, one prediction at a time.
+It is written from the rules of the protocol and not from :mod:`seqpose_core.metrics`, to check that package and to time
+it. It is slow on purpose: one pair, one threshold, one prediction at a time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _interval_iou(low1: np.ndarray, high1: np.ndarray, low2: np.ndarray, high2: 
 
 
 def original_iou(rt1: np.ndarray, rt2: np.ndarray, extents1: np.ndarray, extents2: np.ndarray) -> float:
-    """Intervals from each corner's least to its greatest coordinate: eight a box."""
+    """Intervals from the smallest to the largest coordinate of each corner: eight per box."""
     a, b = corners(rt1, extents1), corners(rt2, extents2)
     return _interval_iou(a.min(axis=1), a.max(axis=1), b.min(axis=1), b.max(axis=1))
 
@@ -46,37 +46,39 @@ def fixed_iou(rt1: np.ndarray, rt2: np.ndarray, extents1: np.ndarray, extents2: 
     return _interval_iou(a.min(axis=0), a.max(axis=0), b.min(axis=0), b.max(axis=0))
 
 
-def pair_iou(pred: np.ndarray, truth: np.ndarray, p: np.ndarray, t: np.ndarray, turns: bool, iou: Iou) -> float:
-    """Overlap of one pair, the best of 20 turns of the prediction where turns make no difference."""
-    if not turns:
-        return iou(pred, truth, p, t)
+def pair_iou(
+    pred: np.ndarray, ground_truth: np.ndarray, p: np.ndarray, t: np.ndarray, symmetric: bool, iou: Iou
+) -> float:
+    """IoU of one pair, the best of 20 rotations about y of a symmetric prediction."""
+    if not symmetric:
+        return iou(pred, ground_truth, p, t)
     best = 0.0
     for i in range(20):
         c, s = math.cos(math.pi * i / 10), math.sin(math.pi * i / 10)
-        turn = np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
-        best = max(best, iou(pred @ turn, truth, p, t))
+        rotation = np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
+        best = max(best, iou(pred @ rotation, ground_truth, p, t))
     return best
 
 
-def pair_error(pred: np.ndarray, truth: np.ndarray, symmetric: bool) -> tuple[float, float]:
-    """Degrees and centimetres between two poses, the cosine kept within ±1."""
-    r1, r2 = (m[:3, :3] / np.cbrt(np.linalg.det(m[:3, :3])) for m in (pred, truth))
+def pair_error(pred: np.ndarray, ground_truth: np.ndarray, symmetric: bool) -> tuple[float, float]:
+    """Degrees and centimetres between two poses, with the cosine clipped to ±1."""
+    r1, r2 = (m[:3, :3] / np.cbrt(np.linalg.det(m[:3, :3])) for m in (pred, ground_truth))
     if symmetric:
         y1, y2 = r1[:, 1], r2[:, 1]
         cosine = y1 @ y2 / math.sqrt((y1 @ y1) * (y2 @ y2))
     else:
         cosine = (np.trace(r1 @ r2.T) - 1) / 2
-    return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))), 100 * math.dist(pred[:3, 3], truth[:3, 3])
+    return math.degrees(math.acos(min(1.0, max(-1.0, cosine)))), 100 * math.dist(pred[:3, 3], ground_truth[:3, 3])
 
 
-def average_precision(outcomes: list[tuple[float, bool]], truths: int) -> float:
+def average_precision(outcomes: list[tuple[float, bool]], ground_truths: int) -> float:
     """Area under the envelope of precision over recall, from (score, hit); ties: the later one first."""
     ranked = sorted(reversed(outcomes), key=lambda outcome: -outcome[0])
     points, hits = [], 0
     for seen, (_, hit) in enumerate(ranked, start=1):
         hits += hit
         if hit:
-            points.append((hits / truths, hits / seen))
+            points.append((hits / ground_truths, hits / seen))
     area, best, right = 0.0, 0.0, points[-1][0] if points else 0.0
     for recall, precision in reversed(points):
         area, right = area + best * (right - recall), recall
@@ -85,7 +87,7 @@ def average_precision(outcomes: list[tuple[float, bool]], truths: int) -> float:
 
 
 def _match(ranked: list[list[int]], taken: set[int]) -> list[int]:
-    """Truth taken by each prediction, -1 for none; ``ranked`` lists its admissible truths, best first."""
+    """Ground truth taken by each prediction, -1 for none; ``ranked`` lists its admissible ground truths, best first."""
     out = []
     for candidates in ranked:
         free = [j for j in candidates if j not in taken]
@@ -101,26 +103,26 @@ def evaluate(
     iou_thresholds: Sequence[float],
     pose_thresholds: Sequence[tuple[float, float]],
 ) -> dict[int, dict[Any, float]]:
-    """Average precision by class id and threshold, for classes that have truths."""
+    """Average precision by class id and threshold, for classes that have ground truth."""
     outcomes: dict[Any, list[tuple[float, bool]]] = {}
-    judged: dict[tuple[int, Any], int] = {}
+    counted: dict[tuple[int, Any], int] = {}
     for result in results:
         for c in range(1, 7):
-            truth = [j for j in range(len(result["gt_class_ids"])) if result["gt_class_ids"][j] == c]
+            ground_truth = [j for j in range(len(result["gt_class_ids"])) if result["gt_class_ids"][j] == c]
             preds = [i for i in range(len(result["pred_class_ids"])) if result["pred_class_ids"][i] == c]
             preds = sorted(reversed(preds), key=lambda i: -result["pred_scores"][i])
-            turns = [c in SYMMETRIC or (c == MUG and result["gt_handle_visibility"][j] == 0) for j in truth]
+            symmetric = [c in SYMMETRIC or (c == MUG and result["gt_handle_visibility"][j] == 0) for j in ground_truth]
             overlap, error = [], []
             for i in preds:
-                pairs = [(result["pred_RTs"][i], result["gt_RTs"][j]) for j in truth]
-                sizes = [(result["pred_scales"][i], result["gt_scales"][j]) for j in truth]
+                pairs = [(result["pred_RTs"][i], result["gt_RTs"][j]) for j in ground_truth]
+                sizes = [(result["pred_scales"][i], result["gt_scales"][j]) for j in ground_truth]
                 overlap.append(
                     [
-                        float(np.float32(pair_iou(*rt, *s, turn, iou)))
-                        for rt, s, turn in zip(pairs, sizes, turns, strict=True)
+                        float(np.float32(pair_iou(*rt, *s, free, iou)))
+                        for rt, s, free in zip(pairs, sizes, symmetric, strict=True)
                     ]
                 )
-                error.append([pair_error(*rt, turn) for rt, turn in zip(pairs, turns, strict=True)])
+                error.append([pair_error(*rt, free) for rt, free in zip(pairs, symmetric, strict=True)])
 
             def by_iou(limit: float, overlap: list[list[float]] = overlap) -> list[int]:
                 ranked = [
@@ -130,16 +132,16 @@ def evaluate(
                 return _match(ranked, set())
 
             def record(
-                at: Any, matches: list[int], who: list[int], truths: int, c: int = c, result: Any = result
+                at: Any, matches: list[int], who: list[int], ground_truths: int, c: int = c, result: Any = result
             ) -> None:
                 hits = [(float(result["pred_scores"][i]), j >= 0) for i, j in zip(who, matches, strict=True)]
                 outcomes.setdefault((c, at), []).extend(hits)
-                judged[c, at] = judged.get((c, at), 0) + truths
+                counted[c, at] = counted.get((c, at), 0) + ground_truths
 
             for limit in iou_thresholds:
-                record(limit, by_iou(limit), preds, len(truth))
+                record(limit, by_iou(limit), preds, len(ground_truth))
             kept = [k for k, j in enumerate(by_iou(0.1)) if j >= 0] if prefilter else list(range(len(preds)))
-            allowed = {j for j in by_iou(0.1) if j >= 0} if prefilter else set(range(len(truth)))
+            allowed = {j for j in by_iou(0.1) if j >= 0} if prefilter else set(range(len(ground_truth)))
             for limits in pose_thresholds:
                 ranked = [
                     [
@@ -154,5 +156,5 @@ def evaluate(
     table: dict[int, dict[Any, float]] = {c: {} for c in sorted(present)}
     for (c, at), hits in outcomes.items():
         if c in present:
-            table[c][at] = average_precision(hits, judged[c, at])
+            table[c][at] = average_precision(hits, counted[c, at])
     return table

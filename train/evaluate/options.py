@@ -1,27 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of ``python -m train.evaluate``."""
+"""The options of ``python -m train.evaluate``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.metrics.iou import IOU_KINDS
 from train.data.nocs_sets import Labels
-from train.evaluate.published_results import ROWS
+from train.evaluate.paper_results import ROWS
 
 
-def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespace:
-    """Read the arguments and fill in what depends on others; a refused one ends the process with its reason."""
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to evaluate and how. Either ``checkpoint`` and ``data``, or ``results``.
+
+    :param results: folder of result pickles. :param data: root of a data set; with ``results``, for pictures only.
+    :param frames: modes, see train.evaluate.predict.PredictionJob. :param limit: only the first clips.
+    :param shard: (i, n): predict every n-th clip from the i-th on. :param dataset: name of the data of ``results``.
+    """
+
+    out: Path
+    checkpoint: str | None = None
+    results: Path | None = None
+    data: Path | None = None
+    split: str = "test"
+    labels: Labels = "gts"
+    frames: tuple[str, ...] = ("multi",)
+    limit: int | None = None
+    report: bool = False
+    ego_motion: bool = False
+    min_score: float = 0.01
+    max_objects: int = 20
+    device: str = "cpu"
+    workers: int = 1
+    shard: tuple[int, int] = (0, 1)
+    dataset: str | None = None
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+
+def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
+    """Read the command line; an invalid argument ends the process with its reason."""
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=description)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="bundled name, folder, file or hub id")
-    source.add_argument("--results", type=Path, help="score the results_*.pkl of a folder, no model needed")
+    source.add_argument("--results", type=Path, help="score the results_*.pkl of a folder; needs no model")
     parser.add_argument(
-        "--data", type=Path, help="root of a set in the NOCS layout; with --results, for the report's pictures"
+        "--data", type=Path, help="root of a data set in the NOCS layout; with --results, for the report's pictures"
     )
     parser.add_argument("--split", default="test", help='split; "real_test" and "camera_val" in NOCS\'s own folders')
     parser.add_argument(
@@ -32,10 +62,10 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
         nargs="+",
         choices=("single", "multi"),
         default=["multi"],
-        help="forget everything before each frame, or only before each clip (default: multi)",
+        help="reset the memory before each frame, or only before each clip (default: multi)",
     )
     parser.add_argument("--iou", nargs="+", choices=IOU_KINDS, default=list(IOU_KINDS), help="default: all three")
-    parser.add_argument("--limit", type=int, help="only the first so many clips")
+    parser.add_argument("--limit", type=int, help="only the first LIMIT clips")
     parser.add_argument("--out", type=Path, help="default: out/evaluate/<checkpoint>-<split>")
     parser.add_argument(
         "--report", action="store_true", help="write OUT/report/report.html: curves, frames, worst cases"
@@ -46,32 +76,33 @@ def parse(arguments: Sequence[str] | None, description: str) -> argparse.Namespa
     parser.add_argument(
         "--recall-score",
         type=float,
-        default=0.3,
+        default=ScoringOptions.recall_score,
         help="least score for recalls, medians, stability and the report's pictures (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, help="processes (default: one for each core, 1 off the CPU)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core, 1 off the CPU)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="predict every N-th clip from the I-th on")
-    parser.add_argument("--dataset", choices=sorted(ROWS), help="say that --results were measured on this set")
-    options = parser.parse_args(arguments)
-    if options.checkpoint is not None and options.data is None:
-        parser.error("--checkpoint needs --data, the root of a set in the NOCS layout")
-    if options.limit is not None and options.limit < 1:
-        parser.error(f"--limit is {options.limit}; it must be at least 1")
-    options.shard = _shard(parser, options.shard)
-    if options.workers is None:
-        options.workers = len(os.sched_getaffinity(0)) if options.device == "cpu" else 1
-    if options.out is None:
-        options.out = (
-            options.results
-            if options.results is not None
-            else Path("out/evaluate") / f"{Path(options.checkpoint).name}-{options.split}"
-        )
-    return options
+    parser.add_argument("--dataset", choices=sorted(ROWS), help="name the data set that --results were measured on")
+    values = vars(parser.parse_args(arguments))
+    if values["checkpoint"] is not None and values["data"] is None:
+        parser.error("--checkpoint needs --data, the root of a data set in the NOCS layout")
+    if values["limit"] is not None and values["limit"] < 1:
+        parser.error(f"--limit is {values['limit']}; it must be at least 1")
+    values["scoring"] = ScoringOptions(tuple(values.pop("iou")), values.pop("recall_score"))
+    values["shard"] = _shard(parser, values["shard"])
+    values["frames"] = tuple(values["frames"])
+    if values["workers"] is None:
+        values["workers"] = len(os.sched_getaffinity(0)) if values["device"] == "cpu" else 1
+    values["out"] = values["out"] or values["results"] or _default_out(values["checkpoint"], values["split"])
+    return EvaluateOptions(**values)
+
+
+def _default_out(checkpoint: str, split: str) -> Path:
+    return Path("out/evaluate") / f"{Path(checkpoint).name}-{split}"
 
 
 def _shard(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
-    part, _, whole = text.partition("/")
-    if not (part.isdigit() and whole.isdigit() and int(part) < int(whole)):
+    part, _, count = text.partition("/")
+    if not (part.isdigit() and count.isdigit() and int(part) < int(count)):
         parser.error(f"--shard is {text!r}, expected I/N with I from 0 to N-1, such as 0/4")
-    return int(part), int(whole)
+    return int(part), int(count)

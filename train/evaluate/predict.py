@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run an estimator over the clips of a set: one result file per frame; clips already done are kept."""
+"""Run an estimator over the clips of a data set: one result file per frame; finished clips are not repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqpose_core import checkpoint
 from seqpose_core.estimator import PoseEstimator
 from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
-from train.evaluate.result_files import result_of, result_path, write_result
+from train.evaluate.result_files import result_of_frame, result_path, write_result
 from train.evaluate.sets import open_set
 
 _SETTINGS = "predictions.yaml"
@@ -30,8 +30,8 @@ class PredictionJob:
 
     :param frames: "single": the estimator is reset before each frame; "multi": before each clip.
     :param ego_motion: give the recorded camera poses to the estimator.
-    :param limit: only so many clips from the start, None for all.
-    :param min_score, max_objects: what counts as a prediction; ranked AP wants low scores too.
+    :param limit: only the first clips, None for all.
+    :param min_score, max_objects: limits of the predictions of a frame; ranked AP needs low scores too.
     :param labels: which labels the results hold, see train.data.nocs_sets.
     """
 
@@ -48,7 +48,7 @@ class PredictionJob:
     labels: Labels = "gts"
 
     def settings(self) -> dict[str, object]:
-        """What the predictions depend on; where they lie and how many clips are done is not part of it."""
+        """Everything that the predictions depend on, without where they are written and how many clips are done."""
         values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
         return {
             **values,
@@ -58,13 +58,13 @@ class PredictionJob:
 
 
 def weights_digest(name: str) -> str:
-    """SHA-256 of a checkpoint's weights in hexadecimal: what tells them from others of the same name."""
+    """SHA-256 of the weights of a checkpoint in hexadecimal."""
     weights = checkpoint.resolve(name) / checkpoint.WEIGHTS
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def claim(job: PredictionJob) -> None:
-    """Note the settings in the output folder, so that predictions of different runs are never mixed.
+def check_settings(job: PredictionJob) -> None:
+    """Write the settings to the output folder, or compare them with those there, so that runs are never mixed.
 
     :raise ValueError: the folder holds predictions of other settings; names the first that differs.
     """
@@ -74,7 +74,7 @@ def claim(job: PredictionJob) -> None:
         for key, value in settings.items():
             if found.get(key) != value:
                 raise ValueError(
-                    f"{path} says {key} is {found.get(key)!r} but this run has {value!r}; take another --out"
+                    f"{path}: {key} is {found.get(key)!r} but this run has {value!r}; choose another --out"
                 )
         return
     with atomic_write(path) as file:
@@ -82,7 +82,7 @@ def claim(job: PredictionJob) -> None:
 
 
 class ClipPredictor:
-    """An estimator and a set; predicts one clip at a time."""
+    """An estimator and a data set; predicts one clip at a time."""
 
     def __init__(self, job: PredictionJob) -> None:
         self.job = job
@@ -96,14 +96,17 @@ class ClipPredictor:
         return list(range(len(self.layout.clips)))[: self.job.limit]
 
     def paths(self, clip: int) -> list[Path]:
-        """Where the results of a clip's frames lie, readable or not."""
+        """Paths of the results of a clip, of readable and broken frames."""
         folder = self.layout.clips[clip]
         return [result_path(self.job.out, self.job.split, folder.scene, name) for name in folder.frames]
 
     def predict(self, clip: int) -> tuple[int, dict[str, str]]:
-        """Predict a clip unless that is done; how many frames it has, and broken ones with the reason."""
+        """Predict a clip unless it is done.
+
+        :return: its number of frames, and the broken ones with the reason.
+        """
         folder = self.layout.clips[clip]
-        done = self.job.out / f"{folder.scene}.done"  # lists the broken frames; written when all others are
+        done = self.job.out / f"{folder.scene}.done"  # lists the broken frames; written after all others
         if done.is_file():
             return len(folder.frames), dict(yaml.safe_load(done.read_text(encoding="utf-8")) or {})
         self.estimator.reset()
@@ -113,7 +116,7 @@ class ClipPredictor:
             pose = frame.camera_pose if self.job.ego_motion else None
             estimates = self.estimator.step(frame.image, frame.camera, frame.stamp, pose)
             image_path = f"{self.job.split}/{frame.scene}/{frame.name}"
-            result = result_of(frame, int(frame.name), image_path, estimates)
+            result = result_of_frame(frame, int(frame.name), image_path, estimates)
             write_result(result_path(self.job.out, self.job.split, frame.scene, frame.name), result)
         broken = {k: v for k, v in self.layout.broken.items() if k.startswith(f"{folder.scene}/")}
         done.write_text(yaml.safe_dump(broken), encoding="utf-8")
@@ -137,11 +140,11 @@ def _work(clip: int) -> tuple[int, dict[str, str]]:
 def predict(job: PredictionJob, workers: int = 1, shard: tuple[int, int] = (0, 1)) -> tuple[list[Path], dict[str, str]]:
     """Predict all clips of a shard, with a progress bar.
 
-    :param workers: processes, each with an estimator of its own. A clip's results do not depend on them.
+    :param workers: processes, each with its own estimator. The results do not depend on their number.
     :param shard: (i, n): every n-th clip from the i-th on.
-    :return: result files of the shard in the order of the set; broken frames with file and reason.
+    :return: result files of the shard in the order of the data set; broken frames with file and reason.
     """
-    claim(job)
+    check_settings(job)
     predictor = ClipPredictor(job)
     clips = predictor.clips()[shard[0] :: shard[1]]
     total = sum(len(predictor.layout.clips[clip].frames) for clip in clips)

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqpose_core.geometry import make_transform
 from seqpose_core.losses.criterion import Criterion
 from seqpose_core.losses.targets import Targets
-from seqpose_core.metrics.errors import detect
+from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.memory import QueryMemory
 from seqpose_core.model.pose_head import ObjectPrediction
@@ -106,13 +106,13 @@ class SeqPoseModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Recalls over all ground-truth objects in percent: matched by category and nearest centre, score above 0.1."""
-        detections = detect(gather(self._results), min_score=0.1, radius=0.3)
+        errors = match_detections(gather(self._results), min_score=0.1, radius=0.3)
         self._results.clear()
-        degrees, centimetres = detections.degrees, detections.centimetres  # NaN for missed objects
+        degrees, centimetres = errors.degrees, errors.centimetres  # NaN for missed objects
         recalls = {
-            "val/recall_10deg10cm": np.mean((degrees <= 10) & (centimetres <= 10)),
-            "val/recall_5deg5cm": np.mean((degrees <= 5) & (centimetres <= 5)),
-            "val/recall_10cm": np.mean(centimetres <= 10),
+            "val/recall_10deg10cm": np.mean(errors.within(10.0, 10.0)),
+            "val/recall_5deg5cm": np.mean(errors.within(5.0, 5.0)),
+            "val/recall_10cm": np.mean(errors.within(360.0, 10.0)),
         }
         self.log_dict({name: 100.0 * float(value) for name, value in recalls.items()}, prog_bar=True, sync_dist=True)
         if np.isfinite(degrees).any():

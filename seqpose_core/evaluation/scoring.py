@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score results in every way: average precision, recalls and errors, stability over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqpose_core.categories import CATEGORIES, Category
+from seqpose_core.evaluation.clips import clips_of
+from seqpose_core.evaluation.scored_run import ScoredRun
+from seqpose_core.metrics.iou import IOU_KINDS, IouKind
+from seqpose_core.metrics.nocs import evaluate
+from seqpose_core.metrics.results import Result
+from seqpose_core.metrics.stability import stability
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How results are scored.
+
+    :param iou_kinds: average precision is computed for each of them.
+    :param recall_score: predictions below it are left out of everything but average precision.
+    :param categories: the categories that are evaluated.
+    """
+
+    iou_kinds: tuple[IouKind, ...] = IOU_KINDS
+    recall_score: float = 0.3
+    categories: tuple[Category, ...] = CATEGORIES
+
+
+def score_results(results: Sequence[Result], options: ScoringOptions) -> ScoredRun:
+    """Average precision by kind of IoU, recalls and medians above a score, and stability over time.
+
+    :param results: as for :func:`seqpose_core.metrics.nocs.evaluate`.
+    :raises ResultError: a result that cannot be scored; names the frame.
+    """
+    clips, reason = clips_of(results, options.recall_score, options.categories)
+    return ScoredRun(
+        results=results,
+        ap_reports={kind: evaluate(results, kind, categories=options.categories) for kind in options.iou_kinds},
+        stability=stability(*clips, categories=options.categories) if clips else None,
+        no_stability=reason,
+        min_score=options.recall_score,
+        categories=options.categories,
+    )

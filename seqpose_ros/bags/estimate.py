@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the estimator over every frame of a bag, without DDS: the same predictions every time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.serialization import deserialize_message
+from rclpy.time import Time
+from tf2_msgs.msg import TFMessage
+from tf2_ros import Buffer, TransformException
+from tqdm import tqdm
+
+from seqpose_core import ObjectPose, PoseEstimator
+from seqpose_ros.bags.bag import Bag, BagFrame
+from seqpose_ros.bags.reader import BagError
+from seqpose_ros.bags.scoring import FrameGroundTruth
+from seqpose_ros.from_messages import transform_from_message
+from seqpose_ros.stamps import seconds
+
+
+@dataclass(frozen=True)
+class BagPredictions:
+    """One pass over a bag: the usable frames, the objects by frame index, and the time of each step in seconds."""
+
+    frames: list[FrameGroundTruth]
+    objects: dict[int, list[ObjectPose]]
+    step_seconds: list[float]
+
+
+def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> BagPredictions:
+    """Run over every usable frame in order, as the node would if it dropped none.
+
+    :param fixed_frame: as the node's parameter; camera poses come from the bag's own /tf.
+    :raises BagError: no frame can be used; names the first and the reason.
+    """
+    camera_pose = camera_poses(bag, fixed_frame) if fixed_frame else lambda frame: None
+    run = BagPredictions([], {}, [])
+    estimator.reset()
+    for frame in tqdm(bag.frames(), total=len(bag), unit="frame", disable=not sys.stderr.isatty()):
+        pose = camera_pose(frame)
+        begin = time.perf_counter()
+        objects = estimator.step(frame.image, frame.camera, seconds(frame.stamp), pose)
+        run.step_seconds.append(time.perf_counter() - begin)
+        run.objects[frame.index] = objects
+        run.frames.append(FrameGroundTruth(frame.index, frame.stamp, frame.ground_truth))
+    if not run.frames:
+        reasons = [f"{name}: {reason}" for name, reason in bag.skipped_frames.items()] + bag.damage
+        raise BagError(f"no image of {bag.path} can be used; {reasons[0] if reasons else 'it holds none'}")
+    return run
+
+
+def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray | None]:
+    """The (4, 4) transform from camera to ``fixed_frame`` of a frame, None where the bag's tf does not have it."""
+    buffer = Buffer(cache_time=Duration(nanoseconds=bag.duration + 10**10))
+    for raw, static in bag.transforms():
+        store = buffer.set_transform_static if static else buffer.set_transform
+        for transform in deserialize_message(raw, TFMessage).transforms:
+            store(transform, "bag")
+
+    def pose(frame: BagFrame) -> np.ndarray | None:
+        try:
+            stamped = buffer.lookup_transform(fixed_frame, frame.frame_id, Time(nanoseconds=frame.stamp))
+        except TransformException:
+            return None
+        return transform_from_message(stamped.transform)
+
+    return pose

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict a data set or read result files, score them, and print, write and report the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from seqpose_core.evaluation import Evaluation, no_views, score_results
+from seqpose_core.evaluation.figures import named_figures, write_json
+from seqpose_core.evaluation.terminal import print_evaluation
+from seqpose_core.metrics.results import ResultError
+from seqpose_core.report import write_report
+from train.evaluate.options import EvaluateOptions
+from train.evaluate.paper_results import ROWS, paper_cells
+from train.evaluate.predict import PredictionJob, predict, weights_digest
+from train.evaluate.result_files import read_results, stored_results
+from train.evaluate.sets import open_set, views_of_set
+
+_MODES = {
+    "single": "single: memory is reset before each frame",
+    "multi": "multi: memory is reset before each clip",
+}
+
+
+def evaluate(options: EvaluateOptions) -> Evaluation | None:
+    """Everything that the command does; None for a shard, which is predicted but not scored.
+
+    :raises ValueError: input that cannot be used. :raises OSError: a file that is missing or cannot be written.
+    """
+    skipped: dict[str, str] = {}
+    if options.results is not None:
+        dataset = options.dataset or f"results of {options.results.name}"
+        paths = {"results": stored_results(options.results)}
+    else:
+        dataset, paths, skipped = _predict(options)
+        if options.shard[1] > 1:
+            print(f"shard {options.shard[0]}/{options.shard[1]} is predicted; run without --shard to score all")
+            return None
+    evaluation = _score(paths, options, dataset, skipped)
+    print_evaluation(evaluation)
+    if options.report:
+        print(f"\nreport written to {write_report(options.out / 'report', evaluation)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "metrics.json"
+    write_json(
+        path,
+        {
+            "data": dataset,
+            "checkpoint": options.checkpoint,
+            "ego_motion": options.ego_motion if options.checkpoint else None,
+            "min_score": options.min_score if options.checkpoint else None,
+            "recall_score": options.scoring.recall_score,
+            **named_figures(evaluation.runs),
+            "skipped": evaluation.skipped,
+        },
+    )
+    print(f"\nwritten to {path}")
+    return evaluation
+
+
+def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict[str, str]]:
+    """Name of the data set, result files by mode, and broken frames with the reason."""
+    # One thread per process: the last bits of a sum must not depend on the number of cores.
+    torch.set_num_threads(1)
+    if options.checkpoint is None or options.data is None:
+        raise ValueError("a checkpoint and a data set are needed to predict")
+    dataset = open_set(options.data, options.split, options.labels).name
+    if options.limit is not None:
+        dataset = f"first {options.limit} clips of {dataset}"
+    paths: dict[str, list[Path]] = {}
+    skipped: dict[str, str] = {}
+    for mode in dict.fromkeys(options.frames):
+        job = PredictionJob(
+            checkpoint=options.checkpoint,
+            data=options.data,
+            split=options.split,
+            out=options.out / mode,
+            frames=mode,
+            ego_motion=options.ego_motion,
+            limit=options.limit,
+            min_score=options.min_score,
+            max_objects=options.max_objects,
+            device=options.device,
+            labels=options.labels,
+        )
+        paths[mode], broken = predict(job, options.workers, options.shard)
+        skipped.update(broken)
+    return dataset, paths, skipped
+
+
+def _score(
+    paths: Mapping[str, Sequence[Path]], options: EvaluateOptions, dataset: str, skipped: Mapping[str, str]
+) -> Evaluation:
+    """Score the result files of each run."""
+    runs, skipped = {}, dict(skipped)
+    for name, files in paths.items():
+        results, broken = read_results(files)
+        skipped.update(broken)
+        if not results:
+            reasons = "; ".join(f"{file} ({reason})" for file, reason in list(skipped.items())[:5])
+            raise ResultError(f"none of the {len(files)} result files of {name!r} can be used: {reasons}")
+        runs[name] = score_results(results, options.scoring)
+    subject = options.results.name if options.results is not None else Path(options.checkpoint or "").name
+    return Evaluation(
+        subject=subject,
+        dataset=dataset,
+        runs=runs,
+        facts=_facts(options, subject, list(runs), len(skipped)),
+        paper_rows=paper_cells(ROWS.get(dataset, ())),  # only next to figures on the same data
+        skipped=skipped,
+        load_views=no_views if options.data is None else views_of_set(options.data, options.split),
+    )
+
+
+def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped: int) -> dict[str, str]:
+    """What the head of a report states about the runs."""
+    if options.checkpoint is None:
+        facts = {"results": subject}
+    else:
+        facts = {
+            "checkpoint": subject,
+            "weights": f"SHA-256 {weights_digest(options.checkpoint)}",
+            "runs": "; ".join(_MODES[name] for name in runs),
+            "ego-motion": "recorded camera poses given" if options.ego_motion else "not given",
+            "ranked": f"up to {options.max_objects} predictions per frame of score {options.min_score:g} and more",
+        }
+    if skipped:
+        facts["skipped"] = f"{skipped} frames or files that cannot be read"
+    return facts
