@@ -53,15 +53,15 @@ class BagEvaluationOptions:
 
     def evaluation(self, run_name: str, run: ScoredRun, bag: Bag) -> Evaluation:
         """The evaluation of one run."""
-        checkpoint, name = Path(self.checkpoint).name, f"bag {self.bag.name}"
+        checkpoint, dataset = Path(self.checkpoint).name, f"bag {self.bag.name}"
         facts = {
             "checkpoint": checkpoint,
             "ego-motion": f"tf of {self.fixed_frame}" if self.fixed_frame else "not given",
             "ranked": f"predictions of score {self.min_score:g} and more",
         }
         skipped = {**bag.skipped_frames, **bag.skipped_ground_truths}
-        subject = f"{checkpoint}, {name}"
-        return Evaluation(subject, name, {run_name: run}, facts, skipped=skipped, load_views=views_of_bag(bag))
+        views = views_of_bag(bag)
+        return Evaluation(checkpoint, dataset, {run_name: run}, facts, skipped=skipped, load_views=views)
 
 
 def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:

@@ -21,7 +21,7 @@ def confusion_picture(run: str, counts: np.ndarray, categories: Sequence[str]) -
         f"{total - missed - correct} with a wrong one, {missed} missed; {false_positives} false positives."
     )
     draw = partial(_draw, counts=counts, categories=categories, title=run)
-    png = plot(draw, height=4.4, margins=(1.05, 0.85, 0.1, 0.35))
+    png = plot(draw, height=4.4, margins=(0.95, 0.85, 0.1, 0.35))
     return Picture(f"confusion {run}", png, caption, f"Matrix of ground truth by predicted category. {caption}")
 
 
@@ -34,7 +34,7 @@ def _draw(axes: Any, counts: np.ndarray, categories: Sequence[str], title: str) 
             ink = "white" if share[i, j] > 0.55 else "#222222" if counts[i, j] else "#b0b0b0"
             axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=ink)
     axes.set_xticks(range(count + 1), (*categories, "missed"), rotation=35, ha="right")
-    axes.set_yticks(range(count + 1), (*categories, "false positive"))
+    axes.set_yticks(range(count + 1), (*categories, "false\npositive"))
     axes.axhline(count - 0.5, color="#888888", linewidth=1)
     axes.axvline(count - 0.5, color="#888888", linewidth=1)
     axes.grid(False)

@@ -70,5 +70,5 @@ def _draw(axes: Any, values: Mapping[str, np.ndarray], title: str) -> None:
         axes.plot(100 * np.array(LEVELS), 100 * shares, marker=marker, color=colours[name], label=name)
     axes.set(xlabel="nominal probability, %", ylabel="ground truth within the region, %", xlim=(0, 101), ylim=(0, 102))
     axes.set_title(title, loc="left")
-    axes.text(0.03, 0.95, "above: underconfident\nbelow: overconfident", transform=axes.transAxes, va="top", fontsize=8)
+    axes.text(0.28, 0.03, "above: underconfident\nbelow: overconfident", transform=axes.transAxes, fontsize=8)
     legend_below(axes)

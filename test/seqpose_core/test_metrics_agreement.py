@@ -24,8 +24,8 @@ def oriented_iou(rt1, rt2, extents1, extents2):
 PLAIN = {"original": reference_nocs.original_iou, "fixed": reference_nocs.fixed_iou, "oriented": oriented_iou}
 
 
-def disturb(results, seed, ties):
-    """Drop predictions and ground truths here and there, mix categories up, and let scores tie."""
+def perturb(results, seed, ties):
+    """Drop some predictions and ground truth, shuffle categories, and round scores so that they tie."""
     rng = np.random.default_rng(seed)
     for result in results:
         keep = rng.random(len(result["pred_class_ids"])) < rng.choice([0.0, 0.5, 1.0], p=[0.1, 0.5, 0.4])
@@ -55,20 +55,20 @@ def assert_equal(results, kind):
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10**6), ground_truths=st.integers(1, 6), predictions=st.integers(1, 9))
 def test_equals_the_plain_loop(kind, seed, ground_truths, predictions):
-    assert_equal(disturb(random_results(4, ground_truths, predictions, seed), seed, ties=False), kind)
+    assert_equal(perturb(random_results(4, ground_truths, predictions, seed), seed, ties=False), kind)
 
 
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_oriented_equals_the_plain_loop(seed):
-    assert_equal(disturb(random_results(3, 4, 6, seed), seed, ties=False), "oriented")
+    assert_equal(perturb(random_results(3, 4, 6, seed), seed, ties=False), "oriented")
 
 
 @pytest.mark.parametrize("kind", ["original", "fixed"])
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_the_plain_loop_with_tied_scores(kind, seed):
-    # At most 16 predictions of a category: in longer lists the published order of equals is arbitrary.
-    assert_equal(disturb(random_results(2, 5, 8, seed), seed, ties=True), kind)
+    # At most 16 predictions of a category: in longer lists the official order of equal scores is arbitrary.
+    assert_equal(perturb(random_results(2, 5, 8, seed), seed, ties=True), kind)
 
 
 def test_crowded_frames_of_one_category_agree():

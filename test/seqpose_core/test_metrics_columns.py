@@ -33,18 +33,18 @@ def test_ground_truth_as_prediction_scores_100_everywhere(kind):
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_removed_objects_lower_the_columns_that_count_misses(kind):
+def test_removed_predictions_lower_the_columns_that_count_missed_objects(kind):
     results = perfect(4)
-    for result in results[:2]:  # nothing found in half of the frames
+    for result in results[:2]:  # no predictions in half of the frames
         for key in ("pred_class_ids", "pred_RTs", "pred_scales", "pred_scores"):
             result[key] = result[key][:0]
     for name, value in columns(results, kind).items():
-        counts_misses = name not in POSE_COLUMNS or kind == "oriented"
-        assert value == pytest.approx(0.5 if counts_misses else 1.0)
+        counts_missed = name not in POSE_COLUMNS or kind == "oriented"
+        assert value == pytest.approx(0.5 if counts_missed else 1.0)
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_false_objects_lower_ap_only_when_they_outrank_right_ones(kind):
+def test_false_positives_lower_ap_only_when_they_outrank_correct_predictions(kind):
     for score, ranked_first in ((-1.0, False), (2.0, True)):
         results = perfect(4)
         for result in results:
@@ -73,7 +73,7 @@ def test_a_tilt_of_7_degrees_lowers_5_degrees_only(kind):
 def test_a_shift_of_7_cm_lowers_5_cm_only(kind):
     results = perfect()
     for result in results:
-        result["gt_RTs"][:, :3, :3] *= 3  # large boxes, so that the shift leaves overlap
+        result["gt_RTs"][:, :3, :3] *= 3  # large boxes, which still overlap after the shift
         result["pred_RTs"] = result["gt_RTs"].copy()
         result["pred_RTs"][:, 2, 3] += 0.07
     for name, value in columns(results, kind).items():
@@ -87,7 +87,7 @@ def test_a_size_error_of_30_percent_lowers_overlap_only(kind):
     for result in results:
         result["pred_scales"] = result["pred_scales"] * 1.3  # IoU 1 / 1.3³ = 0.455
     report = evaluate(results, kind)
-    for name in ("camera", "laptop") if kind == "fixed" else CATEGORY_NAMES:  # a turned "fixed" box is a larger one
+    for name in ("camera", "laptop") if kind == "fixed" else CATEGORY_NAMES:  # a "fixed" box grows with rotation
         got = report.columns(name)
         assert got.pop("IoU50") == 0 and got.pop("IoU75") == 0
         assert all(value == pytest.approx(1.0) for value in got.values())
@@ -97,7 +97,7 @@ def test_a_size_error_of_30_percent_lowers_overlap_only(kind):
 # ------------------------------------------------------------------------------------------------
 
 
-def test_any_threshold_can_be_asked_for_afterwards():
+def test_any_threshold_can_be_computed_afterwards():
     results = perfect()
     later, before = evaluate(results), evaluate(results, "original", [0.33], [(3, 4)])
     assert 0.33 in before.iou_ap["mean"] and 0.33 not in later.iou_ap["mean"]

@@ -31,7 +31,7 @@ def test_recalls_and_medians_of_known_errors():
     np.testing.assert_allclose(errors.distance[errors.category == MUG], 1)
 
 
-def test_each_ground_truth_is_found_once_and_the_better_score_first():
+def test_each_ground_truth_is_matched_once_and_the_higher_score_first():
     ground_truth = item(BOTTLE)
     errors = match_detections(
         [frame([ground_truth], [dict(ground_truth, score=0.5), item(BOTTLE, pose((0.05, 0, 1)), score=0.9)])]
@@ -41,7 +41,7 @@ def test_each_ground_truth_is_found_once_and_the_better_score_first():
     assert errors.false_positives["bottle"] == 1
 
 
-def test_no_prediction_at_all_finds_nothing():
+def test_without_predictions_nothing_is_detected():
     errors = match_detections([frame([item(MUG)], [])])
     assert not errors.detected.any() and np.isnan(errors.degrees).all()
     assert errors.summary()["recall_percent"]["10cm"] == 0

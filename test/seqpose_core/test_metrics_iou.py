@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overlap of oriented boxes against geometry, sampling and scipy's half-space intersection."""
+"""IoU of oriented boxes against geometry, sampling and scipy's half-space intersection."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from scipy.spatial.transform import Rotation
 from seqpose_core.metrics import iou
 
 
-def box(size, centre=(0.0, 0.0, 0.0), turn=(0.0, 0.0, 0.0)):
-    """(1, 4, 4) of a box turned by a rotation vector in degrees."""
+def box(size, centre=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0)):
+    """(1, 4, 4) of a box rotated by a rotation vector in degrees."""
     transform = np.eye(4)[None]
-    transform[0, :3, :3] = Rotation.from_rotvec(turn, degrees=True).as_matrix()
+    transform[0, :3, :3] = Rotation.from_rotvec(rotation, degrees=True).as_matrix()
     transform[0, :3, 3] = centre
     return iou.boxes(transform, np.asarray(size, dtype=float)[None])
 
@@ -53,7 +53,7 @@ def volume_by_scipy(a, b):
     return ConvexHull(HalfspaceIntersection(planes, inside.x[:3]).intersections).volume
 
 
-def test_a_box_overlaps_itself_wholly():
+def test_the_iou_of_a_box_with_itself_is_1():
     some = random_boxes(200, 1)
     np.testing.assert_allclose(iou.oriented_iou(some, some), 1.0, rtol=0, atol=1e-12)
 
@@ -65,29 +65,29 @@ def test_shifted_cube_shares_a_slab():
     assert float(iou.oriented_iou(cube, box((1, 1, 1), (0.5, 0, 0)))[0]) == pytest.approx(1 / 3, abs=1e-8)
 
 
-def test_apart_or_touching_shares_nothing():
+def test_separate_or_touching_boxes_do_not_intersect():
     cube = box((1, 1, 1))
     assert shared(cube, box((1, 1, 1), (1.01, 0, 0))) == 0
     assert shared(cube, box((1, 1, 1), (1.0, 0, 0))) == pytest.approx(0, abs=1e-8)
-    # Their camera-frame axis-aligned boxes overlap, they do not.
-    assert shared(box((1, 0.1, 0.1), turn=(0, 0, 45)), box((1, 0.1, 0.1), (0.3, -0.3, 0), (0, 0, 45))) == 0
+    # Their axis-aligned boxes in the camera frame overlap, the boxes do not.
+    assert shared(box((1, 0.1, 0.1), rotation=(0, 0, 45)), box((1, 0.1, 0.1), (0.3, -0.3, 0), (0, 0, 45))) == 0
 
 
-def test_inner_box_is_shared_whole():
+def test_the_intersection_with_an_inner_box_is_that_box():
     assert shared(box((1, 1, 1)), box((0.2, 0.1, 0.3), (0.1, 0.1, 0), (10, 40, 70))) == pytest.approx(0.006)
 
 
-def test_square_turned_by_45_degrees_shares_a_regular_octagon():
+def test_a_square_rotated_by_45_degrees_intersects_in_a_regular_octagon():
     for axis in np.eye(3):
         expected = 2 * (np.sqrt(2) - 1)  # area of the octagon with inscribed radius 1/2
-        assert shared(box((1, 1, 1)), box((1, 1, 1), turn=45 * axis)) == pytest.approx(expected, abs=1e-8)
+        assert shared(box((1, 1, 1)), box((1, 1, 1), rotation=45 * axis)) == pytest.approx(expected, abs=1e-8)
 
 
-def test_cube_turned_by_60_degrees_about_its_diagonal_shares_two_pyramids():
-    # Both cubes have their corners ±(1,1,1)/2 on the axis; the shared body is the hexagonal bipyramid of
+def test_a_cube_rotated_by_60_degrees_about_its_diagonal_intersects_in_two_pyramids():
+    # Both cubes have their corners ±(1,1,1)/2 on the axis; the intersection is the hexagonal bipyramid of
     # volume 3/4.
-    turn = 60 * np.ones(3) / np.sqrt(3)
-    assert shared(box((1, 1, 1)), box((1, 1, 1), turn=turn)) == pytest.approx(0.75, abs=1e-8)
+    rotation = 60 * np.ones(3) / np.sqrt(3)
+    assert shared(box((1, 1, 1)), box((1, 1, 1), rotation=rotation)) == pytest.approx(0.75, abs=1e-8)
 
 
 @pytest.mark.parametrize("quarter", [0, 90, 180])
@@ -96,7 +96,7 @@ def test_nearly_coincident_faces_are_counted_once(quarter, tilt):
     world = np.eye(4)
     world[:3, :3], world[:3, 3] = Rotation.random(random_state=7).as_matrix(), [0.1, 0.2, 1.0]
     a = world @ box((0.3, 0.2, 0.3))
-    b = world @ box((0.3, 0.2, 0.3), turn=(0.3 * tilt, quarter + tilt, -0.2 * tilt))
+    b = world @ box((0.3, 0.2, 0.3), rotation=(0.3 * tilt, quarter + tilt, -0.2 * tilt))
     # A corner of the box moves by less than its half diagonal times the angle.
     assert float(iou.oriented_iou(a, b)[0]) == pytest.approx(1.0, abs=1e-8 + 5 * np.deg2rad(tilt))
 
@@ -126,10 +126,10 @@ def test_agrees_with_monte_carlo():
     st.sampled_from([(0, 0, 0), (0, 90, 0), (45, 0, 0), (0, 0, 180), (90, 90, 0), (0, 30, 0)]),
     st.integers(0, 5),
 )
-def test_lattice_boxes_with_many_coincident_faces_agree_with_scipy(sizes, shift, turn, frame):
+def test_lattice_boxes_with_many_coincident_faces_agree_with_scipy(sizes, shift, rotation, frame):
     world = np.eye(4)
     world[:3, :3] = Rotation.random(random_state=frame).as_matrix()
-    a, b = world @ box(sizes[:3]), world @ box(sizes[3:], shift, turn)
+    a, b = world @ box(sizes[:3]), world @ box(sizes[3:], shift, rotation)
     try:
         expected = volume_by_scipy(a[0], b[0])
     except QhullError:
@@ -139,7 +139,7 @@ def test_lattice_boxes_with_many_coincident_faces_agree_with_scipy(sizes, shift,
     assert shared(a, b) == pytest.approx(shared(b, a), abs=1e-7 * smaller)
 
 
-def test_boxes_without_volume_or_with_undefined_numbers_share_nothing():
+def test_boxes_without_volume_or_with_undefined_values_do_not_intersect():
     flat, nan = box((1, 0, 1)), box((1, 1, 1), (np.nan, 0, 0))
     cube = box((1, 1, 1))
     for bad in (flat, nan):
@@ -153,14 +153,14 @@ def test_scale_inside_the_transform_is_part_of_the_box():
     np.testing.assert_allclose(iou.oriented_iou(scaled, box((1, 1, 1))), 1.0, atol=1e-12)
 
 
-def test_symmetric_overlap_finds_the_best_of_20_turns():
+def test_symmetric_overlap_is_the_best_of_20_rotations():
     oblong = np.array([[0.3, 0.2, 0.1]])
     for degrees, best in ((18, 1.0), (90, 1.0), (9, None)):
-        turn = np.eye(4)[None]
-        turn[0, :3, :3] = Rotation.from_rotvec([0, degrees, 0], degrees=True).as_matrix()
-        found = iou.symmetric_oriented_iou(turn, oblong, iou.boxes(np.eye(4)[None], oblong))[0]
-        if best is None:  # halfway between two turns: as good as being 9 degrees off
-            best = iou.oriented_iou(iou.boxes(turn, oblong), iou.boxes(np.eye(4)[None], oblong))[0]
+        rotation = np.eye(4)[None]
+        rotation[0, :3, :3] = Rotation.from_rotvec([0, degrees, 0], degrees=True).as_matrix()
+        found = iou.symmetric_oriented_iou(rotation, oblong, iou.boxes(np.eye(4)[None], oblong))[0]
+        if best is None:  # halfway between two rotations: an error of 9 degrees
+            best = iou.oriented_iou(iou.boxes(rotation, oblong), iou.boxes(np.eye(4)[None], oblong))[0]
             assert best < 0.95
         assert found == pytest.approx(best, abs=1e-7)
 

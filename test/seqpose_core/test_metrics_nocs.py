@@ -27,8 +27,8 @@ from seqpose_core.metrics.nocs import evaluate
 # ---------------------------------------------------------------------------------------------------
 
 
-def test_two_boxes_30_cm_apart_overlap_by_85_percent_under_original_and_not_at_all_otherwise():
-    # Two cubes of 8 cm at 1 m. A corner's "interval" runs from the lesser of x and y to z. Moving the cube by
+def test_two_boxes_30_cm_apart_overlap_by_85_percent_under_original_and_not_otherwise():
+    # Two cubes of 8 cm at 1 m. A corner's "interval" is from the smaller of x and y to z. Moving the cube by
     # 30 cm along x changes that for the two corners at (-4, 4) cm only: from 1.08 to 1.00 m and from 1.00 to
     # 0.92 m.
     cube = (0.4, 0.4, 0.4)
@@ -40,7 +40,7 @@ def test_two_boxes_30_cm_apart_overlap_by_85_percent_under_original_and_not_at_a
         assert ap(apart, kind, 0.0) == 0
 
 
-def test_oriented_sees_a_gap_that_camera_frame_boxes_do_not():
+def test_oriented_boxes_have_a_gap_that_camera_frame_boxes_do_not():
     thin, turn = (1.0, 0.1, 0.1), (0, 0, 45)
     apart = [frame([item(LAPTOP, pose(rotation=turn), thin)], [item(LAPTOP, pose((0.05, -0.05, 1), turn), thin)])]
     assert ap(apart, "fixed", 0.1, "laptop") == 1
@@ -80,7 +80,7 @@ def test_pose_thresholds_are_inclusive(kind):
         (LAPTOP, 0, False),
     ],
 )
-def test_a_turn_about_y_is_free_for_symmetric_objects_only(kind, category, handle, free):
+def test_rotation_about_y_is_free_for_symmetric_objects_only(kind, category, handle, free):
     name, size = CATEGORY_NAMES[category - 1], (0.9, 0.5, 0.3)
     tilted = pose(rotation=(20, 10, 30))
     turn = np.eye(4)
@@ -98,7 +98,7 @@ def test_a_tilt_of_a_symmetric_object_counts():
     assert ap(result, "oriented", (7.01, 10), "bottle") == 1
 
 
-def test_the_20_turns_are_18_degrees_apart():
+def test_the_20_rotations_are_18_degrees_apart():
     oblong = (0.9, 0.5, 0.3)
     on, off = (
         [frame([item(BOTTLE, scales=oblong)], [item(BOTTLE, pose(rotation=(0, a, 0)), oblong)])] for a in (36, 9)
@@ -114,7 +114,7 @@ def test_the_20_turns_are_18_degrees_apart():
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
 def test_average_precision_is_the_area_under_the_envelope(kind):
-    # Hit, miss, hit on two ground truths: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1.
+    # Match, false positive, match on two ground-truth objects: precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1.
     ground_truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
     ranked = [dict(ground_truths[0], score=0.9), item(CAMERA, far(0), score=0.8), dict(ground_truths[1], score=0.7)]
     assert ap([frame(ground_truths, ranked)], kind, 0.5) == pytest.approx(0.5 + 0.5 * 2 / 3)
@@ -123,20 +123,20 @@ def test_average_precision_is_the_area_under_the_envelope(kind):
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_the_better_score_takes_the_ground_truth_and_the_other_is_false(kind):
+def test_the_higher_score_is_matched_and_the_other_is_a_false_positive(kind):
     ground_truth = item(CAMERA)
     poor = item(CAMERA, pose((0.02, 0, 1)), score=0.9)
     assert ap([frame([ground_truth], [dict(ground_truth, score=0.5), poor])], kind, 0.25) == 1
-    # At a threshold that only the lower one passes, the higher one is false and comes first.
+    # At a threshold that only the lower one passes, the higher one is a false positive and ranks first.
     exact = frame([ground_truth], [dict(ground_truth, score=0.5), item(CAMERA, pose((0.08, 0.08, 1.3)), score=0.9)])
     assert ap([exact], kind, 0.9) == 0.5
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_of_equal_scores_the_later_chooses_first_and_the_later_frame_ranks_first(kind):
-    # Sorting reversed turns equals around: once in a frame for matching, once more over all for the ranking.
+def test_of_equal_scores_the_later_is_matched_first_and_the_later_frame_ranks_first(kind):
+    # The reversed sort inverts the order of equal scores: once per frame for matching, once over all for the ranking.
     ground_truth, wrong, poor = item(CAMERA), item(CAMERA, far(0)), item(CAMERA, pose((0, 0, 1.005)))
-    # Both pass, the later one takes the ground truth, and then the other, now false, ranks before it.
+    # Both pass, the later one is matched, and the other, a false positive, ranks before it.
     assert ap([frame([ground_truth], [ground_truth, poor])], kind, 0.25) == 0.5
     assert ap([frame([ground_truth], [poor, ground_truth])], kind, 0.25) == 0.5
     assert ap([frame([ground_truth], [ground_truth, wrong])], kind, 0.5) == 1
@@ -146,7 +146,7 @@ def test_of_equal_scores_the_later_chooses_first_and_the_later_frame_ranks_first
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_a_prediction_takes_the_ground_truth_it_overlaps_most_or_is_nearest_to(kind):
+def test_a_prediction_matches_the_ground_truth_with_the_largest_iou_or_the_smallest_error(kind):
     near, next_to_it = item(CAMERA), item(CAMERA, pose((0.02, 0, 1)))
     second = item(CAMERA, pose((0.03, 0, 1)), score=0.4)
     for ground_truths in ([near, next_to_it], [next_to_it, near]):
@@ -155,7 +155,7 @@ def test_a_prediction_takes_the_ground_truth_it_overlaps_most_or_is_nearest_to(k
         assert ap(both, kind, 0.25) == 1
 
 
-def test_oriented_counts_a_miss_against_pose_and_the_others_do_not():
+def test_a_missed_object_lowers_pose_ap_under_oriented_only():
     ground_truths = [item(CAMERA, pose((-0.4, 0, 1))), item(CAMERA, pose((0.4, 0, 1)))]
     missed = [frame(ground_truths, ground_truths[:1])]
     for kind in IOU_KINDS:
@@ -166,7 +166,7 @@ def test_oriented_counts_a_miss_against_pose_and_the_others_do_not():
     assert evaluate(missed, "oriented").dropped == {}
 
 
-def test_prefilter_ignores_a_false_prediction_in_pose_ap():
+def test_the_prefilter_ignores_a_false_positive_in_pose_ap():
     ground_truth = item(CAMERA)
     false_first = [frame([ground_truth], [item(CAMERA, far(0), score=0.9), dict(ground_truth, score=0.5)])]
     for kind in IOU_KINDS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stability measures on made-up sequences whose noise, losses and identities are known."""
+"""Stability measures on synthetic sequences with known noise, gaps and identities."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def sequence(ids, hidden=(), step=0.1):
     ]
 
 
-def test_jitter_is_the_spread_of_independent_noise():
+def test_jitter_is_the_standard_deviation_of_independent_noise():
     rng = np.random.default_rng(0)
     poses = np.tile(np.eye(4), (4000, 1, 1))
     poses[:, :3, 3] = 0.002 * rng.normal(size=(4000, 3))
@@ -44,7 +44,7 @@ def test_jitter_is_the_spread_of_independent_noise():
     assert found.translation == pytest.approx(0.002 * np.sqrt(3), rel=0.03)
     assert found.rotation == pytest.approx(0.01 * np.sqrt(3), rel=0.03)
     assert found.samples == 3999
-    # The turn about y is free for a symmetric object: two of the three components remain.
+    # Rotation about y is free for a symmetric object: two of the three components remain.
     assert jitter(poses, symmetric=True).rotation == pytest.approx(0.01 * np.sqrt(2), rel=0.03)
 
 
@@ -75,7 +75,7 @@ def test_identity_switches_are_counted_once_each():
     assert report.tracked == 6
 
 
-def test_time_to_first_detection_starts_at_first_sight():
+def test_time_to_first_detection_starts_when_the_object_is_first_visible():
     report = stability(sequence([None, None, None, 5, 5], hidden=(0,)))
     (first,) = report.first_detections
     assert (first.instance, first.seconds) == (7, pytest.approx(0.2))
@@ -83,8 +83,8 @@ def test_time_to_first_detection_starts_at_first_sight():
     assert never.seconds is None
 
 
-def test_sequences_are_pooled_and_kept_apart():
-    # A new clip may number its tracks as it likes; the step from clip to clip is no jitter.
+def test_sequences_are_pooled_without_changes_between_them():
+    # Track numbers of different clips are independent; the change from clip to clip is no jitter.
     report = stability(sequence([1, 1, 2]), sequence([5, 5]), sequence([None, None]))
     assert report.identity_switches == 1 and report.tracked == 5
     assert report.jitter["all"].samples == 3
@@ -94,8 +94,8 @@ def test_sequences_are_pooled_and_kept_apart():
     assert summary["median_first_detection_s"] == 0 and summary["median_recovery_s"] is None
 
 
-def test_recovery_after_occlusion_tells_the_delay_and_the_identity():
-    #                           seen        hidden        back, missed, found
+def test_recovery_after_occlusion_has_delay_and_identity():
+    #                           visible     hidden        visible, missed, detected
     report = stability(sequence([1, 1, 1, None, None, None, 1, 1], hidden=(3, 4)))
     (recovery,) = report.recoveries
     assert recovery.hidden_seconds == pytest.approx(0.2)
@@ -107,7 +107,7 @@ def test_recovery_after_occlusion_tells_the_delay_and_the_identity():
     assert lost.seconds is None and lost.same_id is None
 
 
-def test_each_occlusion_is_judged_up_to_the_next():
+def test_each_occlusion_is_evaluated_up_to_the_next():
     report = stability(sequence([1, None, None, None, 1], hidden=(1, 3)))
     assert [r.seconds for r in report.recoveries] == [None, 0]
 
@@ -119,7 +119,7 @@ def test_association_is_one_to_one_by_category_and_distance():
     assert {instance: estimate.track_id for instance, estimate in found.items()} == {1: 11, 2: 10}
 
 
-def test_sequences_that_make_no_sense_are_refused():
+def test_invalid_sequences_are_refused():
     with pytest.raises(ValueError, match="increase"):
         stability([])
     with pytest.raises(ValueError, match="at least one"):
@@ -131,7 +131,7 @@ def test_sequences_that_make_no_sense_are_refused():
 
 
 @pytest.mark.parametrize("category", ["camera", "bottle"])
-def test_calibrated_covariance_covers_what_it_claims(category):
+def test_the_coverage_of_a_calibrated_covariance_is_nominal(category):
     rng = np.random.default_rng(1)
     mix = rng.normal(size=(6, 6)) * np.array([0.01] * 3 + [0.02] * 3)[:, None]
     covariance = mix @ mix.T
@@ -140,7 +140,7 @@ def test_calibrated_covariance_covers_what_it_claims(category):
         error = mix @ rng.normal(size=6)
         ground_truth = thing((0, 0, 1), 1, category, Rotation.random(random_state=k).as_matrix())
         turned = Rotation.from_rotvec(error[3:]).as_matrix() @ ground_truth.rotation
-        if category == "bottle":  # a turn about its own y axis is no error
+        if category == "bottle":  # a rotation about its own y axis is no error
             turned = turned @ Rotation.from_rotvec([0, rng.uniform(0, 6), 0]).as_matrix()
         pairs.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance), ground_truth))
         doubled.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance / 4), ground_truth))
@@ -152,7 +152,7 @@ def test_calibrated_covariance_covers_what_it_claims(category):
     assert overconfident.translation[0] < 0.5 and overconfident.joint[0] < 0.3
 
 
-def test_a_covariance_that_is_none_is_counted_and_left_out():
+def test_an_invalid_covariance_is_counted_and_left_out():
     certain = thing((0, 0, 1), 1, covariance=np.zeros((6, 6)))
     found = coverage([(certain, certain)])
     assert found.invalid == 1 and found.samples == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the published evaluation gives NaN or stops: what is defined instead."""
+"""What is defined where the official evaluation gives NaN or stops."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def test_a_category_never_predicted_scores_0(kind):
     assert set(report.columns().values()) == {0.5}
 
 
-def turned_exactly(angle):
-    """A pose whose cosine with its own turn by 0 or 180 degrees rounds to beyond ±1 (there are many)."""
+def rotated_exactly(angle):
+    """A pose whose cosine with itself rotated by 0 or 180 degrees rounds to beyond ±1 (there are many)."""
     half_turn = np.diag([-1.0, 1.0, -1.0]) if angle else np.eye(3)
     for seed in range(1000):
         ground_truth = pose(rotation=Rotation.random(random_state=seed).as_rotvec(degrees=True))
@@ -56,7 +56,7 @@ def turned_exactly(angle):
 
 @pytest.mark.parametrize(("angle", "defined"), [(0, 1.0), (180, 0.0)])
 def test_an_angle_beyond_rounding_passes_under_original_and_is_clipped_otherwise(angle, defined):
-    ground_truth, other = turned_exactly(angle)
+    ground_truth, other = rotated_exactly(angle)
     cube = (0.5, 0.5, 0.5)
     results = [frame([item(CAMERA, ground_truth, cube)], [item(CAMERA, other, cube)])]
     report = evaluate(results, "original")
@@ -77,7 +77,7 @@ def test_broken_instances_are_counted_and_do_not_stop_the_evaluation(kind):
     ]
     report = evaluate(results, kind)
     assert report.ground_truths["camera"] == 1 and report.predictions["camera"] == 2
-    assert report.iou_ap["camera"][0.5] == 0.5  # the undefined pose ranks first and is false
+    assert report.iou_ap["camera"][0.5] == 0.5  # the undefined pose ranks first and is a false positive
     dropped = {reason: n for reason, n in report.dropped.items() if "left out" not in reason}
     assert dropped == {
         "ground truth: class outside 1..6": 1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of an evaluation: what it holds, what it leaves out and says so, and that it needs nothing else."""
+"""The report of an evaluation: its content, notes on missing data, and that it loads nothing else."""
 
 import base64
 import importlib.util
@@ -37,13 +37,13 @@ SECTIONS = (
 
 
 def rich(count=8):
-    """Frames of all categories with images' names, visible pixels, instances and covariances, and some faults."""
+    """Frames of all categories with image paths, visible pixels, instances and covariances, and some errors."""
     rng = np.random.default_rng(3)
     out = []
     for k, result in enumerate(perfect(count)):
         moved = np.array(result["pred_RTs"])
         moved[:, :3, 3] += rng.normal(size=(6, 3)) * 0.04
-        keep = np.arange(6) != k % 6  # one missed in each frame
+        keep = np.arange(6) != k % 6  # one object missed in each frame
         out.append(
             {
                 **result,
@@ -75,7 +75,7 @@ def full(tmp_path_factory):
 
 
 class Reader(HTMLParser):
-    """Everything of a page that could ask for something, and its text."""
+    """Everything of a page that could load a resource, and its text."""
 
     def __init__(self, path):
         super().__init__()
@@ -101,7 +101,7 @@ class Reader(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_asks_for_nothing_outside_of_itself(full):
+def test_the_page_loads_nothing_from_outside(full):
     page = Reader(full)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
     assert page.targets and all(re.match(r"data:image/png;base64,|#", target) for target in page.targets)
@@ -111,7 +111,7 @@ def test_the_page_asks_for_nothing_outside_of_itself(full):
     assert "://" not in full.read_text()
 
 
-def test_all_sections_are_there_and_every_picture_decodes_and_lies_beside_the_page(full):
+def test_all_sections_exist_and_every_picture_decodes_and_is_a_file_next_to_the_page(full):
     page = Reader(full)
     assert tuple(i for i in page.ids if i in SECTIONS) == SECTIONS
     files = {path.read_bytes() for path in full.parent.glob("*.png")}
@@ -138,7 +138,7 @@ def test_the_same_input_gives_the_same_bytes(full, tmp_path):
     assert again.name == full.name
 
 
-def test_results_without_images_covariances_pixels_and_some_ground_truths_say_so(tmp_path):
+def test_missing_images_covariances_pixels_and_ground_truth_are_noted(tmp_path):
     results = [frame([item(CAMERA), item(MUG, pose((0.3, 0, 1)))], [item(CAMERA, pose((0.01, 0, 1)))])]
     paper = [["A paper", *["1.5"] * 8, "original?"]]
     page = Reader(
@@ -154,11 +154,11 @@ def test_results_without_images_covariances_pixels_and_some_ground_truths_say_so
     assert "missed: mug at 1.04 m" in text  # the worst case in words
 
 
-def test_a_run_without_predictions_and_half_its_images_is_all_missed_and_asks_for_images_once(tmp_path):
-    asked = []
+def test_without_predictions_all_is_missed_and_the_images_are_loaded_once(tmp_path):
+    requested = []
 
     def first(keys):
-        asked.append(list(keys))
+        requested.append(list(keys))
         return textured(["a/0"])
 
     results = [{**result, "image_path": f"a/{k}"} for k, result in enumerate(perfect(2))]
@@ -166,7 +166,7 @@ def test_a_run_without_predictions_and_half_its_images_is_all_missed_and_asks_fo
     page = Reader(
         write_report(tmp_path, Evaluation("Empty", "two frames", {"single": run_of(results)}, load_views=first))
     )
-    assert asked == [["a/0", "a/1"]]
+    assert requested == [["a/0", "a/1"]]
     assert "there are no predictions" in page.text
     assert (
         "of 12 ground-truth objects 0 were detected with the right category, 0 with a wrong one, 12 missed; 0 false"
@@ -177,7 +177,7 @@ def test_a_run_without_predictions_and_half_its_images_is_all_missed_and_asks_fo
     assert "images of 6 of these 12 cases are not available; as text" in page.text
 
 
-def test_frames_without_ground_truths_are_reported_without_curves(tmp_path):
+def test_frames_without_ground_truth_are_reported_without_curves(tmp_path):
     results = [{**frame([], [item(CAN, score=0.9)]), "image_path": "a/0"}]
     page = Reader(
         write_report(tmp_path, Evaluation("Empty", "one frame", {"multi": run_of(results)}, load_views=textured))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report counts: confusion, recall by factor, coverage, the worst cases and their crops."""
+"""Figures of a report: confusion, recall by factor, coverage, the worst cases and their crops."""
 
 import re
 
@@ -22,15 +22,17 @@ def at(x, turn=(0, 0, 0), **options):
     return pose((x, 0, 1), turn, **options)
 
 
-def test_confusion_pairs_nearest_centres_whatever_their_category():
+def test_confusion_pairs_nearest_centres_regardless_of_their_category():
     results = [
         frame(
             [item(CAMERA, at(0)), item(CAN, at(0.5)), item(MUG, at(1.0)), item(BOWL, at(2.0))],
             [
-                item(CAMERA, at(0.1), score=0.9),  # farther from the camera than the laptop: false
+                item(
+                    CAMERA, at(0.1), score=0.9
+                ),  # farther from the ground-truth camera than the laptop: a false positive
                 item(LAPTOP, at(0.02), score=0.5),
                 item(CAN, at(0.5), score=0.6),
-                item(MUG, at(1.25), score=0.8),  # 25 cm off: false, and the mug missed
+                item(MUG, at(1.25), score=0.8),  # 25 cm off: a false positive, and the mug is missed
                 item(BOWL, at(2.0), score=0.2),  # below the least score
             ],
         )
@@ -42,8 +44,8 @@ def test_confusion_pairs_nearest_centres_whatever_their_category():
     np.testing.assert_array_equal(run_of(results).pairing.confusion(), expected)
 
 
-def test_bins_hold_recall_and_quartiles_of_the_ground_truths_in_them():
-    shifts = (0.01, 0.02, 0.03, 0.15)  # the last is found, but not within 10 cm
+def test_bins_hold_recall_and_quartiles_of_their_ground_truth():
+    shifts = (0.01, 0.02, 0.03, 0.15)  # the last is detected, but not within 10 cm
     results = [
         frame([item(CAMERA, pose((0, 0, 0.7)))], [item(CAMERA, pose((s, 0, 0.7), (0, 0, 20 * k)))])
         for k, s in enumerate(shifts)
@@ -62,13 +64,13 @@ def test_bins_hold_recall_and_quartiles_of_the_ground_truths_in_them():
     assert bins(run_of(results), size).labels == ["15–20"]
 
 
-def test_bins_of_visible_pixels_leave_ground_truths_out_whose_pixels_are_unknown():
+def test_bins_of_visible_pixels_leave_out_ground_truth_with_unknown_pixels():
     known = {**frame([item(CAMERA), item(CAN)]), "gt_visible_pixels": np.array([0, 300])}
     found = bins(run_of([known, frame([item(CAMERA)])]), FACTORS[1])
     assert found.labels == ["0", "200–500"] and found.ground_truths.tolist() == [1, 1]
 
 
-def test_coverage_counts_ground_truths_within_the_claimed_regions():
+def test_coverage_counts_ground_truth_within_the_confidence_regions():
     # Quantiles of chi-square: three degrees of freedom 4.642 at 80 %, 6.251 at 90 %; two 4.605 at 90 %, 5.991 at 95 %.
     shift, turn = 0.02 * np.sqrt(5.0), np.degrees(0.1 * np.sqrt(5.5))
     covariance = np.diag([4e-4] * 3 + [0.01] * 3)
@@ -80,12 +82,12 @@ def test_coverage_counts_ground_truths_within_the_claimed_regions():
         "pred_covariances": np.stack([covariance, covariance]),
     }
     found, hidden = run_coverage(run_of([result]))
-    assert (found.samples, hidden) == (1, 1)  # of the mug with a hidden handle, no turn is wrong
+    assert (found.samples, hidden) == (1, 1)  # the yaw of a mug with a hidden handle is unknown
     inside = dict(zip(LEVELS, zip(found.translation, found.rotation, strict=True), strict=True))
     assert inside[0.8] == (0, 0) and inside[0.9] == (1, 0) and inside[0.95] == (1, 1)
 
 
-def test_worst_cases_take_turns_and_name_what_is_wrong():
+def test_worst_cases_alternate_between_kinds_and_describe_the_error():
     tree = {"image_path": "a/0", "gt_visible_pixels": np.array([500, 70, 900, 80, 90, 100])}
     spots = [at(0.5 * k) for k in range(6)]
     ground_truths = [
@@ -110,18 +112,18 @@ def test_worst_cases_take_turns_and_name_what_is_wrong():
     ]
 
 
-def test_an_object_that_is_missed_again_and_again_comes_after_the_others():
+def test_an_object_that_is_missed_repeatedly_comes_after_the_others():
     def missing(k, instances, pixels):
         keys = {"gt_instance_ids": np.array(instances), "gt_visible_pixels": np.array(pixels)}
         return {**frame([item(CAN) for _ in instances]), **keys, "image_path": f"clip/{k}"}
 
     results = [missing(k, [1, 2, 3], [1000 + k, 10, 0]) for k in range(3)]
     words = [case.description for case in worst_cases(run_of(results), 3)]
-    # Most visible first: object 1 in the last frame, object 2, then object 1 again; 3 cannot be seen at all.
+    # Most visible first: object 1 in the last frame, object 2, then object 1 again; 3 is not visible.
     assert [re.search(r"(\d+) pixels", w).group(1) for w in words] == ["1002", "10", "1001"]
 
 
-def test_poses_that_cannot_be_drawn_count_as_false_and_stop_nothing(tmp_path):
+def test_poses_that_cannot_be_drawn_count_as_false_positives(tmp_path):
     broken = [item(CAN, np.full((4, 4), np.nan)), item(CAN, pose(scale=0.0)), item(CAN, scales=(0, 0, 0))]
     run = run_of([{**frame([item(CAN)], broken), "image_path": "a/0"}])
     assert run.pairing.confusion()[[CAN - 1, 6], [6, CAN - 1]].tolist() == [1, 3]
@@ -144,11 +146,11 @@ def test_a_crop_and_its_camera_agree():
             seen = cv2.getRectSubPix(image, (1, 1), (float(u), float(v)))[0, 0].astype(int)
             there = cv2.getRectSubPix(window, (1, 1), (float(x), float(y)))[0, 0].astype(int)
             assert np.abs(seen - there).max() <= 6
-    assert not (window == 205).all(axis=2).any()  # near a corner, yet no part of it is outside of the image
+    assert not (window == 205).all(axis=2).any()  # near a corner, yet no part of it is outside the image
 
 
 @pytest.mark.parametrize("centre", [(0, 0, -1.0), (5.0, 0, 1.0)])
-def test_a_crop_of_what_is_not_in_the_image_shows_all_of_it(centre):
+def test_a_crop_of_an_object_outside_the_image_shows_the_full_image(centre):
     image = np.full((120, 160, 3), 80, np.uint8)
     window, camera = crop(image, EYE, [box(centre)], 160)
     assert (window == 80).all(axis=2).sum() == 120 * 160

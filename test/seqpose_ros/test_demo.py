@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag is played to the real node, and what comes back is sorted by frame."""
+"""A bag is played to the real node, and its output is assigned to the frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seqpose_ros.images import image_fields
 from seqpose_ros.to_messages import detections_message, transform_messages
 
 
-def test_stamps_move_together_however_deep_they_lie() -> None:
+def test_all_nested_stamps_are_shifted_together() -> None:
     timeline = Timeline(origin=10 * 10**9, start=1000 * 10**9, rate=2.0)
     message = detections_message(header(14.0), [thing("mug", (0, 0, 1))])
     moved = restamp(deserialize_message(serialize_message(message), Detection3DArray), timeline)
@@ -39,7 +39,7 @@ def test_stamps_move_together_however_deep_they_lie() -> None:
     assert restamp(image, timeline).header.stamp == header(1001.0).stamp
 
 
-def test_predictions_find_their_frame_and_dropped_ones_are_absent() -> None:
+def test_predictions_are_assigned_to_frames_and_dropped_frames_have_none() -> None:
     timeline = Timeline(origin=0, start=10**18, rate=1.0)
     mug = thing("mug", (0, 0, 1))
     recording = Recording(
@@ -49,20 +49,20 @@ def test_predictions_find_their_frame_and_dropped_ones_are_absent() -> None:
     assert (predictions, latencies) == ({1: [mug]}, [0.03])
 
 
-def test_a_node_that_dies_while_it_is_played_to_is_told_with_its_exit_status() -> None:
+def test_a_node_that_dies_during_the_replay_is_reported_with_its_exit_status() -> None:
     node = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
     with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 while it had to be played to"):
         _spin_until(lambda: time.sleep(0.01), lambda: False, None, "be played to", node)
 
 
-def test_too_low_a_recall_is_told_against_what_is_stated() -> None:
+def test_a_recall_below_half_of_the_stated_one_is_reported() -> None:
     stated = {"recall_10deg10cm": 30.0, "recall_10cm": 60.0}
     assert demo.low_recalls({"recall_10deg10cm": 15.0, "recall_10cm": 31.0}, stated) == []
     (problem,) = demo.low_recalls({"recall_10deg10cm": 14.9, "recall_10cm": 31.0}, stated)
     assert problem == "recall_10deg10cm is 14.9 %, below half of the 30.0 % that the model card states"
 
 
-# The whole way, with random weights.
+# End to end, with random weights.
 
 
 def test_the_demo_runs_the_bag_through_the_real_node(
@@ -81,7 +81,7 @@ def test_the_demo_runs_the_bag_through_the_real_node(
     assert "recall_10deg10cm" in capsys.readouterr().out
 
 
-def test_a_demo_whose_node_dies_says_so(
+def test_a_demo_whose_node_dies_fails_with_a_message(
     bag_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     restore_ros_environment(monkeypatch)

@@ -98,7 +98,7 @@ def test_a_scene_that_is_not_there_is_refused_by_name(
     assert reason in capsys.readouterr().err
 
 
-def test_stamps_that_do_not_grow_leave_the_frame_out(tmp_path: Path) -> None:
+def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> None:
     scene = write_clip(tmp_path)
     rows = np.loadtxt(scene / "camera_poses.txt")
     rows[2, 0] = rows[1, 0]
@@ -133,7 +133,7 @@ def test_a_scene_as_nocs_publishes_it_gets_stamps_by_the_rate_and_its_own_intrin
 
 
 def write_results(root: Path, **changes: Any) -> Path:
-    """Results of three frames, perfect but for what is changed in the second."""
+    """Results of three frames, perfect except for the changes in the second."""
     write_tree(root / "data", "test", clips=1, frames=3, height=84, width=112)
     for shot in NocsLayout.open(root / "data", "test").frames(0):
         estimates = [
@@ -167,7 +167,7 @@ def test_results_of_a_wrong_shape_are_refused_with_frame_key_and_shape(key: str,
         evaluate.main(["--results", str(folder)])
     said = str(stop.value)
     assert "test/00000/0001" in said and "shape" in said
-    # Classes say how many there are: where they are wrong, the first key that disagrees is named.
+    # The classes define the count: if their shape is wrong, the first key that disagrees is named.
     assert (key if key != "pred_class_ids" else "pred_") in said
 
 
@@ -182,7 +182,7 @@ def test_results_of_a_wrong_shape_are_refused_with_frame_key_and_shape(key: str,
         ({"pred_scores": np.full(3, np.nan)}, "prediction: score not finite"),
     ],
 )
-def test_instances_that_make_no_sense_are_counted_and_the_rest_is_scored(
+def test_invalid_instances_are_counted_and_the_others_are_scored(
     changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     folder = write_results(tmp_path, **changes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""train.evaluate: from a checkpoint or from result files to numbers that name their data."""
+"""train.evaluate: from a checkpoint or from result files to figures that name their data set."""
 
 import json
 import pickle
@@ -46,14 +46,14 @@ def run(checkpoint_folder, data, out, *options):
 
 
 @pytest.fixture(scope="module")
-def whole(checkpoint_folder, data, tmp_path_factory):
-    """Metrics and output folder of one run over everything in both modes."""
-    out = tmp_path_factory.mktemp("whole")
+def full_run(checkpoint_folder, data, tmp_path_factory):
+    """Metrics and output folder of one run over all clips in both modes."""
+    out = tmp_path_factory.mktemp("full_run")
     return run(checkpoint_folder, data, out, "--frames", "single", "multi"), out
 
 
-def test_every_run_and_kind_is_measured_and_names_its_data(whole):
-    metrics, out = whole
+def test_every_run_and_kind_is_measured_and_names_its_data(full_run):
+    metrics, out = full_run
     assert list(metrics["ap"]) == ["single original", "single fixed", "multi original", "multi fixed"]
     assert metrics["data"] == "boxes, split test"
     assert metrics["ap"]["multi fixed"]["frames"] == 9
@@ -63,18 +63,18 @@ def test_every_run_and_kind_is_measured_and_names_its_data(whole):
     assert len(list((out / "multi").glob("results_test_*.pkl"))) == 9
 
 
-def test_single_and_multi_begin_alike_and_then_differ(whole):
-    _, out = whole
-    for name, alike in (("results_test_00001_0000.pkl", True), ("results_test_00001_0002.pkl", False)):
+def test_single_and_multi_are_equal_on_the_first_frame_only(full_run):
+    _, out = full_run
+    for name, equal in (("results_test_00001_0000.pkl", True), ("results_test_00001_0002.pkl", False)):
         (single,), (multi,) = (read_results([out / mode / name])[0] for mode in ("single", "multi"))
         same = single["pred_RTs"].shape == multi["pred_RTs"].shape and np.allclose(
             single["pred_RTs"], multi["pred_RTs"]
         )
-        assert same == alike
+        assert same == equal
 
 
-def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(whole, checkpoint_folder, data):
-    _, out = whole
+def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(full_run, checkpoint_folder, data):
+    _, out = full_run
     main(
         ["--checkpoint", str(checkpoint_folder), "--data", str(data), "--out", str(out), "--workers", "1"]
         + ["--iou", "fixed", "--min-score", "0", "--frames", "multi", "--report"]
@@ -88,10 +88,10 @@ def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(whol
     assert pictures == [f"frame-multi-{clip:05d}-{k:04d}.png" for clip in range(3) for k in range(3)]
     ground_truths = [label.translation for label in NocsLayout.open(data, "test").read(0, 0).object_poses()]
     shown = cv2.imread(str(out / "report/frame-multi-00000-0000.png"))
-    assert len(ground_truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes, green
+    assert len(ground_truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes are green
 
 
-def test_views_come_by_clip_and_frame_and_what_the_set_lacks_is_left_out(data, tmp_path):
+def test_views_are_loaded_by_clip_and_frame_without_missing_ones(data, tmp_path):
     write_tree(tmp_path / "torn", "test", clips=1, frames=2, height=84, width=112)
     (tmp_path / "torn/test/00000/0001_color.png").write_bytes(b"torn")
     keys = ["anything/00000/0000", "test/00000/0001", "test/00000/0007", "test/elsewhere/0000", "3", ""]
@@ -102,8 +102,8 @@ def test_views_come_by_clip_and_frame_and_what_the_set_lacks_is_left_out(data, t
     assert views[keys[0]].camera == shot.camera
 
 
-def test_shards_and_a_resumed_run_equal_the_whole(whole, checkpoint_folder, data, tmp_path):
-    metrics, _ = whole
+def test_shards_and_a_resumed_run_equal_one_full_run(full_run, checkpoint_folder, data, tmp_path):
+    metrics, _ = full_run
     modes = ("--frames", "single", "multi")
     for shard in ("0/2", "1/2"):
         assert run(checkpoint_folder, data, tmp_path, *modes, "--shard", shard) is None
@@ -113,14 +113,14 @@ def test_shards_and_a_resumed_run_equal_the_whole(whole, checkpoint_folder, data
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.pkl")} == written
 
 
-def test_a_folder_is_not_mixed_with_predictions_of_other_settings(whole, checkpoint_folder, data):
-    _, out = whole
+def test_a_folder_is_not_mixed_with_predictions_of_other_settings(full_run, checkpoint_folder, data):
+    _, out = full_run
     with pytest.raises(SystemExit, match="ego_motion is False but this run has True"):
         run(checkpoint_folder, data, out, "--ego-motion")
 
 
-def test_written_results_score_the_same_without_the_model(whole, tmp_path, capsys):
-    metrics, out = whole
+def test_written_results_score_the_same_without_the_model(full_run, tmp_path, capsys):
+    metrics, out = full_run
     main(["--results", str(out / "multi"), "--out", str(tmp_path), "--iou", "fixed"])
     again = json.loads((tmp_path / "metrics.json").read_text())
     assert again["ap"]["results fixed"] == metrics["ap"]["multi fixed"]
@@ -155,8 +155,8 @@ def test_result_files_hold_what_the_nocs_evaluation_reads(data):
         assert x1 - 1 <= columns.min() and columns.max() <= x2 + 1
 
 
-def test_sequences_come_back_in_order_with_identities(whole):
-    _, out = whole
+def test_clips_are_restored_in_order_with_identities(full_run):
+    _, out = full_run
     results, _ = read_results(sorted((out / "multi").glob("*.pkl"), reverse=True))
     clips, _ = clips_of(results, 2.0, CATEGORIES)
     assert [len(clip) for clip in clips] == [3, 3, 3]
@@ -166,7 +166,7 @@ def test_sequences_come_back_in_order_with_identities(whole):
         assert not clip[0].estimates
 
 
-def test_anyones_results_are_scored_and_unusable_files_named(tmp_path, capsys):
+def test_results_of_others_are_scored_and_unusable_files_named(tmp_path, capsys):
     for k, result in enumerate(perfect(2)):
         write_result(tmp_path / f"results_{k}.pkl", result)
     (tmp_path / "results_2.pkl").write_bytes(pickle.dumps([perfect(1)[0], {"gt_class_ids": np.array([1])}]))
@@ -211,7 +211,7 @@ def test_rows_of_papers_are_printed_only_next_to_figures_on_the_same_data(tmp_pa
         (["--results", "x", "--shard", "2/2"], "expected I/N"),
     ],
 )
-def test_what_cannot_be_done_is_refused(options, message, capsys):
+def test_invalid_options_are_refused(options, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(options)
     assert message in str(stop.value) + capsys.readouterr().err
