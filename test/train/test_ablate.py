@@ -28,7 +28,7 @@ CASES = [
     for path in TABLES
     if path.stem not in ("encoders", "encoders-nano") or (path.stem == "encoders-nano") == (base.stem == "nano")
 ]
-PAPERS = ("paper", "real275", "camera25")  # bases with the paper's network, criterion and recipe
+PAPERS = ("paper", "real275", "real275-sf", "camera25")  # bases with the paper's network, criterion and recipe
 #: Rows that change nothing that has an effect, by table and base.
 EQUAL_ROWS = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
@@ -41,8 +41,13 @@ EQUAL_ROWS = {
     },
     ("recipe", "nano-ablation"): ["layer-wise rates, 0.8", "default"],
     ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
-    # Without a memory, resetting it between frames has no effect.
-    ("memory", "camera25"): ["w/o STSQ Memory", "full"],
+    # Batches of single frames have no gradient from frame to frame.
+    **{("memory", base): ["gradient through the window", "full"] for base in ("paper", "real275")},
+    # Without a memory, resetting it between frames has no effect either.
+    **{
+        ("memory", base): ["w/o STSQ Memory", "gradient through the window", "full"]
+        for base in ("real275-sf", "camera25")
+    },
 }
 
 
@@ -83,6 +88,21 @@ def test_half_the_learning_rate_is_half_of_the_bases_rate(base: str, rate: float
 def test_scale_of_anything_but_a_float_is_refused(scale: dict[str, object], message: str) -> None:
     with pytest.raises(config_io.ConfigError, match=message):
         row_config(TrainConfig(), AblationRow("scaled", scale=scale))
+
+
+@pytest.mark.parametrize("name", ["real275", "nano"])
+def test_rows_without_memory_train_on_shuffled_single_frames(name: str) -> None:
+    base = load(TRAIN / f"{name}.yaml")
+    for table, row_name in (("frames", "0 frames"), ("memory", "w/o STSQ Memory")):
+        rows = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == table)).rows
+        config = row_config(base, next(row for row in rows if row.name == row_name))
+        assert config.model.memory.frames == 0
+        for stage, original in zip(config.stages, base.stages, strict=True):
+            assert stage.clip_length == 1 and not stage.streaming
+            assert stage.batch_clips == original.batch_clips * original.clip_length
+            assert (stage.until_step, stage.epochs) == (original.until_step, original.epochs)
+    if name == "real275":
+        assert config.stages == load(TRAIN / "real275-sf.yaml").stages
 
 
 def test_full_rows_have_the_papers_figures() -> None:

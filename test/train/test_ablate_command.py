@@ -153,6 +153,17 @@ def test_invalid_options_are_refused_before_training(
     assert not command.out.exists()
 
 
+def test_devices_override_the_configuration(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(config: TrainConfig, folder: Path, download: bool) -> None:
+        raise ValueError(f"{config.compute.devices} devices")
+
+    monkeypatch.setattr(ablation, "run_training", stop)
+    with pytest.raises(SystemExit, match=r"^ablate: 4 devices"):
+        command("--devices", "4")
+    with pytest.raises(SystemExit):
+        command("--devices", "0")
+
+
 def test_equal_rows_are_refused_before_training(command: Command, no_training: None) -> None:
     same = {"name": "3 frames", "change": {"model": {"memory": {"frames": 3}}}}
     command.table.write_text(yaml.safe_dump({"title": "Mine", "rows": [WITHOUT, same, {"name": "full"}]}))

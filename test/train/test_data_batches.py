@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,56 @@ def test_a_walk_goes_through_each_clip_in_order_and_resets_where_a_clip_starts()
     assert max(seen.values()) == 2  # two epochs
     assert sum(seen.values()) == 28 and len(seen) >= 14
     assert list(StepSampler(lengths, sampler.stages, seed=4, start_step=9)) == list(sampler)[9:]
+
+
+def test_walk_segments_cover_every_frame_once_per_epoch_in_random_order_with_their_own_seed() -> None:
+    lengths = [300, 210, 30]  # the last is shorter than a segment
+    stage = Stage(epochs=2, batch_clips=4, streaming=True, walk_frames=(40, 80))
+    sampler = StepSampler(lengths, [stage], seed=1)
+    batches = list(sampler)
+    for epoch in (batches[:135], batches[135:]):
+        assert Counter((s.clip, *s.frames) for batch in epoch for s in batch) == {
+            (clip, frame): 1 for clip, length in enumerate(lengths) for frame in range(length)
+        }
+        sequence = [batch[track] for track in range(4) for batch in epoch]
+        segments: dict[int, list[tuple[int, int]]] = {}
+        for sample in sequence:
+            segments.setdefault(sample.seed, []).append((sample.clip, sample.frames[0]))
+        for frames in segments.values():
+            clip, first = frames[0]
+            assert frames == [(clip, first + k) for k in range(len(frames))]
+            assert 40 <= len(frames) <= 80 or clip == 2
+        starts = {(clip, first) for (clip, first), *_ in segments.values()}
+        assert len(starts) > 3 + 4 and [s for s, *_ in segments.values()] != sorted(starts)
+        # The memory is reset where a segment starts and at the start of the four tracks, nowhere else.
+        resets = {(s.clip, s.frames[0]) for s in sequence if s.reset_memory}
+        assert resets == starts | {(s.clip, s.frames[0]) for s in epoch[0]}
+    assert list(StepSampler(lengths, [stage], seed=1, start_step=150)) == batches[150:]
+
+
+def test_random_resets_have_the_configured_rate_and_change_nothing_else() -> None:
+    plain, reset = (
+        [s for batch in StepSampler([1000] * 4, [Stage(500, 1, 8, streaming=True, reset_rate=r)]) for s in batch]
+        for r in (0.0, 0.25)
+    )
+    assert [s._replace(reset_memory=False) for s in reset] == [s._replace(reset_memory=False) for s in plain]
+    # 4,000 draws: the standard deviation of the rate is 0.007.
+    assert sum(s.reset_memory for s in plain) <= 4 + 8
+    assert abs(sum(s.reset_memory for s in reset) / 4000 - 0.25) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"reset_rate": 0.1}, "streaming stages only"),
+        ({"streaming": True, "reset_rate": 1.5}, "reset_rate is 1.5; it must be in 0..1"),
+        ({"streaming": True, "walk_frames": (40, 60)}, "at least twice the minimum"),
+        ({"streaming": True, "walk_frames": (2, 8), "clip_length": 4}, "at least clip_length 4"),
+    ],
+)
+def test_walk_settings_without_effect_or_out_of_range_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stage(**{"until_step": 10, **values})
 
 
 def test_pieces_of_a_walk_share_geometry_and_colour_but_not_noise(tree: Path) -> None:

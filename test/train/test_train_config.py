@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from nocs_tree import write_tree
+from tiny import tiny_config
 
 from seqpose_core import config_io
 from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.encoder_config import EncoderConfig
+from train.data.sampler import Stage
 from train.fit import __main__ as fit
 from train.fit.config import DataConfig, OptimizerConfig, SetConfig, TrainConfig, expand_encoder_size, load
 
@@ -26,7 +30,7 @@ def test_shipped_configurations_equal_their_printed_form(path: Path, tmp_path: P
     assert load(tmp_path / "printed.yaml") == config
 
 
-@pytest.mark.parametrize("name", ["real275", "camera25", "paper"])
+@pytest.mark.parametrize("name", ["real275", "real275-sf", "camera25", "paper"])
 def test_paper_configurations_have_the_papers_schedule(name: str) -> None:
     config = load(CONFIG / "train" / f"{name}.yaml")
     (stage,) = config.stages
@@ -35,7 +39,7 @@ def test_paper_configurations_have_the_papers_schedule(name: str) -> None:
     assert (weights.position, weights.rotation, weights.size) == (1, 10, 1)
     assert {weights.classification, weights.segmentation, weights.depth, weights.normals} == {1}
     assert (config.model.image_height, config.model.image_width, config.model.queries.anchors) == (238, 322, 600)
-    assert config.model.memory.frames == (0 if name == "camera25" else 3)
+    assert config.model.memory.frames == (0 if name in ("camera25", "real275-sf") else 3)
 
 
 def test_a_model_is_a_file_or_a_changed_file(tmp_path: Path) -> None:
@@ -100,3 +104,38 @@ def test_sets_without_a_root_use_the_common_root() -> None:
     assert [part.root or data.root for part in data.train] == ["a", "b"]
     with pytest.raises(ValueError, match="layer_decay is 0"):
         OptimizerConfig(layer_decay=0)
+
+
+def test_the_single_frame_configuration_differs_from_real275_in_memory_and_sampling_only() -> None:
+    multi, single = (load(CONFIG / "train" / f"{name}.yaml") for name in ("real275", "real275-sf"))
+    assert single.stages == (Stage(epochs=24, clip_length=1, batch_clips=16),)
+    model = replace(single.model, memory=multi.model.memory)
+    data = replace(single.data, val_frames=multi.data.val_frames)
+    assert replace(single, model=model, data=data, stages=multi.stages) == multi
+
+
+def test_a_missing_weight_file_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
+    write_tree(tmp_path / "data", "train", clips=2, frames=1)
+    write_tree(tmp_path / "data", "val", clips=2, frames=1)
+    encoder = EncoderConfig(
+        kind="dinov2",
+        width=32,
+        depth=4,
+        heads=2,
+        neck_width=16,
+        out_layers=(1, 2, 3, 4),
+        reassemble_widths=(8, 16, 24, 32),
+        pretrain_image_size=56,
+        pretrained=str(tmp_path / "weights"),
+    )
+    config = TrainConfig(
+        model=replace(tiny_config(), encoder=encoder),
+        data=DataConfig(root=str(tmp_path / "data"), label_size=(24, 32), workers=0),
+        stages=(Stage(1, 1, 1),),
+    )
+    (tmp_path / "train.yaml").write_text(config_io.dump_yaml(config))
+    command = ["--config", str(tmp_path / "train.yaml"), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit, match=r"^fit: encoder weights '.*weights': .*config\.json does not exist$"):
+        fit.main(command)
+    with pytest.raises(SystemExit, match=r"^fit: .*nowhere/train is not a folder"):
+        fit.main([*command, "--data", str(tmp_path / "nowhere")])

@@ -20,6 +20,8 @@ class AblationRow:
 
     :param name: printed name. :param change: values that replace those of the base, nested as in its YAML file.
     :param scale: factors applied to values of the base, nested likewise.
+    :param single_frames: train on single frames in random order: every stage draws as many single frames per batch as
+        it has frames in the base.
     :param frames: whether the memory is reset before each frame ("single") or each clip ("multi") for scoring.
     :param paper: the paper's eight figures on REAL275 in percent, if it has this row.
     """
@@ -27,6 +29,7 @@ class AblationRow:
     name: str
     change: Any = None
     scale: Any = None
+    single_frames: bool = False
     frames: Literal["single", "multi"] = "multi"
     paper: tuple[float, ...] = ()
 
@@ -71,7 +74,14 @@ def row_config(base: TrainConfig, row: AblationRow) -> TrainConfig:
     :raises seqpose_core.config_io.ConfigError: as :func:`with_changes`, and for a scale of a value that is not a float.
     """
     config = with_changes(base, row.change)
-    return config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
+    config = config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
+    if row.single_frames:
+        config = replace(config, stages=tuple(_with_single_frames(stage) for stage in config.stages))
+    return config
+
+
+def _with_single_frames(stage: Stage) -> Stage:
+    return Stage(stage.until_step, 1, stage.batch_clips * stage.clip_length, stage.epochs)
 
 
 def _scaled(data: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +122,8 @@ def _run_key(row: AblationRow, config: TrainConfig) -> str:
     if encoder.frozen or "encoder" in config.frozen_parts:
         # layer_decay acts on the backbone's blocks only.
         config = replace(config, optimizer=replace(config.optimizer, layer_decay=1.0))
+    if all(stage.clip_length == 1 for stage in config.stages) or not config.model.memory.frames:
+        config = replace(config, gradient_through_window=False)  # no gradient passes between frames
     frames = row.frames if config.model.memory.frames else "single"
     return f"{frames}\n{config_io.dump_yaml(expand_encoder_size(config))}"
 

@@ -25,6 +25,10 @@ class Stage:
     :param batch_clips: clips of a batch, over all processes.
     :param streaming: consecutive batches walk through clips, and the memory is kept from batch to batch; otherwise
         a batch holds random windows, and the memory starts empty.
+    :param walk_frames: (min, max) frames of a walk: clips are cut into segments of random length, which are shuffled
+        and augmented independently. None = walks go through full clips.
+    :param reset_rate: probability that the memory of a walk is reset before a batch, in addition to the reset at the
+        start of a walk, so that the network also learns to work without memory.
     """
 
     until_step: int | None = None
@@ -32,6 +36,8 @@ class Stage:
     batch_clips: int = 16
     epochs: int | None = None
     streaming: bool = False
+    walk_frames: tuple[int, int] | None = None
+    reset_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.until_step is None) == (self.epochs is None) or (self.until_step or self.epochs or 0) < 1:
@@ -40,6 +46,17 @@ class Stage:
             )
         if self.clip_length < 1 or self.batch_clips < 1:
             raise ValueError(f"{self} needs at least one clip of at least one frame")
+        if not self.streaming and (self.walk_frames is not None or self.reset_rate):
+            raise ValueError(f"{self} sets walk_frames or reset_rate, which act on streaming stages only")
+        if not 0 <= self.reset_rate <= 1:
+            raise ValueError(f"reset_rate is {self.reset_rate}; it must be in 0..1")
+        if self.walk_frames is not None:
+            low, high = self.walk_frames
+            if low < self.clip_length or high < 2 * low:
+                raise ValueError(
+                    f"walk_frames is {list(self.walk_frames)}; the minimum must be at least clip_length "
+                    f"{self.clip_length}, and the maximum at least twice the minimum"
+                )
 
 
 class StepSampler(Sampler[list[ClipSample]]):
@@ -175,8 +192,9 @@ class _Walks:
     """Batches that walk through clips, for one stage.
 
     The clips of an epoch are cut into pieces of clip_length frames and concatenated to one sequence, which is split
-    into batch_clips tracks of equal length. A batch takes the next piece of every track. The memory is reset where a
-    clip starts and at the start of every track.
+    into batch_clips tracks of equal length. A batch takes the next piece of every track. With ``walk_frames`` the
+    sequence consists of shuffled segments of the clips. The memory is reset where a clip or segment starts, at the
+    start of every track, and at random with ``reset_rate``.
     """
 
     def __init__(
@@ -198,29 +216,51 @@ class _Walks:
         ]
         self.mixture = Mixture(counts, [*seed, 4])
         self.orders = [ClipOrder(len(chosen), [*seed, 3, number]) for number, chosen in enumerate(self.clips)]
-        self._cached: tuple[int, np.ndarray] = (-1, np.zeros((0, 3), np.int64))
+        self._cached: tuple[int, np.ndarray] = (-1, np.zeros((0, 4), np.int64))
 
     def batch(self, step: int, _: np.random.Generator, __: float) -> list[ClipSample]:
         """The batch of a step, counted from the start of the stage."""
         length = self.stage.clip_length
         epoch, within = divmod(step, self.steps_per_epoch)
         samples = []
-        for clip, piece, seed in self._pieces(epoch)[within :: self.steps_per_epoch].tolist():
+        for clip, piece, seed, reset in self._pieces(epoch)[within :: self.steps_per_epoch].tolist():
             frames = tuple(range(piece * length, (piece + 1) * length))
-            samples.append(ClipSample(clip, frames, seed, piece=piece, reset_memory=piece == 0 or within == 0))
+            samples.append(ClipSample(clip, frames, seed, piece=piece, reset_memory=bool(reset) or within == 0))
         return samples
 
     def _pieces(self, epoch: int) -> np.ndarray:
-        """(steps · batch_clips, 3) clip, piece and seed of an epoch's pieces, in order of the tracks."""
+        """(steps · batch_clips, 4) clip, piece, seed and reset of an epoch's pieces, in order of the tracks."""
         if self._cached[0] != epoch:
             count = len(self.mixture)
             drawn = [self.mixture[epoch * count + index] for index in range(count)]
             clips = np.array([self.clips[number][self.orders[number][position]] for number, position in drawn])
-            seeds = np.random.default_rng([*self.seed, 5, epoch]).integers(0, 1 << 62, count)
-            pieces = self.pieces[clips]
-            number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-            sequence = np.stack([np.repeat(clips, pieces), number, np.repeat(seeds, pieces)], axis=1)
+            first, pieces = np.zeros(count, np.int64), self.pieces[clips]
+            random = np.random.default_rng([*self.seed, 6, epoch])
+            if self.stage.walk_frames is not None:
+                clips, first, pieces = self._segments(clips, random)
+            seeds = np.random.default_rng([*self.seed, 5, epoch]).integers(0, 1 << 62, len(clips))
+            within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+            reset = (within == 0) | (random.random(len(within)) < self.stage.reset_rate)
+            sequence = np.stack(
+                [np.repeat(clips, pieces), np.repeat(first, pieces) + within, np.repeat(seeds, pieces), reset], axis=1
+            )
             # With several sets the number of pieces differs between epochs: the sequence is cut, or repeated.
             size = self.steps_per_epoch * self.stage.batch_clips
-            self._cached = (epoch, np.resize(sequence, (size, 3)))
+            self._cached = (epoch, np.resize(sequence, (size, 4)))
         return self._cached[1]
+
+    def _segments(self, clips: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Clip, first piece and number of pieces (S,) of segments that cover ``clips``, shuffled."""
+        assert self.stage.walk_frames is not None
+        low = -(-self.stage.walk_frames[0] // self.stage.clip_length)
+        high = max(self.stage.walk_frames[1] // self.stage.clip_length, 2 * low)
+        segments = []
+        for clip, remaining in zip(clips.tolist(), self.pieces[clips].tolist(), strict=True):
+            first = 0
+            while remaining:
+                # Leaves no remainder shorter than the minimum.
+                count = remaining if remaining <= high else int(random.integers(low, min(high, remaining - low) + 1))
+                segments.append((clip, first, count))
+                first, remaining = first + count, remaining - count
+        shuffled = random.permutation(np.array(segments, np.int64))
+        return shuffled[:, 0], shuffled[:, 1], shuffled[:, 2]

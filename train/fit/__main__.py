@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from seqpose_core import config_io
+from seqpose_core.weights import CheckpointError
 from train.fit.config import expand_encoder_size, load
 from train.fit.run import fit
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or Path("out/fit") / options.config.stem
     try:
         fit(config, out, options.hours, allow_download=options.download)
-    except config_io.ConfigError as error:
+    except (config_io.ConfigError, CheckpointError, FileNotFoundError) as error:
         sys.exit(f"fit: {error}")
 
 
