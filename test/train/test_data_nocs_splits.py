@@ -37,7 +37,8 @@ def test_poses_sizes_depth_and_coordinates_of_every_kind_agree(root: Path, split
     layout = open_layout(root, split, labels)  # type: ignore[arg-type]
     first, second = layout.frames(0)
     assert first.camera == Camera.from_matrix(REAL if "real" in split else CAMERA, 640, 480)
-    assert first.stamp is None and first.camera_pose is None
+    assert first.camera_pose is None
+    assert (first.stamp, second.stamp) == ((0.0, 1 / 30) if "real" in split else (None, None))
     assert [item.class_id for item in first.objects] == [1, 5, 6]
     assert len(second.objects) == (3 if labels == "gts" else 2)
     for item in first.objects:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.camera_motion import camera_trajectory
 from train.data.frame import Frame, SceneObject
 from train.data.nocs_files import (
     BrokenFrameError,
@@ -57,6 +58,9 @@ class NocsLayout:
     :param frames: folder of scene folders.
     :param labels: folder of label pickles (its name is part of their names), or the reader of relabelled ones.
     :param intrinsics: (3, 3) matrix in pixels for scenes without an intrinsics.txt.
+    :param frame_rate: frames per second, which gives the stamps of scenes without a camera_poses.txt; None = unknown.
+    :param motion_from_labels: estimate the camera poses of scenes without a camera_poses.txt from the labels (see
+        train.data.camera_motion). For training only: in evaluation it would pass ground truth to the network.
     :raise FileNotFoundError: a folder is missing or holds no frames.
     """
 
@@ -65,10 +69,14 @@ class NocsLayout:
         frames: str | os.PathLike[str],
         labels: str | os.PathLike[str] | Relabelling,
         intrinsics: NDArray[np.float64] | None = None,
+        frame_rate: float | None = None,
+        motion_from_labels: bool = False,
     ) -> None:
         self.frames_folder = Path(frames)
         self.labels = labels if isinstance(labels, Relabelling) else Path(labels)
         self.intrinsics = intrinsics
+        self.frame_rate, self.motion_from_labels = frame_rate, motion_from_labels
+        self._trajectories: dict[str, dict[str, NDArray[np.float64] | None]] = {}
         self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
         for folder in (self.frames_folder, self.labels):
             if isinstance(folder, Path) and not folder.is_dir():
@@ -132,7 +140,11 @@ class NocsLayout:
         objects = self._objects(clip.scene, name, stem, mask, coord, pixels)
         height, width = image.shape[:2]
         camera = read_camera(os.path.join(clip.folder, "intrinsics.txt"), width, height, self.intrinsics)
-        stamp, pose = read_camera_pose(os.path.join(clip.folder, "camera_poses.txt"), int(name))
+        poses = os.path.join(clip.folder, "camera_poses.txt")
+        stamp, pose = read_camera_pose(poses, int(name))
+        if not os.path.exists(poses):
+            stamp = int(name) / self.frame_rate if self.frame_rate else None
+            pose = self._trajectory(clip)[name] if self.motion_from_labels else None
         return Frame(
             scene=clip.scene,
             name=name,
@@ -159,6 +171,23 @@ class NocsLayout:
             return self.labels.objects(stem, mask, coord, pixels)
         label = os.path.join(self.labels, f"results_{self.labels.name}_{scene}_{name}.pkl")
         return read_objects(f"{stem}_meta.txt", label, pixels)
+
+    def _trajectory(self, clip: Clip) -> dict[str, NDArray[np.float64] | None]:
+        """Camera poses of all frames of a clip by name, from the labels; computed once."""
+        if clip.scene not in self._trajectories:
+            labels = [self._poses_only(clip, name) for name in clip.frames]
+            self._trajectories[clip.scene] = dict(zip(clip.frames, camera_trajectory(labels), strict=True))
+        return self._trajectories[clip.scene]
+
+    def _poses_only(self, clip: Clip, name: str) -> tuple[SceneObject, ...] | None:
+        """The labelled objects of a frame without reading its images; None if the labels are broken."""
+        stem = os.path.join(clip.folder, name)
+        any_pixels = np.ones(256, np.int64)
+        no_mask, no_coord = np.zeros((0, 0), np.uint8), np.zeros((0, 0, 3), np.uint8)
+        try:
+            return self._objects(clip.scene, name, stem, no_mask, no_coord, any_pixels)
+        except BrokenFrameError:
+            return None
 
 
 def _list_clips(frames: Path) -> Iterator[Clip]:

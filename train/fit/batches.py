@@ -20,17 +20,19 @@ from train.fit.config import SetConfig, TrainConfig
 _VALIDATION_BATCH = 8
 
 
-def open_clips(config: TrainConfig, sets: Sequence[SetConfig], augment: bool) -> NocsClips:
+def open_clips(config: TrainConfig, sets: Sequence[SetConfig], training: bool) -> NocsClips:
     """The clips of ``sets``, at the image and label sizes of the configuration.
 
+    :param training: whether to augment, and to use camera motion from labels if ``data.camera_motion`` says so.
     :raises FileNotFoundError: a folder or a file is missing, with what was looked for.
     """
     data, model = config.data, config.model
+    motion_from_labels = training and data.camera_motion == "labels"
     return NocsClips(
-        [open_layout(part.root or data.root, part.split, part.labels) for part in sets],
+        [open_layout(part.root or data.root, part.split, part.labels, motion_from_labels) for part in sets],
         image_size=(model.image_height, model.image_width),
         label_size=data.label_size,
-        augmentation=data.augmentation if augment else None,
+        augmentation=data.augmentation if training else None,
         hidden_handles=data.hidden_handles,
     )
 
@@ -53,7 +55,7 @@ def make_sampler(
 
 def stages_in_steps(config: TrainConfig) -> TrainConfig:
     """``config`` with the end of every stage in steps; the data is opened to count the steps of an epoch."""
-    return replace(config, stages=make_sampler(config, open_clips(config, config.data.train, augment=True)).stages)
+    return replace(config, stages=make_sampler(config, open_clips(config, config.data.train, training=True)).stages)
 
 
 class Batches(lightning.LightningDataModule):
@@ -61,7 +63,7 @@ class Batches(lightning.LightningDataModule):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.clips = open_clips(config, config.data.train, augment=True)
+        self.clips = open_clips(config, config.data.train, training=True)
         #: The configuration with the end of every stage in steps.
         self.config = replace(config, stages=make_sampler(config, self.clips).stages)
 
@@ -74,7 +76,7 @@ class Batches(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         data = self.config.data
-        clips = open_clips(self.config, data.val, augment=False)
+        clips = open_clips(self.config, data.val, training=False)
         length = min(data.val_frames, int(clips.clip_lengths.min()))
         windows = [
             ClipSample(clip, tuple(range(first, first + length)), 0)

@@ -48,6 +48,8 @@ class DataConfig:
     :param val_windows: maximum number of validation windows, evenly spaced over all clips.
     :param label_size: height and width of the dense targets.
     :param hidden_handles: treat mugs with a hidden handle as symmetric, since their yaw is not visible.
+    :param camera_motion: camera poses of training clips without a camera_poses.txt (REAL): ``stored`` = unknown,
+        ``labels`` = estimated from the poses of static objects. Validation never uses the labels.
     :param workers: loader processes per training process; validation starts as many more.
     """
 
@@ -58,6 +60,7 @@ class DataConfig:
     val_windows: int = 1000
     label_size: tuple[int, int] = (48, 64)
     hidden_handles: bool = True
+    camera_motion: Literal["stored", "labels"] = "stored"
     augmentation: Augmentation = field(default_factory=Augmentation)
     workers: int = 1
 
