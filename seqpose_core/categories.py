@@ -50,6 +50,19 @@ CATEGORY_NAMES: tuple[str, ...] = tuple(c.name for c in CATEGORIES)
 TYPICAL_SIZES: np.ndarray = np.array([c.typical_size for c in CATEGORIES])
 
 
+def check_categories(categories: Sequence[Category]) -> None:
+    """:raises ValueError: if there is none, two have one name, or the ids are not 1, 2, 3, ... in this order."""
+    names = [c.name for c in categories]
+    if not names:
+        raise ValueError("categories is empty; give at least one")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"categories has {name!r} {names.count(name)} times; names must be unique")
+    for position, entry in enumerate(categories, start=1):
+        if entry.id != position:
+            raise ValueError(f"category {entry.name!r} has id {entry.id}; at position {position} it must be {position}")
+
+
 def category(name_or_id: str | int, categories: Sequence[Category] = CATEGORIES) -> Category:
     """Look a category up by its name or by its class id (from 1).
 

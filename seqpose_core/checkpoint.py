@@ -45,6 +45,15 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
     return path
 
 
+def read_config(name_or_path: str | Path, allow_download: bool = False) -> SeqPoseConfig:
+    """The configuration of a checkpoint, without its weights.
+
+    :raises CheckpointError: if the checkpoint does not exist.
+    :raises seqpose_core.config_io.ConfigError: for an unknown key or a bad value.
+    """
+    return SeqPoseConfig.from_yaml(resolve(name_or_path, allow_download) / CONFIG)
+
+
 def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = False) -> SeqPose:
     """The model of a checkpoint, in evaluation mode. The encoder's pretrained weights are not needed.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seqpose_core import checkpoint
 from seqpose_core.camera import Camera
-from seqpose_core.categories import CATEGORIES, Category
+from seqpose_core.categories import Category
 from seqpose_core.config_io import nearest
 from seqpose_core.estimator_options import EstimatorOptions
 from seqpose_core.model.memory import QueryMemory
@@ -79,7 +79,7 @@ class PoseEstimator:
     @property
     def categories(self) -> tuple[Category, ...]:
         """The model's categories."""
-        return CATEGORIES
+        return self.model.config.categories
 
     def reset(self) -> None:
         """Clear memory and tracks. Track ids continue, so that no id is given to a second object."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqpose_core import CATEGORY_NAMES, Camera, ObjectPose
+from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_core.geometry import make_transform
 from seqpose_ros.errors import InputError
 
@@ -68,19 +68,20 @@ def transform_from_message(message: Any) -> np.ndarray:
     return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
 
 
-def objects_from_detections(detections: Sequence[Any]) -> list[ObjectPose]:
+def objects_from_detections(detections: Sequence[Any], categories: Sequence[Category] = CATEGORIES) -> list[ObjectPose]:
     """Convert each vision_msgs/Detection3D by its first hypothesis, in the frame of its header.
 
     A numeric detection id is the track id. The age is not part of the message and is 0.
 
     :raises InputError: see :func:`object_from_detection`.
     """
-    return [object_from_detection(detection) for detection in detections]
+    return [object_from_detection(detection, categories) for detection in detections]
 
 
-def object_from_detection(detection: Any) -> ObjectPose:
+def object_from_detection(detection: Any, categories: Sequence[Category] = CATEGORIES) -> ObjectPose:
     """Convert one vision_msgs/Detection3D.
 
+    :param categories: the known ones.
     :raises InputError: the detection has no hypothesis, an unknown category, a value that is not finite, or an extent
         that is not positive.
     """
@@ -88,8 +89,9 @@ def object_from_detection(detection: Any) -> ObjectPose:
         raise InputError("detection", "a detection has no hypothesis, so no category and no pose")
     hypothesis = detection.results[0]
     name = hypothesis.hypothesis.class_id
-    if name not in CATEGORY_NAMES:
-        raise InputError("detection", f"unknown category {name!r}; known are {', '.join(CATEGORY_NAMES)}")
+    info = next((c for c in categories if c.name == name), None)
+    if info is None:
+        raise InputError("detection", f"unknown category {name!r}; known are {', '.join(c.name for c in categories)}")
     p, q = hypothesis.pose.pose.position, hypothesis.pose.pose.orientation
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])
@@ -114,4 +116,5 @@ def object_from_detection(detection: Any) -> ObjectPose:
         size=size,
         covariance=covariance,
         track_id=int(detection.id) if detection.id.isdigit() else None,
+        category_info=info,
     )

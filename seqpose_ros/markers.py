@@ -10,7 +10,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from seqpose_core import ObjectPose, category
+from seqpose_core import ObjectPose
 from seqpose_core.geometry import BOX_EDGES, box_corners, transform
 from seqpose_ros.to_messages import pose_message
 
@@ -47,7 +47,7 @@ class MarkerArrayBuilder:
 
 def _box(header: Header, number: int, o: ObjectPose) -> Marker:
     corners = box_corners(o.size)
-    red, green, blue = (c / 255.0 for c in category(o.category).colour)
+    red, green, blue = (c / 255.0 for c in o.category_info.colour)
     marker = Marker(header=header, ns="box", id=number, type=Marker.LINE_LIST, pose=pose_message(o))
     marker.scale.x = _LINE_WIDTH
     marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)

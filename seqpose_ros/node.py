@@ -209,6 +209,9 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
         settings = parameters.update_settings(self.settings, given)
+        reason = parameters.find_unknown_categories(settings)
+        if reason is not None:
+            return SetParametersResult(successful=False, reason=reason)
         if settings != self.settings:
             self.settings = settings
             if self._pipeline is not None:

@@ -14,8 +14,9 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from seqpose_core import CATEGORY_NAMES, EstimatorOptions
+from seqpose_core import EstimatorOptions, checkpoint
 from seqpose_core.estimator_options import Precision, Runtime
+from seqpose_core.weights import CheckpointError
 
 #: Value of memory_frames: use the memory length that the checkpoint was trained with.
 AS_TRAINED = -1
@@ -28,8 +29,7 @@ def _check_categories(value: Any) -> str | None:
         return None
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
         return f"is {value!r}; it must be a list of names"
-    unknown = [v for v in value if v and v not in CATEGORY_NAMES]
-    return f"has unknown {', '.join(map(repr, unknown))}; known are {', '.join(CATEGORY_NAMES)}" if unknown else None
+    return None
 
 
 def _check_device(value: Any) -> str | None:
@@ -215,13 +215,17 @@ def declare(node: Node) -> dict[str, str]:
 def read_settings(node: Node) -> Settings:
     """The current values.
 
-    :raises ValueError: a value is invalid.
+    :raises ValueError: a value is invalid, or the checkpoint does not have one of the categories.
     """
     parameters = [node.get_parameter(name) for name in _FIELDS]
     reason = find_invalid(parameters)
     if reason is not None:
         raise ValueError(reason)
-    return update_settings(Settings(), parameters)
+    settings = update_settings(Settings(), parameters)
+    reason = find_unknown_categories(settings)
+    if reason is not None:
+        raise ValueError(reason)
+    return settings
 
 
 def update_settings(settings: Settings, parameters: Iterable[Parameter]) -> Settings:
@@ -244,6 +248,18 @@ def find_invalid(parameters: Iterable[Parameter]) -> str | None:
         if reason:
             return f"{parameter.name} {reason}"
     return None
+
+
+def find_unknown_categories(settings: Settings) -> str | None:
+    """The reason why the checkpoint cannot report the requested categories, or None."""
+    if not settings.categories:
+        return None
+    try:
+        known = [c.name for c in checkpoint.read_config(settings.checkpoint).categories]
+    except CheckpointError:
+        return None  # activation loads the checkpoint and reports this error
+    unknown = [name for name in settings.categories if name not in known]
+    return f"categories has unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}" if unknown else None
 
 
 def estimator_options(settings: Settings) -> EstimatorOptions:

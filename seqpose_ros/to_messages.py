@@ -26,7 +26,7 @@ from vision_msgs.msg import (
     ObjectHypothesisWithPose,
 )
 
-from seqpose_core import ObjectPose, category
+from seqpose_core import ObjectPose
 from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
 from seqpose_ros.msg import ObjectPoseArray
 
@@ -100,13 +100,13 @@ def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPose
         objects=[
             ObjectPoseMessage(
                 category=o.category,
-                category_id=category(o.category).id,
+                category_id=o.category_info.id,
                 score=float(o.score),
                 pose=PoseWithCovariance(pose=pose_message(o), covariance=_covariance(o)),
                 size=_vector(o.size),
                 track_id=ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id,
                 age=o.age,
-                symmetric=category(o.category).symmetric,
+                symmetric=o.category_info.symmetric,
             )
             for o in objects
         ],

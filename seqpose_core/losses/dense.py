@@ -62,7 +62,7 @@ def centre_losses(
     radius = targets.size.norm(dim=-1) / 2 * pinhole.mean_focal[:, None] / targets.translation[..., 2].clamp_min(NEAR)
     sigma = (radius / stride.mean() / 3).clamp(0.4, 3.0)
     peaks = _gaussians(nearest, sigma, rows, columns) * inside[..., None, None]
-    one_hot = F.one_hot(targets.classes.clamp_min(0), logits.shape[1]).to(peaks.dtype)  # (B, M, 6)
+    one_hot = F.one_hot(targets.classes.clamp_min(0), logits.shape[1]).to(peaks.dtype)  # (B, M, C)
     heat = (peaks[:, :, None] * one_hot[..., None, None]).amax(1)
 
     probability = logits.sigmoid()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from seqpose_core import config_io
+from seqpose_core.categories import CATEGORIES, Category, check_categories
 from seqpose_core.model.encoder_config import EncoderConfig
 
 #: Mean focal length of the REAL275 camera divided by its image width: the canonical camera of canonical depths.
@@ -126,9 +127,11 @@ class HeadConfig:
 class SeqPoseConfig:
     """A complete network. Named configurations are in config/model/*.yaml.
 
+    :param categories: what the model detects, with ids 1, 2, 3, ... in this order; the default is the six of NOCS.
     :param image_height, image_width: size of the network's input, each a multiple of encoder.patch_size.
     """
 
+    categories: tuple[Category, ...] = CATEGORIES
     image_height: int = 168
     image_width: int = 224
     fusion_width: int = 128
@@ -140,6 +143,7 @@ class SeqPoseConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
+        check_categories(self.categories)
         patch = self.encoder.patch_size
         for name, value in (("image_height", self.image_height), ("image_width", self.image_width)):
             if value < 2 * patch or value % patch:

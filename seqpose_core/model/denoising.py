@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.projection import NEAR
 
 #: Share of classes that are replaced by a random one (DN-DETR), and the largest shift of the centre along each axis of
@@ -25,7 +24,7 @@ _CLASS_NOISE, _CENTRE_NOISE = 0.2, 1.0
 class DenoisingQueries:
     """Noised ground truth of B frames: G groups of M objects, D = G·M; query g·M + m is object m in group g.
 
-    :param classes: (B, D) int64, 0..5, some of them wrong by intention.
+    :param classes: (B, D) int64, 0..C-1, some of them wrong by intention.
     :param reference: (B, D, 3) noised centres in the camera frame, metres.
     :param present: (B, D) bool: false for padding of the ground truth.
     :param group_size: M.
@@ -38,14 +37,18 @@ class DenoisingQueries:
 
     @classmethod
     @torch.no_grad()
-    def sample(cls, classes: Tensor, translation: Tensor, size: Tensor, groups: int) -> DenoisingQueries:
+    def sample(
+        cls, classes: Tensor, translation: Tensor, size: Tensor, groups: int, categories: int
+    ) -> DenoisingQueries:
         """Add noise to ground-truth classes (B, M), -1 = padding, centres (B, M, 3) and extents (B, M, 3), metres.
 
         The noise comes from torch's default generator of the device of the ground truth.
+
+        :param groups: G; :param categories: C, the number of categories of the model.
         """
         repeated = classes.repeat(1, groups)
         replaced = torch.rand(repeated.shape, device=repeated.device) < _CLASS_NOISE
-        noised = torch.where(replaced, torch.randint_like(repeated, len(CATEGORIES)), repeated.clamp_min(0))
+        noised = torch.where(replaced, torch.randint_like(repeated, categories), repeated.clamp_min(0))
         centre = translation.repeat(1, groups, 1)
         reach = _CENTRE_NOISE / 2 * size.norm(dim=-1, keepdim=True).repeat(1, groups, 1)
         centre = centre + reach * (2 * torch.rand_like(centre) - 1)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.config import DenseConfig
 
 
@@ -17,7 +16,7 @@ from seqpose_core.model.config import DenseConfig
 class DensePrediction:
     """Dense maps (B, ·, h, w); None if the configuration has no such head.
 
-    :param segmentation: (B, 7, h, w) logits, channel 0 = background.
+    :param segmentation: (B, C + 1, h, w) logits for C categories, channel 0 = background.
     :param log_depth: (B, h, w) canonical log depth, log(z·f0/f), z in metres.
     :param normals: (B, 3, h, w) unit surface normals in the camera frame, towards the camera.
     :param nocs: (B, 3, h, w) normalised object coordinates in units of the box diagonal, 0.5 = centre.
@@ -32,10 +31,10 @@ class DensePrediction:
 class DenseHeads(nn.Module):
     """Segmentation, depth and normals, and NOCS (not in the paper), from a shared trunk."""
 
-    def __init__(self, config: DenseConfig, fused_width: int, geometry_width: int) -> None:
+    def __init__(self, config: DenseConfig, fused_width: int, geometry_width: int, categories: int) -> None:
         super().__init__()
         heads = {
-            "segmentation": (config.segmentation, len(CATEGORIES) + 1),
+            "segmentation": (config.segmentation, categories + 1),
             "log_depth": (config.depth, 1),
             "normals": (config.normals, 3),
             "nocs": (config.nocs, 3),
@@ -61,7 +60,7 @@ class DenseHeads(nn.Module):
 class CentrePrediction:
     """Projected object centres, per cell of z_0.
 
-    :param heat: (B, 6, H_0, W_0) logits.
+    :param heat: (B, C, H_0, W_0) logits, a map per category.
     :param log_depth: (B, H_0, W_0) canonical log depth of the centre.
     :param offset: (B, 2, H_0, W_0) from the centre of the cell to the object centre (u, v), in cells.
     """
@@ -74,12 +73,11 @@ class CentrePrediction:
 class CentreHead(nn.Module):
     """A heat map of projected object centres per category, with their depth and sub-cell offset."""
 
-    def __init__(self, fused_width: int) -> None:
+    def __init__(self, fused_width: int, categories: int) -> None:
         super().__init__()
-        classes = len(CATEGORIES)
         self.trunk = nn.Conv2d(fused_width, 64, 3, padding=1)
-        self.out = nn.Conv2d(64, classes + 3, 1)
-        nn.init.constant_(self.out.bias[:classes], -4.0)  # type: ignore[index]  # few cells are centres
+        self.out = nn.Conv2d(64, categories + 3, 1)
+        nn.init.constant_(self.out.bias[:categories], -4.0)  # type: ignore[index]  # few cells are centres
 
     def forward(self, fused: Tensor) -> CentrePrediction:
         """z_0 (B, C, H_0, W_0)."""

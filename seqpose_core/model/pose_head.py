@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqpose_core.categories import CATEGORIES, TYPICAL_SIZES
 from seqpose_core.model.config import HeadConfig
 from seqpose_core.model.layers import mlp
 from seqpose_core.model.projection import FAR, NEAR, Pinhole, matmul_fp32, ray_rotation
@@ -22,14 +21,14 @@ from seqpose_core.model.projection import FAR, NEAR, Pinhole, matmul_fp32, ray_r
 class ObjectPrediction:
     """The objects that Q queries predict, per sample of the batch.
 
-    :param logits: (B, Q, 6) a sigmoid logit per category; -1e4 for an invalid query.
+    :param logits: (B, Q, C) a sigmoid logit per category; -1e4 for an invalid query.
     :param translation: (B, Q, 3) box centre in the camera frame, metres.
     :param rotation: (B, Q, 3, 3) object to camera.
     :param size: (B, Q, 3) full extents along the object's axes, metres.
     :param log_scale: (B, Q, 6) logarithm of the scale b of the errors in x/z, y/z, log z and the rotation vector
         (radians) in the object frame. The variance is 2b²: b is the scale of a Laplace error, or 1/√2 of the standard
         deviation of a Gaussian error.
-    :param rotations, sizes: (B, Q, 6, 3, 3) and (B, Q, 6, 3), a pose per category, if the head is per category;
+    :param rotations, sizes: (B, Q, C, 3, 3) and (B, Q, C, 3), a pose per category, if the head is per category;
         ``rotation`` and ``size`` are then those of the category with the highest score.
     :param modes, mode_logits: (B, Q, K, 3, 3) and (B, Q, K), the rotation hypotheses and their softmax logits, if the
         head has K > 1 of them; ``rotation`` is then the one with the highest logit.
@@ -46,7 +45,7 @@ class ObjectPrediction:
     mode_logits: Tensor | None = None
 
     def of_category(self, classes: Tensor) -> ObjectPrediction:
-        """The same queries with rotation and size of the categories ``classes`` (B, Q) int64, 0..5."""
+        """The same queries with rotation and size of the categories ``classes`` (B, Q) int64, 0..C-1."""
         if self.rotations is None or self.sizes is None:
             return self
         index = classes[..., None, None]
@@ -55,7 +54,7 @@ class ObjectPrediction:
         return replace(self, rotation=rotation, size=size)
 
     def pose_of_pairs(self, sample: Tensor, query: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotations (P, 3, 3) and sizes (P, 3) of P queries for the categories ``classes`` (P,) int64, 0..5."""
+        """Rotations (P, 3, 3) and sizes (P, 3) of P queries for the categories ``classes`` (P,) int64, 0..C-1."""
         if self.rotations is None or self.sizes is None:
             return self.rotation[sample, query], self.size[sample, query]
         return self.rotations[sample, query, classes], self.sizes[sample, query, classes]
@@ -86,14 +85,16 @@ class PoseHead(nn.Module):
 
     typical_size: Tensor
 
-    def __init__(self, config: HeadConfig, width: int, canonical_focal: float) -> None:
+    def __init__(self, config: HeadConfig, width: int, canonical_focal: float, typical_sizes: np.ndarray) -> None:
+        """:param typical_sizes: (C, 3) of the categories, metres."""
         super().__init__()
+        categories = len(typical_sizes)
         self.projected = config.translation == "projected"
         self.allocentric = config.rotation == "allocentric"
         self.canonical_focal = canonical_focal
         self.norm = nn.LayerNorm(width)
-        self.classify = nn.Linear(width, len(CATEGORIES))
-        self.poses_per_query = len(CATEGORIES) if config.per_category else 1
+        self.classify = nn.Linear(width, categories)
+        self.poses_per_query = categories if config.per_category else 1
         modes = config.rotation_modes
         self.rotations_per_query = max(self.poses_per_query, modes)
         self.regress = mlp(width, width, 3 + 6 * self.rotations_per_query + 3 * self.poses_per_query)
@@ -111,7 +112,7 @@ class PoseHead(nn.Module):
             columns = start[..., :2].transpose(-1, -2).flatten()  # the first two of each rotation
             last.bias[3 : 3 + 6 * self.rotations_per_query] = columns.repeat(self.rotations_per_query // modes)
             scale.bias.fill_(-2.0)
-        typical = TYPICAL_SIZES if config.per_category else np.exp(np.log(TYPICAL_SIZES).mean(0))
+        typical = typical_sizes if config.per_category else np.exp(np.log(typical_sizes).mean(0))
         self.register_buffer("typical_size", torch.tensor(typical, dtype=torch.float32), persistent=False)
 
     def forward(self, query: Tensor, reference: Tensor, pinhole: Pinhole) -> ObjectPrediction:

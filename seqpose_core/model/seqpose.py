@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqpose_core.categories import CATEGORIES
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
@@ -77,29 +77,32 @@ class SeqPose(nn.Module):
     def __init__(self, config: SeqPoseConfig) -> None:
         super().__init__()
         self.config = config
-        width, queries = config.decoder.width, config.queries
+        width, queries, categories = config.decoder.width, config.queries, len(config.categories)
         self.encoder = build_encoder(config)
         self.fusion = Fusion(self.encoder.semantic_widths, self.encoder.geometry_widths, config.fusion_width)
         if config.dense.any:
-            self.dense_heads = DenseHeads(config.dense, config.fusion_width, self.encoder.geometry_widths[0])
+            self.dense_heads = DenseHeads(
+                config.dense, config.fusion_width, self.encoder.geometry_widths[0], categories
+            )
         levels = len(self.encoder.semantic_widths)
         self.reduce = nn.ModuleList(
             nn.Conv2d(config.fusion_width, width, 1) if config.fusion_width != width else nn.Identity()
             for _ in range(levels)
         )
         if queries.proposals:
-            self.centre_head = CentreHead(config.fusion_width)
-            self.proposal_class = nn.Embedding(len(CATEGORIES), width)
+            self.centre_head = CentreHead(config.fusion_width, categories)
+            self.proposal_class = nn.Embedding(categories, width)
             self.proposal_norm = nn.LayerNorm(width)
         if queries.anchors:
             self.anchor_reference = nn.Parameter(_frustum_points(config))
             self.anchor_embedding = nn.Parameter(0.02 * torch.randn(queries.anchors, width))
         if queries.denoising:
-            self.denoising_class = nn.Embedding(len(CATEGORIES), width)
+            self.denoising_class = nn.Embedding(categories, width)
         self.reference_encoding = ReferenceEncoding(width)
         self.layers = nn.ModuleList(StsqLayer(config.decoder, levels) for _ in range(config.decoder.layers))
+        sizes = np.array([c.typical_size for c in config.categories])
         self.heads = nn.ModuleList(
-            PoseHead(config.head, width, config.canonical_focal) for _ in range(config.decoder.layers)
+            PoseHead(config.head, width, config.canonical_focal, sizes) for _ in range(config.decoder.layers)
         )
         mean, std = pixel_statistics(config.encoder.kind)
         self.register_buffer("pixel_mean", torch.tensor(mean)[:, None, None], persistent=False)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rosbags.interfaces import Connection
 
-from seqpose_core import Camera, ObjectPose
+from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_ros.bags.reader import BagError, BagReader
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image, object_from_detection
@@ -54,6 +54,7 @@ class Bag:
     :param image_topic, camera_info_topic: required only if the bag has several topics of that type.
     :param rectified: as the node's parameter of that name.
     :param ground_truth_topic: a vision_msgs/Detection3DArray topic; optional in the bag.
+    :param categories: of the ground-truth objects; objects of other categories are skipped.
     :raises FileNotFoundError: the path does not exist.
     :raises BagError: the bag cannot be read, does not have exactly one image and one camera_info topic, or has no
         messages on them.
@@ -66,12 +67,13 @@ class Bag:
         camera_info_topic: str | None = None,
         rectified: bool = False,
         ground_truth_topic: str = GROUND_TRUTH_TOPIC,
+        categories: Sequence[Category] = CATEGORIES,
     ) -> None:
         self.path = path
         #: Images and ground-truth objects that cannot be used, with the reason. Filled while frames are read.
         self.skipped_frames: dict[str, str] = {}
         self.skipped_ground_truths: dict[str, str] = {}
-        self._rectified = rectified
+        self._rectified, self._categories = rectified, categories
         self._reader = BagReader(path)
         try:
             self.image = self._select_topic("image", IMAGE_TYPES, image_topic)
@@ -189,7 +191,7 @@ class Bag:
         objects = []
         for row, detection in enumerate(detections):
             try:
-                objects.append(object_from_detection(detection))
+                objects.append(object_from_detection(detection, self._categories))
             except InputError as error:
                 self.skipped_ground_truths[f"ground truth {row} of stamp {_format_stamp(stamp)}"] = str(error)
         return objects

@@ -34,7 +34,7 @@ def denoising_model() -> SeqPose:
 
 def noised_queries(ground_truth: Targets, groups: int = GROUPS) -> DenoisingQueries:
     torch.manual_seed(1)
-    return DenoisingQueries.sample(ground_truth.classes, ground_truth.translation, ground_truth.size, groups)
+    return DenoisingQueries.sample(ground_truth.classes, ground_truth.translation, ground_truth.size, groups, 6)
 
 
 @torch.no_grad()

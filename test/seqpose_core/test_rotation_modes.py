@@ -14,6 +14,7 @@ from tiny import frames, targets, tiny_config
 from torch import Tensor
 
 from seqpose_core import SeqPose
+from seqpose_core.categories import TYPICAL_SIZES
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, object_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match
 from seqpose_core.losses.rotation_modes import mode_losses
@@ -58,7 +59,7 @@ def test_modes_start_at_equally_spaced_yaws_of_a_standing_object() -> None:
 
 def test_a_new_head_predicts_its_starting_modes_and_publishes_the_best_scored() -> None:
     torch.manual_seed(0)
-    head = PoseHead(SIX, 16, 100.0)
+    head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
     with torch.no_grad():
         head.regress[2].weight.zero_()
         prediction = head(torch.randn(1, 9, 16), torch.tensor([0.0, 0.0, 1.0]).expand(1, 9, 3), PINHOLE)
@@ -71,7 +72,7 @@ def test_a_new_head_predicts_its_starting_modes_and_publishes_the_best_scored() 
 
 
 def test_a_plain_head_has_neither_modes_nor_their_weights() -> None:
-    head = PoseHead(HeadConfig(), 16, 100.0)
+    head = PoseHead(HeadConfig(), 16, 100.0, TYPICAL_SIZES)
     assert not any("mode" in name for name in head.state_dict())
     prediction = head(torch.randn(1, 2, 16), torch.tensor([0.0, 0.0, 1.0]).expand(1, 2, 3), PINHOLE)
     assert prediction.modes is None and prediction.mode_logits is None
@@ -136,7 +137,7 @@ def test_the_covariance_contains_the_spread_of_the_modes() -> None:
 def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
     """The same query sees a yaw of 70 degrees in half of the samples and of -70 in the other half."""
     torch.manual_seed(0)
-    head = PoseHead(SIX, 16, 100.0)
+    head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
     query, reference = torch.randn(1, 1, 16).expand(2, 1, 16), torch.tensor([0.0, 0.0, 1.0]).expand(2, 1, 3)
     standing = mode_rotations(1)[0]
     truth = torch.stack([standing @ about_y(70), standing @ about_y(-70)])
@@ -176,7 +177,7 @@ def test_a_head_with_modes_is_exported_as_one_graph() -> None:
     class Head(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.head = PoseHead(SIX, 16, 100.0)
+            self.head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
 
         def forward(self, query: Tensor, reference: Tensor) -> tuple[Tensor | None, ...]:
             objects = self.head(query, reference, PINHOLE)

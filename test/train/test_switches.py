@@ -57,7 +57,7 @@ def test_gradient_reaches_every_parameter_for_all_switches(row: int) -> None:
         images, intrinsics = frames(2, seed=step)
         denoising = None
         if model.config.queries.denoising:
-            denoising = DenoisingQueries.sample(ground_truth.classes, ground_truth.translation, ground_truth.size, 2)
+            denoising = DenoisingQueries.sample(ground_truth.classes, ground_truth.translation, ground_truth.size, 2, 6)
         stamp = torch.full((2,), 0.1 * step, dtype=torch.float64)
         prediction, memory = model.decode(
             model.encode(images, intrinsics), intrinsics, memory, camera_poses(2, step), stamp, denoising
@@ -201,7 +201,7 @@ def test_bfloat16_keeps_rotations_orthonormal(representation: str) -> None:
 def test_bfloat16_adds_no_peaks() -> None:
     """Rounded heat has ties between neighbouring cells, and each cell of a plateau would be a peak."""
     torch.manual_seed(0)
-    head = CentreHead(16).eval()
+    head = CentreHead(16, 6).eval()
     smooth = F.interpolate(torch.randn(4, 16, 6, 8), (48, 64), mode="bicubic")
     peaks = []
     for half in (False, True):

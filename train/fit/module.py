@@ -84,7 +84,9 @@ class SeqPoseModule(lightning.LightningModule):
             denoising = None
             if groups:
                 targets = Targets.at_frame(batch, frame)
-                denoising = DenoisingQueries.sample(targets.classes, targets.translation, targets.size, groups)
+                denoising = DenoisingQueries.sample(
+                    targets.classes, targets.translation, targets.size, groups, len(self.model.config.categories)
+                )
             at_frame = torch.arange(clips, device=images.device) * frames + frame
             prediction, memory = self.decode(
                 features.select(at_frame),
