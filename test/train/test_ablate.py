@@ -33,7 +33,7 @@ PAPERS = ("paper", "real275", "real275-sf", "camera25")  # bases with the paper'
 EQUAL_ROWS = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
     **{("switches", base): ["direct position", "default"] for base in ("small", "base")},
-    **{("switches", base): ["direct position", "the paper's criterion", "default"] for base in PAPERS},
+    **{("switches", base): ["direct position", "default"] for base in PAPERS},
     # Blocks of a frozen backbone have no learning rates.
     **{
         ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]

@@ -37,6 +37,8 @@ def test_paper_configurations_have_the_papers_schedule(name: str) -> None:
     assert (stage.epochs, stage.batch_clips, config.optimizer.learning_rate) == (24, 16, 4e-4)
     weights = config.criterion.weights
     assert (weights.position, weights.rotation, weights.size) == (1, 10, 1)
+    matching = config.criterion.matching
+    assert matching.position >= 10 * matching.rotation > 0, "queries are matched mainly by position"
     assert {weights.classification, weights.segmentation, weights.depth, weights.normals} == {1}
     assert (config.model.image_height, config.model.image_width, config.model.queries.anchors) == (238, 322, 600)
     assert config.model.memory.frames == (0 if name in ("camera25", "real275-sf") else 3)

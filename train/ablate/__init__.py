@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ablation tables: each row is trained, scored and written beside the paper's figures."""
+"""Ablation tables: each row is trained, scored and written next to the paper's figures."""
