@@ -14,6 +14,7 @@ from train.render.environments import (
     from_panorama,
     harmonic_basis,
     irradiance_harmonics,
+    light_balance,
     octahedral_directions,
     solid_angles,
 )
@@ -85,3 +86,10 @@ def test_only_what_is_out_of_focus_is_blurred() -> None:
     result = defocus(image, depth, aperture=1.5, focus=0.5)
     np.testing.assert_array_equal(result[:, :30], image[:, :30])
     assert result[:, 50:].std() < 0.6 * image[:, 50:].std()
+
+
+def test_white_balance_removes_most_of_a_coloured_light() -> None:
+    # An even sky of this colour gives irradiance over pi of this colour; 0.75 of its log is removed.
+    sky = np.array([1.4, 1.0, 0.6], np.float32)
+    balanced = sky * light_balance(analyse("sky", np.broadcast_to(sky, (SIZE, SIZE, 3)).copy()))
+    np.testing.assert_allclose(balanced / balanced[1], sky**0.25, rtol=0.01)

@@ -90,10 +90,10 @@ def analyse(name: str, radiance: NDArray[np.float32]) -> Environment:
     d, omega = octahedral_directions(), solid_angles()
     luminance = radiance @ np.array([0.2126, 0.7152, 0.0722])
     mean = float((luminance * omega).sum() / (4 * np.pi))
-    excess = np.clip(1 - 3 * mean / np.maximum(luminance, 1e-9), 0, 1)
+    excess = np.clip(1 - 2.2 * mean / np.maximum(luminance, 1e-9), 0, 1)
     power = luminance * excess * omega * (d[..., 2] > 0.15)
     peak = np.unravel_index(int(cv2.GaussianBlur(power, (0, 0), 6).argmax()), power.shape)
-    near = (d @ d[peak] > np.cos(np.radians(28))) & (d[..., 2] > 0.1)
+    near = (d @ d[peak] > np.cos(np.radians(33))) & (d[..., 2] > 0.1)
     share = power * near
     total = share.sum()
     if total > 0:
@@ -120,6 +120,13 @@ def from_panorama(panorama: NDArray[np.float32]) -> NDArray[np.float32]:
     v = np.arccos(np.clip(d[..., 2], -1, 1)) / np.pi * height - 0.5
     wrapped = np.concatenate([panorama[:, -1:], panorama, panorama[:, :1]], axis=1)
     return np.asarray(cv2.remap(wrapped, u + 1, np.clip(v, 0, height - 1), cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def light_balance(environment: Environment) -> Array:
+    """White balance gains (3,) that remove most of the colour of the light on a level surface."""
+    up = harmonic_basis(np.array([0.0, 0.0, 1.0])) @ environment.harmonics
+    total = np.maximum(up + environment.irradiance * max(environment.direction[2], 0), 0.05)
+    return np.asarray((total.mean() / total) ** 0.75)
 
 
 class EnvironmentBank:

@@ -168,7 +168,7 @@ def _furniture(rng: Generator, half: tuple[float, float], reach: float) -> list[
 
 def _materials(rng: Generator, bank: TextureBank, backdrop: float) -> list[Material]:
     surface = rng.random()
-    if surface < 0.13:  # one plain strong colour: paint, plastic, table cloth
+    if surface < 0.07:  # one plain strong colour: paint, plastic, table cloth
         table = Material(
             vivid_colour(rng), bank.pick(rng, "plain", "cloth"), 0.3, (2.0, 2.0), rng.uniform(0.25, 0.9), 0, 0.6
         )

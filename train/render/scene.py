@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from seqpose_core.categories import CATEGORY_NAMES, category
 from train.render.distractors import DISTRACTORS
-from train.render.environments import EnvironmentBank
+from train.render.environments import EnvironmentBank, light_balance
 from train.render.layout import Draft, held, leaning, on_the_ground, place, resting_rotation, stacked
 from train.render.materials import sample_liquid, sample_materials
 from train.render.meshes import Array, Mesh, rotation_about
@@ -217,8 +217,8 @@ def sample_scene(rng: Generator, split: Split, bank: TextureBank, environments: 
         room=room,
         environment=index,
         environment_yaw=float(rng.uniform(0, 2 * np.pi)),
-        key_gain=float(np.exp(rng.normal(0, 0.5))),
-        ambient_gain=float(np.exp(rng.normal(0, 0.2))),
+        key_gain=float(1.5 * np.exp(rng.normal(0, 0.5))),
+        ambient_gain=float(np.exp(rng.normal(-0.2, 0.3))),
         shadow_softness=float(0.004 + 0.08 * environments.environments[index].spread * rng.uniform(0.4, 1.4)),
-        sensor=sample_sensor(rng, split.pace),
+        sensor=sample_sensor(rng, split.pace, light_balance(environments.environments[index])),
     )

@@ -53,21 +53,21 @@ class Sensor:
     jpeg: int
 
 
-def sample_sensor(rng: Generator, pace: float) -> Sensor:
-    """A camera between a phone in daylight and a cheap webcam in the evening."""
+def sample_sensor(rng: Generator, pace: float, light: Array) -> Sensor:
+    """A camera between a phone in daylight and a cheap webcam; ``light`` (3,) are the gains of its white balance."""
     cheap = rng.beta(1.0, 2.0)
-    tint = rng.normal(0, 0.07, 3)
-    red, green, blue = np.exp(tint - tint.mean())
+    warm = rng.normal(0, 0.09)
+    red, green, blue = light * np.exp(np.array([warm, 0.0, -warm]) + rng.normal(0, 0.025, 3))
     return Sensor(
         grey=float(np.exp(rng.normal(np.log(0.21), 0.4))),
         drift=(float(rng.uniform(0, 0.12)), float(rng.uniform(0, 0.03))),
         balance=(float(red), float(green), float(blue)),
-        shot=float(rng.uniform(0.0002, 0.006) * (0.3 + cheap)),
-        read=float(rng.uniform(0.0005, 0.012) * (0.2 + cheap)),
+        shot=float(rng.uniform(0.0001, 0.004) * (0.3 + cheap)),
+        read=float(rng.uniform(0.0003, 0.007) * (0.2 + cheap)),
         vignette=float(rng.uniform(0, 0.35)) if rng.random() < 0.5 else 0.0,
         sharpen=float(rng.uniform(0.2, 1.2)) if rng.random() < 0.4 else 0.0,
-        contrast=float(rng.uniform(0.9, 1.5)),
-        saturation=float(rng.uniform(0.75, 1.45)),
+        contrast=float(rng.uniform(0.95, 1.6)),
+        saturation=float(rng.uniform(0.85, 1.6)),
         aperture=float(rng.uniform(0.2, 1.5)) if rng.random() < 0.4 else 0.0,
         blur=float(rng.uniform(0.0, 0.8)),
         shutter=float(rng.uniform(0.001, 0.03)) * min(1.5, max(1.0, pace)),
@@ -162,9 +162,8 @@ def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Gener
 def develop(image: Image) -> NDArray[np.uint8]:
     """The picture (H, W, 3) of an ideal camera: exposed to middle grey, no noise."""
     exposed = image * np.float32(0.25 / max(1e-3, float(np.minimum(image, 2).mean())))
-    return (_TONE[np.clip(exposed * _TONE_STEPS, 0, 4 * _TONE_STEPS).astype(np.int32)].clip(0, 1) * 255).astype(
-        np.uint8
-    )
+    display = _TONE[np.clip(exposed * _TONE_STEPS, 0, 4 * _TONE_STEPS).astype(np.int32)]
+    return (display.clip(0, 1) * 255).astype(np.uint8)
 
 
 class Exposure:

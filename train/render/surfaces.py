@@ -173,8 +173,8 @@ def sample_surface(rng: Generator, bank: TextureBank, kinds: tuple[str, ...]) ->
     """A large surface in world coordinates: ``repeat`` is the number of texture widths per metre."""
     repeat = float(rng.uniform(0.8, 4.0))
     r, g, b = np.clip(rng.uniform(0.7, 1.0) * (1 + rng.normal(0, 0.04, 3)), 0, 1)
-    roughness = rng.uniform(0.12, 0.9)
-    gloss = rng.uniform(0.2, 1.0)
+    roughness = rng.uniform(0.25, 0.95)
+    gloss = rng.uniform(0.2, 0.9)
     return Material(
         (float(r), float(g), float(b)), bank.pick(rng, *kinds), 1.0, (repeat, repeat), roughness, 0.0, gloss
     )
