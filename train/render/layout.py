@@ -19,8 +19,11 @@ from train.render.shapes import SHAPES
 _DIRECTIONS = np.stack([np.cos(np.arange(32) * np.pi / 16), np.sin(np.arange(32) * np.pi / 16)])
 Y_UP = rotation_about("x", np.pi / 2)
 # Nothing is set on these: they are hollow, thin, or of irregular height.
-_NO_BASE = {"bottle", "bowl", "mug", "camera", "glass", "vase", "cup", "pot", "plant", "hand", "cable", "lamp", "jug"}
-_LEANERS = {"bottle", "can", "book", "phone", "box", "camera", "cylinder", "frame", "notebook", "tablet"}
+_NO_BASE = frozenset(
+    "bottle bowl mug camera hand tumbler stem_glass vase plant pitcher bag shoe teddy toy_duck headphones lamp "
+    "cloth cable pens cutlery hammer screwdriver pliers scissors drill clamp wrench monitor fruit banana ball".split()
+)
+_LEANERS = frozenset("bottle can camera book box cereal_box notebook phone tablet tag_board remote".split())
 
 
 @dataclass(frozen=True)
