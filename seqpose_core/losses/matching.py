@@ -52,11 +52,12 @@ def match(
     weights: MatchingWeights,
     distance: PoseDistance = CANONICAL,
 ) -> Matches:
-    """Assign a query to each target of each sample, one to one, at the lowest total cost.
+    """Assign queries to targets of each sample, one to one, at the lowest total cost.
 
-    :param valid: (B, Q) bool; invalid queries are never matched.
+    :param valid: (B, Q) bool; invalid queries are never matched. If a sample has fewer valid queries than targets, the
+        remaining targets are not matched: no setting of the model could give it another peak.
     :param distance: how rotations and sizes are compared.
-    :raises ValueError: if a sample has more targets than queries.
+    :raises ValueError: if a sample has more targets than queries, valid or not.
     """
     return match_layers((prediction,), valid, targets, pinhole, weights, distance)[0]
 
@@ -72,25 +73,27 @@ def match_layers(
 ) -> list[Matches]:
     """:func:`match` for each layer separately. The costs of all layers leave the GPU in one transfer."""
     costs = torch.stack([matching_cost(layer, targets, pinhole, weights, distance) for layer in layers])
-    costs = costs.nan_to_num(1e6, 1e6, 1e6).masked_fill(~valid[..., None], 1e6)
+    costs = costs.nan_to_num(1e6, 1e6, 1e6)
     # Both masks are part of the same transfer: padding of the targets as NaN, valid queries as the last column.
     costs = costs.masked_fill(~targets.present[:, None], torch.nan)
     valid_column = valid[..., None].to(costs.dtype).expand(len(layers), -1, -1, 1)
     table = torch.cat([costs, valid_column], dim=-1).cpu().numpy()
-    present, queries = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1].sum(1).astype(int)
-    counts = present.sum(1)
+    present, usable = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1] > 0
+    counts, queries = present.sum(1), usable.shape[1]
     for sample in np.flatnonzero(counts > queries)[:1]:
         raise ValueError(
-            f"sample {sample} has {counts[sample]} objects but the model only {queries[sample]} queries; "
+            f"sample {sample} has {counts[sample]} objects but the model only {queries} queries; "
             "raise queries.anchors or queries.proposals"
         )
-    target_columns = [np.flatnonzero(row) for row in present]
-    sample = np.repeat(np.arange(len(target_columns)), counts)
+    rows = [np.flatnonzero(one) for one in usable]
+    columns = [np.flatnonzero(one) for one in present]
+    sample = np.repeat(np.arange(len(rows)), np.minimum(usable.sum(1), counts))
     index = np.zeros((len(layers), 3, len(sample)), np.int64)
     for layer, cost in enumerate(table):
-        pairs = [linear_sum_assignment(one[:, columns]) for one, columns in zip(cost, target_columns, strict=True)]
-        target = [columns[chosen] for columns, (_, chosen) in zip(target_columns, pairs, strict=True)]
-        index[layer] = sample, np.concatenate([rows for rows, _ in pairs]), np.concatenate(target)
+        pairs = [linear_sum_assignment(one[np.ix_(q, m)]) for one, q, m in zip(cost, rows, columns, strict=True)]
+        query = [q[i] for q, (i, _) in zip(rows, pairs, strict=True)]
+        target = [m[j] for m, (_, j) in zip(columns, pairs, strict=True)]
+        index[layer] = sample, np.concatenate(query), np.concatenate(target)
     return [Matches(*one.unbind(0)) for one in torch.from_numpy(index).to(valid.device)]
 
 

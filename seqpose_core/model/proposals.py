@@ -20,20 +20,27 @@ class Proposals:
     :param cell: (B, P) int64, row-major index of the peak in the map z_0.
     :param category: (B, P) int64, 0..5, the category with the highest heat in that cell.
     :param reference: (B, P, 3) centre in the camera frame, metres.
+    :param valid: (B, P) bool: false after the last peak of a map with fewer than P.
     """
 
     cell: Tensor
     category: Tensor
     reference: Tensor
+    valid: Tensor
 
 
 def select_proposals(centre: CentrePrediction, count: int, pinhole: Pinhole, canonical_focal: float) -> Proposals:
-    """The ``count`` highest peaks of the heat map, no more than it has cells."""
+    """The ``count`` highest peaks of the heat map, no more than it has cells.
+
+    Of equal peaks the one with the lower cell index comes first, so that the result does not depend on ``count``, on
+    the batch or on the implementation of a partial sort.
+    """
     rows, columns = centre.heat.shape[2:]
     # Peaks of the maximum over categories: otherwise six proposals in one cell would displace those of other objects.
     heat, category = centre.heat.detach().max(1)
-    peaks = heat.masked_fill(F.max_pool2d(heat, 3, stride=1, padding=1) > heat, -1e4)
-    cell = peaks.flatten(1).topk(count, dim=1).indices
+    peak = find_peaks(heat).flatten(1)
+    order = heat.flatten(1).masked_fill(~peak, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    cell = order[:, :count]
     offset = gather_queries(centre.offset.detach().flatten(2).transpose(1, 2), cell)
     cells = torch.stack([cell % columns, cell.div(columns, rounding_mode="floor")], dim=-1)
     stride = pinhole.image_size / pinhole.image_size.new_tensor([columns, rows])
@@ -41,7 +48,24 @@ def select_proposals(centre: CentrePrediction, count: int, pinhole: Pinhole, can
     log_depth = centre.log_depth.detach().flatten(1).gather(1, cell)
     focal = pinhole.mean_focal[:, None] / canonical_focal
     depth = (log_depth.float().clamp(-4.0, 4.0).exp() * focal).clamp(NEAR, FAR)
-    return Proposals(cell, category.flatten(1).gather(1, cell), pinhole.unproject(pixels, depth))
+    return Proposals(
+        cell=cell,
+        category=category.flatten(1).gather(1, cell),
+        reference=pinhole.unproject(pixels, depth),
+        valid=peak.gather(1, cell),
+    )
+
+
+def find_peaks(heat: Tensor) -> Tensor:
+    """Cells (B, H, W) bool that no cell of their 3x3 neighbourhood exceeds; of equal neighbours, the first in row-major
+    order."""
+    height, width = heat.shape[1:]
+    peak = F.max_pool2d(heat, 3, stride=1, padding=1) <= heat
+    padded = F.pad(heat, (1, 1, 1, 0), value=-torch.inf)
+    # The neighbours with a lower index: above left, above, above right, left.
+    for row, column in ((0, 0), (0, 1), (0, 2), (1, 0)):
+        peak = peak & (padded[:, row : row + height, column : column + width] < heat)
+    return peak
 
 
 def gather_queries(x: Tensor, index: Tensor) -> Tensor:

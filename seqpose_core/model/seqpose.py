@@ -50,7 +50,8 @@ class Prediction:
 
     :param objects: of the last layer.
     :param layers: of every layer, first to last; the last one is ``objects``.
-    :param valid: (B, Q) bool: false for a query propagated from an invalid memory slot.
+    :param valid: (B, Q) bool: false for a proposal that is no peak, and for a query propagated from an invalid memory
+        slot. An invalid query has score 0 and affects nothing else.
     :param denoised: of every layer, the predictions of the D denoising queries; empty without them.
     :param denoising: the denoising queries, or None.
     """
@@ -187,10 +188,9 @@ class SeqPose(nn.Module):
         """The query network as a pure function of finite float32 tensors and masks."""
         levels = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
         image_features = ImageFeatures(levels, pinhole)
-        query, reference = self._current_queries(features, image_features)
+        query, reference, valid = self._current_queries(features, image_features)
         # Eq. 6: the queries of the newest frame in memory are appended, at their positions in the current frame.
         top_k = self.config.memory.top_k
-        valid = torch.ones(query.shape[:2], dtype=torch.bool, device=query.device)
         valid = torch.cat([valid, past.valid[:, :top_k]], dim=1)
         query = torch.cat([query, past.embedding[:, :top_k].to(query.dtype)], dim=1)
         reference = torch.cat([reference, past.reference[:, :top_k]], dim=1)
@@ -222,29 +222,37 @@ class SeqPose(nn.Module):
         prediction = Prediction(layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising)
         return prediction, self._top_queries(query, prediction)
 
-    def _current_queries(self, features: FrameFeatures, image_features: ImageFeatures) -> tuple[Tensor, Tensor]:
-        """Learned anchors and proposals: embeddings (B, Q, C) and references (B, Q, 3), metres."""
+    def _current_queries(self, features: FrameFeatures, image_features: ImageFeatures) -> tuple[Tensor, Tensor, Tensor]:
+        """Learned anchors and proposals: embeddings (B, Q, C), references (B, Q, 3) in metres, validity (B, Q)."""
         finest, pinhole = image_features.levels[0], image_features.pinhole
         config, batch = self.config.queries, len(finest)
-        embeddings, references = [], []
+        embeddings, references, valid = [], [], []
         if config.anchors:
             embeddings.append(self.anchor_embedding.expand(batch, -1, -1))
             references.append(self.anchor_reference.expand(batch, -1, -1))
+            valid.append(torch.ones(batch, config.anchors, dtype=torch.bool, device=finest.device))
         if features.centre is not None:
             proposals = select_proposals(features.centre, config.proposals, pinhole, self.config.canonical_focal)
             content = self.proposal_norm(gather_queries(finest.flatten(2).transpose(1, 2), proposals.cell))
             embeddings.append(content + self.proposal_class(proposals.category))
             references.append(proposals.reference)
-        return torch.cat(embeddings, dim=1), torch.cat(references, dim=1)
+            valid.append(proposals.valid)
+        return torch.cat(embeddings, dim=1), torch.cat(references, dim=1), torch.cat(valid, dim=1)
 
     def _top_queries(self, query: Tensor, prediction: Prediction) -> TopQueries:
-        """Eq. 5: the K queries with the highest score, for the memory; none without a memory."""
+        """Eq. 5: the K valid queries with the highest score, for the memory; none without a memory.
+
+        Slots without a valid query are zero. Of equal scores the first query comes first.
+        """
         memory, objects = self.config.memory, prediction.objects
-        best = objects.logits.amax(-1).topk(memory.top_k if memory.frames else 0, dim=1).indices
+        score = objects.logits.amax(-1).masked_fill(~prediction.valid, -torch.inf)
+        order = score.argsort(dim=1, descending=True, stable=True)
+        best = order[:, : memory.top_k if memory.frames else 0]
+        valid = prediction.valid.gather(1, best)
         return TopQueries(
-            embedding=gather_queries(query, best).float(),
-            reference=gather_queries(objects.translation.detach(), best),
-            valid=prediction.valid.gather(1, best),
+            embedding=torch.where(valid[..., None], gather_queries(query, best).float(), 0.0),
+            reference=torch.where(valid[..., None], gather_queries(objects.translation.detach(), best), 0.0),
+            valid=valid,
         )
 
 

@@ -140,7 +140,7 @@ def test_scenes_with_few_or_no_objects_give_finite_gradients(counts: list[int]) 
 
 
 def test_more_objects_than_queries_raise() -> None:
-    model, ground_truth = tiny_model(anchors=0, proposals=4), targets(1, [5])
+    model, ground_truth = tiny_model(anchors=0, proposals=4, memory_frames=0), targets(1, [5])
     images, intrinsics = frames(1)
     with pytest.raises(ValueError, match=r"5 objects but the model only 4 queries; raise queries\.anchors"):
         CRITERION(model(images, intrinsics)[0], ground_truth, pinhole(intrinsics))
@@ -151,6 +151,25 @@ def test_invalid_queries_are_never_matched() -> None:
     valid = torch.tensor([[False, True, True, True, False]])
     matches = match(perfect(ground_truth), valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     assert 0 not in matches.query
+
+
+def test_objects_beyond_the_number_of_valid_queries_are_not_matched() -> None:
+    """Queries 1 and 3 predict objects 1 and 3 exactly; objects 0 and 2 have no query left."""
+    ground_truth, (_, intrinsics) = targets(1, [4]), frames(1)
+    valid = torch.tensor([[False, True, False, True, False]])
+    matches = match(perfect(ground_truth), valid, ground_truth, pinhole(intrinsics), MatchingWeights())
+    assert matches.query.tolist() == [1, 3]
+    assert matches.target.tolist() == [1, 3]
+
+
+def test_invalid_queries_have_no_loss() -> None:
+    ground_truth, (_, intrinsics) = targets(1, [2]), frames(1)
+    valid = torch.tensor([[True, True, False, False, False]])
+    prediction = perfect(ground_truth)
+    matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
+    wrong = replace(prediction, logits=torch.where(valid[..., None], prediction.logits, 5.0))
+    terms = object_losses(wrong, valid, ground_truth, matches, pinhole(intrinsics))
+    assert float(terms["classification"]) == pytest.approx(0, abs=1e-4)
 
 
 def test_focal_loss_by_hand() -> None:
