@@ -48,12 +48,14 @@ class PoseAwareLayerNorm(nn.Module):
     """Layer norm whose gain and bias depend on camera motion, elapsed time and intrinsics.
 
     The modulation network has no biases: a zero condition (unknown motion or none) gives the plain layer norm exactly.
+    Its last layer is initialised to zero, so that a condition that was not trained has no effect.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.modulation = mlp(CONDITION_WIDTH, width // 2, 2 * width, bias=False)
+        nn.init.zeros_(self.modulation[2].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B, Q, C), condition (B, Q, 15)."""
@@ -105,7 +107,7 @@ class DeformableAttention(nn.Module):
         grid = (pinhole.project(points3d) + 0.5) / pinhole.image_size * 2 - 1
         visible = (grid.abs() <= 1).all(-1) & (points3d[..., 2] > NEAR)
         logits = self.weights(query).reshape(batch, queries, heads, points, self.levels)
-        logits = logits.masked_fill(~visible[..., None], torch.finfo(logits.dtype).min)
+        logits = logits.masked_fill(~visible[..., None], -1e4)
         weights = logits.flatten(3).softmax(-1).reshape(batch, queries, heads, points, self.levels)
         weights = weights * visible[..., None]
         grid = grid.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, 2)

@@ -16,7 +16,7 @@ from seqpose_core.model.encoder_config import EncoderConfig
 from seqpose_core.model.memory import FrameMotion, view_from
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import Pinhole
-from seqpose_core.model.stsq import DeformableAttention, ImageFeatures
+from seqpose_core.model.stsq import CONDITION_WIDTH, DeformableAttention, ImageFeatures, PoseAwareLayerNorm
 
 OUTPUTS = ("logits", "translation", "rotation", "size", "log_scale")
 
@@ -211,6 +211,12 @@ def test_deformable_attention_samples_at_projected_reference() -> None:
     torch.testing.assert_close(sampled[0, 0], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sampled[0, 1], zero[0, 1])
     torch.testing.assert_close(sampled[0, 2:], attention.out.bias.expand(2, -1))
+
+
+def test_untrained_condition_does_not_change_the_layer_norm() -> None:
+    x, condition = torch.randn(2, 3, 16), torch.randn(2, 3, CONDITION_WIDTH)
+    expected = torch.nn.functional.layer_norm(x, (16,))
+    torch.testing.assert_close(PoseAwareLayerNorm(16)(x, condition), expected)
 
 
 @pytest.mark.parametrize("translation", ["projected", "direct"])
