@@ -158,7 +158,7 @@ class PoseEstimator:
         """One step of the network; updates the memory."""
         pose = None
         if camera_pose is not None:
-            pose = torch.from_numpy(np.asarray(camera_pose, np.float32))[None].to(self.device)
+            pose = torch.from_numpy(np.asarray(camera_pose, np.float64))[None].to(self.device)
         stamps = None if stamp is None else torch.tensor([stamp], dtype=torch.float64, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             prediction, self._memory = self._run(

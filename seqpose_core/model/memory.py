@@ -18,7 +18,7 @@ _LONGEST_GAP = 60.0
 class FrameMotion:
     """Camera pose and time of the current frame of B streams. Where a mask is false the value has no meaning.
 
-    :param camera_pose: (B, 4, 4) world from camera, the identity where unknown.
+    :param camera_pose: (B, 4, 4) float64 world from camera, the identity where unknown.
     :param pose_known: (B,) bool.
     :param stamp: (B,) float64 seconds, 0 where unknown.
     :param stamp_known: (B,) bool.
@@ -31,13 +31,13 @@ class FrameMotion:
 
     @classmethod
     def from_optional(cls, camera_pose: Tensor | None, stamp: Tensor | None, like: QueryMemory) -> FrameMotion:
-        """Replace unknown values by masks; device, batch and pose type are those of ``like``.
+        """Replace unknown values by masks; device and batch are those of ``like``.
 
         :param camera_pose: (B, 4, 4); None, or not finite for a sample, where unknown.
         :param stamp: (B,) seconds; None, or not finite for a sample, where unknown.
         """
         batch, device = len(like.valid), like.valid.device
-        identity = torch.eye(4, dtype=like.camera_pose.dtype, device=device)
+        identity = torch.eye(4, dtype=torch.float64, device=device)
         unknown = torch.zeros(batch, dtype=torch.bool, device=device)
         if camera_pose is None:
             camera_pose, pose_known = identity.expand(batch, 4, 4), unknown
@@ -77,7 +77,8 @@ class QueryMemory:
     :param reference: (B, N·K, 3) metres, in the camera frame of the query's own frame.
     :param stamp: (B, N·K) float64 seconds of that frame; 0 where ``stamp_known`` is false.
     :param stamp_known: (B, N·K) bool.
-    :param camera_pose: (B, N·K, 4, 4) world from camera of that frame; the identity where ``pose_known`` is false.
+    :param camera_pose: (B, N·K, 4, 4) float64 world from camera of that frame; the identity where ``pose_known`` is
+        false. In float32 the translation of a camera 10 km from the origin has steps of 1 mm.
     :param pose_known: (B, N·K) bool.
     :param valid: (B, N·K) bool; an invalid slot affects no result.
     """
@@ -101,7 +102,7 @@ class QueryMemory:
             reference=torch.zeros(batch, slots, 3, device=device),
             stamp=torch.zeros(batch, slots, device=device, dtype=torch.float64),
             stamp_known=invalid,
-            camera_pose=torch.eye(4, device=device).repeat(batch, slots, 1, 1),
+            camera_pose=torch.eye(4, device=device, dtype=torch.float64).repeat(batch, slots, 1, 1),
             pose_known=invalid,
             valid=invalid,
         )
@@ -153,20 +154,21 @@ class MemoryView:
 
 
 def view_from(memory: QueryMemory, frame: FrameMotion) -> MemoryView:
-    """Express a memory relative to the current frame."""
+    """Express a memory relative to the current frame: float64 poses and stamps in, float32 motion out."""
     valid = memory.valid
     known = (memory.pose_known & frame.pose_known[:, None] & valid)[..., None, None]
-    identity = torch.eye(4, dtype=memory.camera_pose.dtype, device=valid.device)
+    identity = torch.eye(4, dtype=torch.float64, device=valid.device)
     past = torch.where(known, memory.camera_pose, identity)
     now = torch.where(known, frame.camera_pose[:, None], identity)
     # The inverse of a rigid transform, written out: it can be exported, and is exact for a proper rotation.
     inverse = now[..., :3, :3].transpose(-1, -2)
     rotation = matmul_fp32(inverse, past[..., :3, :3])
     translation = matmul_fp32(inverse, past[..., :3, 3:] - now[..., :3, 3:])[..., 0]
-    reference = matmul_fp32(rotation, memory.reference[..., None])[..., 0] + translation
-    elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP).to(reference.dtype)
+    reference = (matmul_fp32(rotation, memory.reference[..., None])[..., 0] + translation).to(memory.reference.dtype)
+    elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP)
     elapsed = torch.where(memory.stamp_known & frame.stamp_known[:, None] & valid, elapsed, 0.0)
     motion = torch.cat([(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1)
+    motion = motion.to(reference.dtype)
     # The content of invalid slots is zeroed as well as masked, so that no value of it (NaN included) can spread.
     return MemoryView(
         embedding=torch.where(valid[..., None], memory.embedding, 0.0),

@@ -149,6 +149,22 @@ def test_choice_of_world_frame_has_no_effect() -> None:
 
 
 @torch.no_grad()
+def test_camera_far_from_the_world_origin_keeps_references_exact() -> None:
+    """10 km away, the camera moves 1 cm to the right: a point of the past is 1 cm further left."""
+    model = tiny_model()
+    _, memory = model(*frames(1), None, _at(10_000.0))
+    view = view_from(memory, FrameMotion.from_optional(_at(10_000.01), None, memory))
+    expected = memory.reference - torch.tensor([0.01, 0.0, 0.0])
+    torch.testing.assert_close(view.reference[:, :4], expected[:, :4], atol=1e-6, rtol=0)
+
+
+def _at(x: float) -> Tensor:
+    pose = torch.eye(4, dtype=torch.float64)[None]
+    pose[0, 0, 3] = x
+    return pose
+
+
+@torch.no_grad()
 def test_unknown_poses_equal_no_motion() -> None:
     model = tiny_model()
     images, intrinsics = frames(1)
