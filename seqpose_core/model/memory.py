@@ -54,7 +54,7 @@ class FrameMotion:
 
 @dataclass(frozen=True)
 class TopQueries:
-    """The top K queries of one frame, in descending order of score (Eq. 5). Invalid ones are zero.
+    """The K queries of one frame with the highest score (Eq. 5). Invalid ones are zero.
 
     :param embedding: (B, K, C).
     :param reference: (B, K, 3) predicted centres in that frame's camera frame, metres.

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from seqpose_core.model.dense_heads import CentrePrediction
 from seqpose_core.model.projection import FAR, NEAR, Pinhole
+from seqpose_core.model.selection import gather_queries, top_k_indices
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """The P highest peaks of each sample, in descending order. They carry no gradient.
+    """The P highest peaks of each sample, peaks first. They carry no gradient.
 
     :param cell: (B, P) int64, row-major index of the peak in the map z_0.
     :param category: (B, P) int64, 0..5, the category with the highest heat in that cell.
@@ -32,15 +33,14 @@ class Proposals:
 def select_proposals(centre: CentrePrediction, count: int, pinhole: Pinhole, canonical_focal: float) -> Proposals:
     """The ``count`` highest peaks of the heat map, no more than it has cells.
 
-    Of equal peaks the one with the lower cell index comes first, so that the result does not depend on ``count``, on
-    the batch or on the implementation of a partial sort.
+    Of equal peaks the one with the lower cell index is used, so that the result depends neither on the batch nor on
+    the runtime.
     """
     rows, columns = centre.heat.shape[2:]
     # Peaks of the maximum over categories: otherwise six proposals in one cell would displace those of other objects.
     heat, category = centre.heat.detach().max(1)
     peak = find_peaks(heat).flatten(1)
-    order = heat.flatten(1).masked_fill(~peak, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    cell = order[:, :count]
+    cell = top_k_indices(heat.flatten(1).masked_fill(~peak, -1e4), count)
     offset = gather_queries(centre.offset.detach().flatten(2).transpose(1, 2), cell)
     cells = torch.stack([cell % columns, cell.div(columns, rounding_mode="floor")], dim=-1)
     stride = pinhole.image_size / pinhole.image_size.new_tensor([columns, rows])
@@ -61,13 +61,8 @@ def find_peaks(heat: Tensor) -> Tensor:
     order."""
     height, width = heat.shape[1:]
     peak = F.max_pool2d(heat, 3, stride=1, padding=1) <= heat
-    padded = F.pad(heat, (1, 1, 1, 0), value=-torch.inf)
+    padded = F.pad(heat, (1, 1, 1, 0), value=-1e4)
     # The neighbours with a lower index: above left, above, above right, left.
     for row, column in ((0, 0), (0, 1), (0, 2), (1, 0)):
         peak = peak & (padded[:, row : row + height, column : column + width] < heat)
     return peak
-
-
-def gather_queries(x: Tensor, index: Tensor) -> Tensor:
-    """Rows ``index`` (B, K) of x (B, Q, C): (B, K, C)."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

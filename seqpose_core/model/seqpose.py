@@ -18,7 +18,8 @@ from seqpose_core.model.fusion import Fusion
 from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
 from seqpose_core.model.projection import Pinhole
-from seqpose_core.model.proposals import gather_queries, select_proposals
+from seqpose_core.model.proposals import select_proposals
+from seqpose_core.model.selection import gather_queries, top_k_indices
 from seqpose_core.model.stsq import CONDITION_WIDTH, ImageFeatures, QueryTokens, ReferenceEncoding, StsqLayer
 
 
@@ -242,12 +243,11 @@ class SeqPose(nn.Module):
     def _top_queries(self, query: Tensor, prediction: Prediction) -> TopQueries:
         """Eq. 5: the K valid queries with the highest score, for the memory; none without a memory.
 
-        Slots without a valid query are zero. Of equal scores the first query comes first.
+        Slots without a valid query are zero.
         """
         memory, objects = self.config.memory, prediction.objects
-        score = objects.logits.amax(-1).masked_fill(~prediction.valid, -torch.inf)
-        order = score.argsort(dim=1, descending=True, stable=True)
-        best = order[:, : memory.top_k if memory.frames else 0]
+        # Logits of invalid queries are -1e4, see mask_invalid.
+        best = top_k_indices(objects.logits.amax(-1), memory.top_k if memory.frames else 0)
         valid = prediction.valid.gather(1, best)
         return TopQueries(
             embedding=torch.where(valid[..., None], gather_queries(query, best).float(), 0.0),
