@@ -26,7 +26,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
-from seqpose_core import Camera, category
+from seqpose_core import Camera
 from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
 from train.evaluate.sets import open_set
@@ -146,7 +146,7 @@ class MessageMaker:
         hypothesis = self._make(
             "vision_msgs",
             "ObjectHypothesisWithPose",
-            hypothesis=self._make("vision_msgs", "ObjectHypothesis", class_id=category(item.class_id).name, score=1.0),
+            hypothesis=self._make("vision_msgs", "ObjectHypothesis", class_id=item.category_info.name, score=1.0),
             pose=with_covariance,
         )
         return self._make(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqpose_core.categories import category
+from seqpose_core.categories import CATEGORIES, Category, category
 
 FOCAL = 200.0
 
@@ -26,10 +27,11 @@ class Solid:
     translation: np.ndarray
     size: np.ndarray
     handle_visible: bool = True
+    categories: tuple[Category, ...] = CATEGORIES
 
     @property
     def is_round(self) -> bool:
-        return self.class_id > 0 and category(self.class_id).symmetric
+        return self.class_id > 0 and category(self.class_id, self.categories).symmetric
 
 
 def camera_looking_at_origin(azimuth: float, elevation: float, distance: float) -> np.ndarray:
@@ -110,8 +112,12 @@ def write_tree(
     height: int = 168,
     width: int = 224,
     seed: int = 0,
+    change: Callable[[Solid], Solid] = lambda solid: solid,
 ) -> list[list[Solid]]:
-    """Write a tree under `root` in our layout; returns the solids of each clip in the world frame."""
+    """Write a tree under `root` in our layout; returns the solids of each clip in the world frame.
+
+    :param change: applied to each of :func:`default_solids`.
+    """
     random = np.random.default_rng(seed)
     matrix = np.array([[FOCAL, 0, width / 2 + 3.25], [0, FOCAL, height / 2 - 5.5], [0, 0, 1.0]])
     matrix[:2, :2] *= width / 224
@@ -120,7 +126,7 @@ def write_tree(
     for clip in range(clips):
         folder = root / split / f"{clip:05d}"
         folder.mkdir(parents=True)
-        solids = default_solids(random)
+        solids = [change(solid) for solid in default_solids(random)]
         scenes.append(solids)
         azimuth = random.uniform(-3, 3)
         rows = []

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.camera import Camera
-from seqpose_core.categories import category
+from seqpose_core.categories import Category, category
 from seqpose_core.objects import ObjectPose
 
 
@@ -19,9 +19,9 @@ from seqpose_core.objects import ObjectPose
 class SceneObject:
     """One labelled object.
 
-    class_id 1..6; instance: value in the mask; rotation (3, 3) and translation (3,) in metres map the
+    class_id 1, 2, ...; instance: value in the mask; rotation (3, 3) and translation (3,) in metres map the
     object frame to the camera frame; size (3,) extents in metres; visible_pixels: mask pixels at the
-    stored resolution; model: name of the CAD model, if known.
+    stored resolution; model: name of the CAD model, if known; category_info: None = the NOCS category class_id.
     """
 
     class_id: int
@@ -32,6 +32,11 @@ class SceneObject:
     handle_visible: bool
     visible_pixels: int
     model: str = ""
+    category_info: Category = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.category_info is None:
+            object.__setattr__(self, "category_info", category(self.class_id))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +90,7 @@ class Frame:
         """The labels as ObjectPose with score 1 and zero covariance; the track id is the instance id."""
         return [
             ObjectPose(
-                category=category(item.class_id).name,
+                category=item.category_info.name,
                 score=1.0,
                 rotation=item.rotation,
                 translation=item.translation,
@@ -93,6 +98,7 @@ class Frame:
                 covariance=np.zeros((6, 6)),
                 track_id=item.instance,
                 age=0,
+                category_info=item.category_info,
             )
             for item in self.objects
         ]

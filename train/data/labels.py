@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.camera import Camera
-from seqpose_core.categories import CATEGORIES, category
 from seqpose_core.geometry import canonicalize_symmetric
 from train.data.augment import MIRROR, MIRROR_OBJECT, Window
 from train.data.frame import Frame, SceneObject, decode_coord
 from train.data.nocs_files import count_values
 
-_SYMMETRIC = np.array([False] + [entry.symmetric for entry in CATEGORIES])
-_MUG = category("mug").id
 # The inverse depth of a plane is linear in the pixel; a larger relative deviation than this is an edge.
 _MAX_CURVATURE = 0.015
 
@@ -26,7 +23,7 @@ _MAX_CURVATURE = 0.015
 class DenseLabels:
     """Maps at the target grid (h, w).
 
-    segmentation int64, 0 background, 1..6; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the
+    segmentation int64 class ids, 0 background; depth float32 m, 0 unknown; normals (3, h, w) float32 unit in the
     camera frame towards the camera, zero where unknown; nocs (3, h, w) float32 0..1, zero on the background.
     """
 
@@ -37,21 +34,21 @@ class DenseLabels:
 
 
 def is_symmetric(item: SceneObject) -> bool:
-    """Whether yaw (rotation about y) is not visible: bottle, bowl, can, and a mug whose handle is hidden."""
-    return bool(_SYMMETRIC[item.class_id]) or (item.class_id == _MUG and not item.handle_visible)
+    """Whether yaw (rotation about y) is not visible: symmetric categories, and a mug whose handle is hidden."""
+    return item.category_info.symmetric or (item.category_info.name == "mug" and not item.handle_visible)
 
 
 def canonicalize_objects(objects: Sequence[SceneObject], hidden_handles: bool = False) -> tuple[SceneObject, ...]:
     """Rotate symmetric objects about y until the camera is in their +x half-plane, which makes the pose unique.
 
-    Bottles, bowls and cans get equal x and z extents.
+    Objects of symmetric categories get equal x and z extents.
 
     :param hidden_handles: also rotate mugs whose handle is hidden.
     """
     symmetric = [
         index
         for index, item in enumerate(objects)
-        if _SYMMETRIC[item.class_id] or (hidden_handles and is_symmetric(item))
+        if item.category_info.symmetric or (hidden_handles and is_symmetric(item))
     ]
     if not symmetric:
         return tuple(objects)
@@ -60,7 +57,7 @@ def canonicalize_objects(objects: Sequence[SceneObject], hidden_handles: bool = 
     rotated = list(objects)
     for index, rotation in zip(symmetric, canonicalize_symmetric(rotations, -translations), strict=True):
         size = objects[index].size
-        if _SYMMETRIC[objects[index].class_id]:
+        if objects[index].category_info.symmetric:
             width = (size[0] + size[2]) / 2
             size = np.array([width, size[1], width])
         rotated[index] = replace(objects[index], rotation=rotation, size=size)

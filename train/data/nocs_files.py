@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -13,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.camera import Camera
-from seqpose_core.categories import CATEGORIES
+from seqpose_core.categories import CATEGORIES, Category
 from train.data import safe_pickle
 from train.data.frame import SceneObject
 
 BACKGROUND = 255  # in the mask
 _CAMERA_UNKNOWN = 32001  # CAMERA's depth value of pixels without a rendered surface
-_CLASS_IDS = frozenset(entry.id for entry in CATEGORIES)
 
 
 class BrokenFrameError(ValueError):
@@ -112,7 +112,7 @@ def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.floa
     return (stamp if np.isfinite(stamp) else None), (pose if known else None)
 
 
-def read_meta(path: str) -> list[tuple[int, int, str]]:
+def read_meta(path: str, categories: Sequence[Category] = CATEGORIES) -> list[tuple[int, int, str]]:
     """(instance, class, model) of each line, sorted by instance; a synset column between class and model is ignored.
 
     :raise BrokenFrameError: a line has another format, or an instance is listed more than once.
@@ -126,7 +126,7 @@ def read_meta(path: str) -> list[tuple[int, int, str]]:
             instance, class_id = int(columns[0]), int(columns[1])
         except (ValueError, IndexError):
             raise BrokenFrameError(path, f"line {line!r} does not begin with instance and class") from None
-        if not 0 <= instance < BACKGROUND or (class_id and class_id not in _CLASS_IDS):
+        if not 0 <= instance < BACKGROUND or not 0 <= class_id <= len(categories):
             raise BrokenFrameError(path, f"line {line!r} has an instance or class out of range")
         rows.append((instance, class_id, columns[-1] if len(columns) > 2 else ""))
     repeated = [instance for instance, count in Counter(row[0] for row in rows).items() if count > 1]
@@ -146,12 +146,14 @@ def rigid_part(path: str, linear: NDArray[np.float64]) -> NDArray[np.float64]:
     return u @ v
 
 
-def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[SceneObject, ...]:
+def read_objects(
+    meta: str, label: str, pixels: NDArray[np.int64], categories: Sequence[Category] = CATEGORIES
+) -> tuple[SceneObject, ...]:
     """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
 
     :param pixels: (256,) number of pixels of each value in the mask.
     """
-    rows = [row for row in read_meta(meta) if row[1] > 0]
+    rows = [row for row in read_meta(meta, categories) if row[1] > 0]
     classes, transforms, scales, handles = _label(label)
     if len(rows) != len(classes):  # NOCS's labels leave out objects without a pixel in the mask
         rows = [row for row in rows if pixels[row[0]] > 0]
@@ -176,6 +178,7 @@ def read_objects(meta: str, label: str, pixels: NDArray[np.int64]) -> tuple[Scen
             handle_visible=bool(handles[index]),
             visible_pixels=int(pixels[instance]),
             model=model,
+            category_info=categories[class_id - 1],
         )
         for index, (instance, class_id, model) in enumerate(rows)
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seqpose_core.categories import CATEGORIES, Category
 from train.data.camera_motion import camera_trajectory
 from train.data.frame import Frame, SceneObject
 from train.data.nocs_files import (
@@ -61,6 +62,7 @@ class NocsLayout:
     :param frame_rate: frames per second, which gives the stamps of scenes without a camera_poses.txt; None = unknown.
     :param motion_from_labels: estimate the camera poses of scenes without a camera_poses.txt from the labels (see
         train.data.camera_motion). For training only: in evaluation it would pass ground truth to the network.
+    :param categories: that the class ids of meta files and labels refer to.
     :raise FileNotFoundError: a folder is missing or holds no frames.
     """
 
@@ -71,10 +73,11 @@ class NocsLayout:
         intrinsics: NDArray[np.float64] | None = None,
         frame_rate: float | None = None,
         motion_from_labels: bool = False,
+        categories: Sequence[Category] = CATEGORIES,
     ) -> None:
         self.frames_folder = Path(frames)
         self.labels = labels if isinstance(labels, Relabelling) else Path(labels)
-        self.intrinsics = intrinsics
+        self.intrinsics, self.categories = intrinsics, tuple(categories)
         self.frame_rate, self.motion_from_labels = frame_rate, motion_from_labels
         self._trajectories: dict[str, dict[str, NDArray[np.float64] | None]] = {}
         self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
@@ -86,9 +89,9 @@ class NocsLayout:
             raise FileNotFoundError(f"{self.frames_folder} holds no <scene>/<frame>_color.png")
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str], split: str) -> NocsLayout:
+    def open(cls, root: str | os.PathLike[str], split: str, categories: Sequence[Category] = CATEGORIES) -> NocsLayout:
         """Our own layout: frames under `root/split`, labels under `root/gts/split`."""
-        return cls(Path(root) / split, Path(root) / "gts" / split)
+        return cls(Path(root) / split, Path(root) / "gts" / split, categories=categories)
 
     def read(self, clip: int, frame: int) -> Frame:
         """Read one frame.
@@ -170,7 +173,7 @@ class NocsLayout:
         if isinstance(self.labels, Relabelling):
             return self.labels.objects(stem, mask, coord, pixels)
         label = os.path.join(self.labels, f"results_{self.labels.name}_{scene}_{name}.pkl")
-        return read_objects(f"{stem}_meta.txt", label, pixels)
+        return read_objects(f"{stem}_meta.txt", label, pixels, self.categories)
 
     def _trajectory(self, clip: Clip) -> dict[str, NDArray[np.float64] | None]:
         """Camera poses of all frames of a clip by name, from the labels; computed once."""

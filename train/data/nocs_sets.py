@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seqpose_core.categories import CATEGORIES, Category
 from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
 from train.data.relabelled import Relabelling
 
@@ -41,10 +42,17 @@ _NOCS_SPLITS = {
 }
 
 
-def open_layout(root: str | Path, split: str, labels: Labels = "gts", motion_from_labels: bool = False) -> NocsLayout:
+def open_layout(
+    root: str | Path,
+    split: str,
+    labels: Labels = "gts",
+    motion_from_labels: bool = False,
+    categories: Sequence[Category] = CATEGORIES,
+) -> NocsLayout:
     """Open ``root``/``split`` in our own layout, or camera_train, camera_val, real_train or real_test in NOCS's.
 
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
+    :param categories: that the class ids of our own layout refer to; NOCS has its own six.
     :raise FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
@@ -54,7 +62,7 @@ def open_layout(root: str | Path, split: str, labels: Labels = "gts", motion_fro
             raise FileNotFoundError(
                 f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(_NOCS_SPLITS)}"
             )
-        return NocsLayout.open(root, split)
+        return NocsLayout.open(root, split, categories)
     motion_from_labels = motion_from_labels and nocs.frame_rate is not None
     folder = _first_folder([root / name / nocs.split for name in nocs.sets])
     if labels == "relabelled":

@@ -29,7 +29,10 @@ def open_clips(config: TrainConfig, sets: Sequence[SetConfig], training: bool) -
     data, model = config.data, config.model
     motion_from_labels = training and data.camera_motion == "labels"
     return NocsClips(
-        [open_layout(part.root or data.root, part.split, part.labels, motion_from_labels) for part in sets],
+        [
+            open_layout(part.root or data.root, part.split, part.labels, motion_from_labels, model.categories)
+            for part in sets
+        ],
         image_size=(model.image_height, model.image_width),
         label_size=data.label_size,
         augmentation=data.augmentation if training else None,

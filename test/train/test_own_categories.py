@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training data whose categories are those of the model's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kettle_rig import KETTLE
+from nocs_tree import Solid, write_tree
+
+from seqpose_core import CATEGORIES
+from train.data.clips import ClipSample, NocsClips
+from train.data.nocs_files import BrokenFrameError
+from train.data.nocs_sets import open_layout
+
+SEVEN = (*CATEGORIES, KETTLE)
+
+
+def bottle_to_kettle(solid: Solid) -> Solid:
+    return replace(solid, class_id=7 if solid.class_id == 1 else solid.class_id, categories=SEVEN)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("kettles")
+    write_tree(root, clips=1, frames=2, change=bottle_to_kettle)
+    return root
+
+
+def test_targets_have_the_class_and_symmetry_of_the_configured_category(tree: Path) -> None:
+    sample = NocsClips([open_layout(tree, "train", categories=SEVEN)])[ClipSample(0, (0, 1), 0)]
+    is_kettle = sample["classes"] == 6
+    assert is_kettle.any()
+    assert sample["symmetric"][is_kettle].all()
+    assert set(np.unique(sample["segmentation"])) == {0, 5, 6, 7}
+    # The yaw of a symmetric object is canonical: the camera is in the x-y plane of the object, at positive x.
+    rotation, translation = sample["rotation"][is_kettle].numpy(), sample["translation"][is_kettle].numpy()
+    camera = (rotation.transpose(0, 2, 1) @ -translation[..., None])[..., 0]
+    np.testing.assert_allclose(camera[:, 2], 0, atol=1e-5)
+    assert (camera[:, 0] > 0).all()
+
+
+def test_ground_truth_objects_have_the_configured_category(tree: Path) -> None:
+    objects = open_layout(tree, "train", categories=SEVEN).read(0, 0).object_poses()
+    assert sorted(item.category for item in objects) == ["kettle", "laptop", "mug"]
+    assert KETTLE in {item.category_info for item in objects}
+
+
+def test_a_class_id_outside_the_categories_breaks_the_frame(tree: Path) -> None:
+    with pytest.raises(BrokenFrameError, match="class out of range"):
+        open_layout(tree, "train").read(0, 0)
