@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from seqpose_core import weights
 from seqpose_core.config_io import nearest
 from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.limits import check_limits
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.weights import CheckpointError
 
@@ -60,8 +61,9 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = F
     :raises CheckpointError: if it does not exist, is damaged, or its tensors do not match its configuration.
     """
     folder = resolve(name_or_path, allow_download)
-    model = SeqPose(SeqPoseConfig.from_yaml(folder / CONFIG))
-    weights.load_into(model, weights.read(folder / WEIGHTS), f"{folder / WEIGHTS} does not fit {CONFIG}")
+    tensors = weights.read(folder / WEIGHTS)
+    model = _build(SeqPoseConfig.from_yaml(folder / CONFIG), folder / CONFIG, sum(t.numel() for t in tensors.values()))
+    weights.load_into(model, tensors, f"{folder / WEIGHTS} does not fit {CONFIG}")
     return model.to(device).eval()
 
 
@@ -79,6 +81,19 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
     save_file(tensors, folder / WEIGHTS)
     (folder / CONFIG).write_text("# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8")
     return folder
+
+
+def _build(config: SeqPoseConfig, path: Path, stored: int) -> SeqPose:
+    """Build the network of a configuration, unless it is far larger than the number of ``stored`` weights."""
+    try:
+        check_limits(config)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    with torch.device("meta"):  # shapes only, no memory
+        parameters = sum(p.numel() for p in SeqPose(config).parameters())
+    if parameters > 10 * stored:
+        raise CheckpointError(f"{path} describes {parameters} parameters, but {WEIGHTS} has only {stored}")
+    return SeqPose(config)
 
 
 def _from_hub(name: str, allow_download: bool) -> Path:

@@ -62,7 +62,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], misfit: str) -> Non
     """Copy ``tensors`` (by published name) into ``module``. Copies nothing unless all names and shapes match.
 
     :param misfit: start of the error message, e.g. ``FILE does not fit CONFIG``.
-    :raises CheckpointError: with the number and first names of missing, unknown and misshapen tensors.
+    :raises CheckpointError: with the number and first names of missing, unknown, misshapen and non-finite tensors.
     """
     names = {published_name(name): name for name in module.state_dict()}
     expected = {known: module.state_dict()[name].shape for known, name in names.items()}
@@ -79,6 +79,11 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], misfit: str) -> Non
     message = "; ".join(f"{len(keys)} tensors {what}: {', '.join(keys[:5])}" for what, keys in problems if keys)
     if message:
         raise CheckpointError(f"{misfit}: {message}")
+    not_finite = [name for name in sorted(tensors) if not bool(tensors[name].isfinite().all())]
+    if not_finite:
+        raise CheckpointError(
+            f"{misfit}: {len(not_finite)} tensors have NaN or infinite values: {', '.join(not_finite[:5])}"
+        )
     module.load_state_dict({names[known]: tensor for known, tensor in tensors.items()})
 
 

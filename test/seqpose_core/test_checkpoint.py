@@ -87,3 +87,32 @@ def test_yaml_cannot_execute_code(tmp_path: Path) -> None:
     path.write_text("image_width: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="is not YAML"):
         SeqPoseConfig.from_yaml(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    checkpoint.save(tiny_model(), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["layers.0.ffn.0.bias"][1] = value
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"1 tensors have NaN or infinite values: layers\.0\.ffn\.0\.bias"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "reason"),
+    [
+        ("depth", 3, 100_000, r"encoder\.depth is 100000; it must be at most 64"),
+        ("layers", 2, 10_000, r"decoder\.layers is 10000; it must be at most 32"),
+        ("fusion_width", 32, 4096, r"parameters, but model\.safetensors has only"),
+    ],
+)
+def test_a_configuration_that_would_exhaust_the_memory_is_refused(
+    key: str, old: int, new: int, reason: str, tmp_path: Path
+) -> None:
+    checkpoint.save(tiny_model(), tmp_path)
+    config = (tmp_path / "config.yaml").read_text()
+    assert f"{key}: {old}\n" in config
+    (tmp_path / "config.yaml").write_text(config.replace(f"{key}: {old}\n", f"{key}: {new}\n"))
+    with pytest.raises(CheckpointError, match=reason):
+        checkpoint.load(tmp_path)

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy._core import numeric
 
 from train.data import safe_pickle
 
@@ -43,3 +44,15 @@ def test_unpickler_reads_what_numpy_1_wrote() -> None:
 def test_unpickler_refuses_anything_else(data: bytes) -> None:
     with pytest.raises(pickle.UnpicklingError):
         safe_pickle.loads(data)
+
+
+def test_build_cannot_change_a_function_of_numpy() -> None:
+    # GLOBAL pushes the function, BUILD sets attributes: as a dictionary, and as slots by setattr.
+    defaults = numeric._frombuffer.__defaults__
+    name = b"cnumpy.core.numeric\n_frombuffer\n"
+    attributes = b"}" + b"S'__defaults__'\n" + b"(I1\ntp0\n" + b"s"
+    for data in (name + attributes + b"b.", name + b"(N" + attributes + b"tp1\nb."):
+        with pytest.raises(pickle.UnpicklingError):
+            safe_pickle.loads(data)
+    assert numeric._frombuffer.__defaults__ == defaults
+    assert not vars(numeric._frombuffer)

@@ -32,17 +32,33 @@ def _latin1(text: str, encoding: str = "latin1") -> bytes:
     return codecs.latin_1_encode(text)[0]
 
 
+class _Function:
+    """A function without attributes: the BUILD opcode, which sets attributes, cannot modify the function of numpy."""
+
+    __slots__ = ("_function",)
+    _function: Any
+
+    def __init__(self, function: Any) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError(f"attribute {name!r} of a function is refused")
+
+
 # An explicit table instead of an import by name: nothing outside this table can be reached.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _latin1,
+    ("_codecs", "encode"): _Function(_latin1),
 }
 for _path, _function in _NUMPY.items():
     _module, _name = _path.split(".")
     for _package in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2 write different package names
-        _ALLOWED[f"{_package}.{_module}", _name] = _function
+        _ALLOWED[f"{_package}.{_module}", _name] = _Function(_function)
 
 
 class _Unpickler(pickle.Unpickler):
