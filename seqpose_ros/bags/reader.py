@@ -16,7 +16,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from seqpose_ros.bags import mcap_recovery
+from seqpose_ros.bags import bounded_decompression, mcap_recovery
+
+bounded_decompression.install()
 
 _STORAGE = (".mcap", ".db3")
 
@@ -127,6 +129,8 @@ class BagReader:
                 self._report_damage(f"{path} holds no metadata.yaml; {files[0].name} is read by itself")
                 path = files[0]
         for file in files:
+            if not file.is_file():
+                raise BagError(f"{file} is not a regular file")
             _reject_truncated_database(file)
         truncated = [file for file in files if file.suffix == ".mcap" and mcap_recovery.is_truncated(file)]
         return self._repair(path, files, truncated) if truncated else path
