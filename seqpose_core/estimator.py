@@ -35,6 +35,10 @@ _UNIFORM_YAW_LOG_SCALE = math.log(math.pi / math.sqrt(6.0))
 _DUPLICATE_ACROSS, _DUPLICATE_ALONG = 0.3, 2.0
 
 
+class NonFiniteError(RuntimeError):
+    """The network returned NaN or infinity; memory and tracks were reset."""
+
+
 class PoseEstimator:
     """Streaming inference on the images of one camera, with a short memory. Use one estimator per camera."""
 
@@ -113,11 +117,25 @@ class PoseEstimator:
         :param stamp: seconds. One before the last, or more than ``max_frame_gap`` after it, resets memory and tracks.
         :param camera_pose: (4, 4) world from camera, for any fixed world; None where unknown.
         :raises ValueError: for an image of another shape or type, or not of the camera's size.
+        :raises NonFiniteError: if the network returned NaN or infinity; memory and tracks were reset.
         """
         pixels, intrinsics = self._prepare(image, camera)
         self._reset_after_gap(stamp)
         prediction = self._predict(pixels, intrinsics, stamp, camera_pose)
-        return self._tracker.update(self._select(prediction), stamp, camera_pose)
+        objects = self._select(prediction)
+        self._check_finite(prediction, objects)
+        return self._tracker.update(objects, stamp, camera_pose)
+
+    def _check_finite(self, prediction: ObjectPrediction, objects: list[ObjectPose]) -> None:
+        tensors = [prediction.logits]
+        if self._memory is not None:
+            tensors += [self._memory.embedding, self._memory.reference]
+        finite = all(bool(tensor.isfinite().all()) for tensor in tensors) and all(
+            np.isfinite(array).all() for o in objects for array in (o.rotation, o.translation, o.size, o.covariance)
+        )
+        if not finite:
+            self.reset()
+            raise NonFiniteError("the network returned NaN or infinite values; memory and tracks were reset")
 
     def _prepare(self, image: np.ndarray, camera: Camera) -> tuple[Tensor, Tensor]:
         """The network's input: resized at constant aspect ratio, padded with grey; and its intrinsics."""

@@ -13,6 +13,9 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from seqpose_ros.errors import shorten
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WINDOW = 200  # processed frames in the latency percentiles
 LOG_PERIOD = 5.0  # seconds before the same problem is logged again
 PROBLEM_LIFETIME = 3.0  # seconds after its last report until a problem counts as solved
@@ -21,17 +24,20 @@ PROBLEM_LIFETIME = 3.0  # seconds after its last report until a problem counts a
 class NodeDiagnostics:
     """Counts, timings and problems of one node, bounded in size. Thread safe: the executor and the worker report to it.
 
-    :param log: logs a problem, at most once per :data:`LOG_PERIOD` and kind.
+    :param warn, error: log a problem of that level, at most once per :data:`LOG_PERIOD` and kind.
     :param clock: monotonic seconds.
     """
 
-    def __init__(self, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._log, self._clock = log, clock
+    def __init__(
+        self, warn: Callable[[str], None], error: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = {WARN: warn, ERROR: error}
+        self._clock = clock
         self._lock = threading.Lock()
         self._counts = {"images_received": 0, "images_processed": 0, "images_dropped": 0, "images_refused": 0}
         self._latency: deque[float] = deque(maxlen=WINDOW)
         self._inference: deque[float] = deque(maxlen=WINDOW)
-        self._problems: dict[str, tuple[str, float]] = {}  # kind -> text, time of the last report
+        self._problems: dict[str, tuple[bytes, str, float]] = {}  # kind -> level, text, time of the last report
         self._logged: dict[str, float] = {}
         self._last_image = clock()
         self._rate_origin = (clock(), dict(self._counts))
@@ -58,16 +64,19 @@ class NodeDiagnostics:
         with self._lock:
             self._counts["images_refused"] += 1
 
-    def report_problem(self, kind: str, text: str) -> None:
-        """Report a problem: it is part of the status for :data:`PROBLEM_LIFETIME`, and is logged with throttling."""
-        now = self._clock()
+    def report_problem(self, kind: str, text: str, level: bytes = WARN, details: str = "") -> None:
+        """Report a problem: it is part of the status for :data:`PROBLEM_LIFETIME`, and is logged with throttling.
+
+        :param details: logged after ``text``, but not part of the status.
+        """
+        now, text = self._clock(), shorten(text)
         with self._lock:
-            self._problems[kind] = (text, now)
+            self._problems[kind] = (level, text, now)
             due = now - self._logged.get(kind, -LOG_PERIOD) >= LOG_PERIOD
             if due:
                 self._logged[kind] = now
         if due:
-            self._log(text)
+            self._log[level](shorten(f"{text}\n{details}", 4000).strip())
 
     def seconds_since_image(self) -> float:
         """Seconds since the last received image, or since :meth:`start`."""
@@ -89,8 +98,9 @@ class NodeDiagnostics:
         """
         now = self._clock()
         with self._lock:
-            self._problems = {k: v for k, v in self._problems.items() if now - v[1] < PROBLEM_LIFETIME}
-            problems = [text for text, _ in self._problems.values()]
+            self._problems = {k: v for k, v in self._problems.items() if now - v[2] < PROBLEM_LIFETIME}
+            problems = [text for _, text, _ in self._problems.values()]
+            level = max((level for level, _, _ in self._problems.values()), default=OK)
             counts, latency, inference = dict(self._counts), list(self._latency), list(self._inference)
             (since, before), self._rate_origin = self._rate_origin, (now, counts)
         period = max(now - since, 1e-9)
@@ -103,7 +113,7 @@ class NodeDiagnostics:
                 text = _format(1e3 * float(np.percentile(seconds, percent))) if seconds else "none yet"
                 values[f"{label}_p{percent}_ms"] = text
         status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if active and problems else DiagnosticStatus.OK,
+            level=level if active else OK,
             name=name,
             message="; ".join(problems) if active and problems else ("running" if active else str(facts["state"])),
             hardware_id=str(facts.get("checkpoint", "")),

@@ -14,10 +14,14 @@ from scipy.spatial.transform import Rotation
 
 from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_core.geometry import make_transform
-from seqpose_ros.errors import InputError
+from seqpose_ros.errors import InputError, quote, shorten
 
 # Distortion models whose coefficients are those of OpenCV's pinhole model, in the same order.
 _PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial")
+
+# Plausible focal lengths in units of the longer image side: from a fisheye lens (0.02) to a crop from a telephoto lens.
+_FOCAL_LENGTHS = (0.02, 200.0)
+_LARGEST_DISTORTION = 1e4  # coefficients of a rational polynomial can be in the hundreds
 
 
 def camera_from_info(info: Any, rectified: bool) -> Camera:
@@ -25,26 +29,50 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
 
     :param rectified: whether the images are rectified: if true, intrinsics are P without distortion, else K with D.
     :return: Camera after the region of interest and binning.
-    :raises InputError: the camera is not calibrated, or its distortion model is neither plumb_bob nor
-        rational_polynomial.
+    :raises InputError: the camera is not calibrated, its intrinsics are implausible, or its distortion model is neither
+        plumb_bob nor rational_polynomial.
     """
     matrix = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
     distortion = None if rectified or len(info.d) == 0 or not np.any(info.d) else info.d
     if distortion is not None and info.distortion_model not in _PINHOLE_MODELS:
         raise InputError(
             "camera_info",
-            f"camera_info has the distortion model {info.distortion_model!r}; supported are plumb_bob and "
+            f"camera_info has the distortion model {quote(info.distortion_model)}; supported are plumb_bob and "
             "rational_polynomial. Rectify the images (image_proc) and set rectified to true",
         )
     try:
         camera = Camera.from_matrix(matrix, info.width, info.height, distortion)
+        if info.roi.width and info.roi.height:
+            camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+        if max(info.binning_x, info.binning_y) > 1:
+            camera = camera.resized(camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1))
     except ValueError as error:
-        raise InputError("camera_info", f"camera_info cannot be used: {error}") from error
-    if info.roi.width and info.roi.height:
-        camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
-    if max(info.binning_x, info.binning_y) > 1:
-        camera = camera.resized(camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1))
+        raise InputError("camera_info", f"camera_info cannot be used: {shorten(str(error))}") from error
+    _check_plausible(camera)
     return camera
+
+
+def _check_plausible(camera: Camera) -> None:
+    """Refuse finite intrinsics that no camera has: they overflow in the network."""
+    longest = max(camera.width, camera.height)
+    low, high = (limit * longest for limit in _FOCAL_LENGTHS)
+    if not (low <= camera.fx <= high and low <= camera.fy <= high):
+        raise InputError(
+            "camera_info",
+            f"camera_info has focal lengths {camera.fx:g} and {camera.fy:g} for {camera.width}x{camera.height} pixels; "
+            f"they must be between {low:g} and {high:g} pixels",
+        )
+    if max(abs(camera.cx), abs(camera.cy)) > high:
+        raise InputError(
+            "camera_info",
+            f"camera_info has the principal point ({camera.cx:g}, {camera.cy:g}); it must be within {high:g} pixels",
+        )
+    if camera.distortion is not None and max(map(abs, camera.distortion)) > _LARGEST_DISTORTION:
+        raise InputError(
+            "camera_info",
+            f"camera_info has the distortion coefficient {max(camera.distortion, key=abs):g}; "
+            f"absolute values must be at most {_LARGEST_DISTORTION:g}",
+        )
 
 
 def camera_for_image(image: np.ndarray, info: Any, rectified: bool) -> Camera:
@@ -54,7 +82,9 @@ def camera_for_image(image: np.ndarray, info: Any, rectified: bool) -> Camera:
     :raises InputError: camera_info is missing or unusable, or its size differs from the size of the image.
     """
     if info is None:
-        raise InputError("no_camera_info", "an image came before any camera_info; is the topic remapped and published?")
+        raise InputError(
+            "no_camera_info", "an image came before any valid camera_info; is the topic remapped and published?"
+        )
     camera = camera_from_info(info, rectified)
     height, width = image.shape[:2]
     if (camera.width, camera.height) != (width, height):
@@ -91,7 +121,9 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
     name = hypothesis.hypothesis.class_id
     info = next((c for c in categories if c.name == name), None)
     if info is None:
-        raise InputError("detection", f"unknown category {name!r}; known are {', '.join(c.name for c in categories)}")
+        raise InputError(
+            "detection", f"unknown category {quote(name)}; known are {', '.join(c.name for c in categories)}"
+        )
     p, q = hypothesis.pose.pose.position, hypothesis.pose.pose.orientation
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])

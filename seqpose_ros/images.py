@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seqpose_ros.errors import InputError
+from seqpose_ros.errors import InputError, quote
+from seqpose_ros.image_size import image_size
 
 try:
     from cv_bridge import CvBridge
@@ -46,25 +47,33 @@ ENCODINGS: dict[str, Encoding] = {
     "bayer_grbg8": Encoding(1, cv2.COLOR_BayerGB2RGB),
 }
 
+#: Largest accepted image: 8K UHD (7680x4320).
+MAX_IMAGE_PIXELS = 33_177_600
+
 # cv_bridge of Humble supports only the older names of the YUV encodings.
 _CV_BRIDGE_NAMES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
 
 
-def decode(message: Any) -> np.ndarray:
+def decode(message: Any, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
     """RGB pixels (H, W, 3) uint8 of a sensor_msgs/Image or a sensor_msgs/CompressedImage.
+
+    :param max_pixels: larger images are refused before they are decoded.
 
     :raises InputError: see :func:`decode_image` and :func:`decode_compressed`.
     """
-    return decode_compressed(message) if hasattr(message, "format") else decode_image(message)
+    if hasattr(message, "format"):
+        return decode_compressed(message, max_pixels)
+    return decode_image(message, max_pixels)
 
 
-def decode_image(message: Any) -> np.ndarray:
+def decode_image(message: Any, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
     """RGB pixels of a sensor_msgs/Image.
 
     :return: (H, W, 3) uint8. For rgb8 it is a view of the message data: do not write to it.
-    :raises InputError: the image is empty, its encoding is not in :data:`ENCODINGS`, or it has too few bytes.
+    :raises InputError: the image is empty, its encoding is not in :data:`ENCODINGS`, it has too few bytes, or it
+        has more than ``max_pixels`` pixels.
     """
-    _validate(message)
+    _validate(message, max_pixels)
     return decode_with_numpy(message) if CvBridge is None else decode_with_cv_bridge(message)
 
 
@@ -92,24 +101,26 @@ def decode_with_cv_bridge(message: Any) -> np.ndarray:
         message.encoding = name
 
 
-def decode_compressed(message: Any) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8 of a sensor_msgs/CompressedImage (JPEG, PNG or what else OpenCV reads).
+def decode_compressed(message: Any, max_pixels: int = MAX_IMAGE_PIXELS) -> np.ndarray:
+    """RGB pixels (H, W, 3) uint8 of a sensor_msgs/CompressedImage in JPEG or PNG format.
 
-    :raises InputError: for an empty message, a depth image, or bytes that are no image.
+    :raises InputError: the message is empty, is a depth image, is neither JPEG nor PNG, is damaged, or has more than
+        ``max_pixels`` pixels.
     """
     if len(message.data) == 0:
         raise InputError("empty_image", "the compressed image is empty (0 bytes); is the camera delivering?")
     if "compressedDepth" in message.format:
-        raise InputError("encoding", f"format {message.format!r} is a depth image; a colour image is needed")
+        raise InputError("encoding", f"format {quote(message.format)} is a depth image; a colour image is needed")
+    name = f"a compressed image of {len(message.data)} bytes with format {quote(message.format)}"
+    size = image_size(memoryview(message.data).cast("B"))
+    if size is None:
+        raise InputError("encoding", f"{name} could not be decoded: it is neither JPEG nor PNG")
+    _check_size(*size, max_pixels)
     # Ignore the EXIF orientation: the intrinsics belong to the unrotated image.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), flags)
-    if pixels is None:
-        raise InputError(
-            "encoding",
-            f"a compressed image of {len(message.data)} bytes with format {message.format!r} could not be "
-            "decoded; JPEG and PNG can",
-        )
+    if pixels is None or pixels.shape[1::-1] != size:
+        raise InputError("encoding", f"{name} could not be decoded: the data is damaged")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
@@ -127,7 +138,7 @@ def image_fields(rgb: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _validate(message: Any) -> None:
+def _validate(message: Any, max_pixels: int) -> None:
     if message.width == 0 or message.height == 0 or len(message.data) == 0:
         raise InputError(
             "empty_image",
@@ -138,8 +149,9 @@ def _validate(message: Any) -> None:
     if encoding is None:
         raise InputError(
             "encoding",
-            f"image encoding {message.encoding!r} is not supported; supported are {', '.join(ENCODINGS)}",
+            f"image encoding {quote(message.encoding)} is not supported; supported are {', '.join(ENCODINGS)}",
         )
+    _check_size(message.width, message.height, max_pixels)
     row = message.width * encoding.channels
     if message.step < row:
         raise InputError(
@@ -154,3 +166,8 @@ def _validate(message: Any) -> None:
         )
     if message.encoding in ("yuv422", "uyvy", "yuv422_yuy2", "yuyv") and message.width % 2:
         raise InputError("bad_image", f"a {message.encoding} image is {message.width} wide; the width must be even")
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise InputError("image_size", f"the image has {width}x{height} pixels; max_image_pixels is {max_pixels}")

@@ -31,6 +31,8 @@ from seqpose_core import Camera, PoseEstimator, threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
+from seqpose_ros.errors import InputError
+from seqpose_ros.from_messages import camera_from_info
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
@@ -72,7 +74,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
         self.settings = parameters.read_settings(self)
         self._load = load
-        self._diagnostics = NodeDiagnostics(self.get_logger().warning)
+        self._diagnostics = NodeDiagnostics(self.get_logger().warning, self.get_logger().error)
         self._outputs = Publishers(self)
         self._transforms: TransformLookup | None = None
         self._estimator: Estimator | None = None
@@ -179,7 +181,12 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         ]
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
+        try:
+            camera_from_info(message, self.settings.rectified)
+        except InputError as error:  # the last valid camera_info is kept
+            self._diagnostics.report_problem(error.kind, str(error))
+        else:
+            self._camera_info = message
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         if self._worker is not None:

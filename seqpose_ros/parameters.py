@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 from seqpose_core import EstimatorOptions, checkpoint
 from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.weights import CheckpointError
+from seqpose_ros.images import MAX_IMAGE_PIXELS
 
 #: Value of memory_frames: use the memory length that the checkpoint was trained with.
 AS_TRAINED = -1
@@ -162,6 +163,10 @@ class Settings:
         metadata=_parameter(
             "raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")
         ),
+    )
+    max_image_pixels: int = field(
+        default=MAX_IMAGE_PIXELS,
+        metadata=_parameter("Larger images are refused before they are decoded; pixels.", limits=(1, 2**30)),
     )
     rectified: bool = field(
         default=False,

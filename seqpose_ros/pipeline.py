@@ -14,7 +14,8 @@ import numpy as np
 from std_msgs.msg import Header
 
 from seqpose_core import Camera, EstimatorOptions, ObjectPose
-from seqpose_ros.diagnostics import NodeDiagnostics
+from seqpose_core.estimator import NonFiniteError
+from seqpose_ros.diagnostics import ERROR, NodeDiagnostics
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image
 from seqpose_ros.images import decode
@@ -22,6 +23,8 @@ from seqpose_ros.parameters import Settings, estimator_options
 from seqpose_ros.publishers import Publishers
 from seqpose_ros.stamps import stamp_seconds
 from seqpose_ros.transforms import TransformLookup
+
+MAX_FRAME_ID = 255  # characters; the frame_id is copied into every detection
 
 
 class Estimator(Protocol):
@@ -86,15 +89,22 @@ class Pipeline:
         except InputError as error:
             self._diagnostics.image_refused()
             self._diagnostics.report_problem(error.kind, str(error))
-        except Exception as error:  # model, device or publisher: report the full traceback
+        except NonFiniteError as error:
+            self._diagnostics.image_refused()
+            self._diagnostics.report_problem("non_finite", str(error), ERROR)
+        except Exception as error:  # model, device or publisher: log the traceback
             if not self._publishers.alive():
                 return
             self._diagnostics.image_refused()
-            self._diagnostics.report_problem("fault", f"a frame failed: {error!r}\n{traceback.format_exc()}")
+            self._diagnostics.report_problem("fault", f"a frame failed: {error!r}", ERROR, traceback.format_exc())
 
     def _process(self, message: Any, info: Any) -> None:
         settings, header = self._settings, message.header
-        image = decode(message)
+        if len(header.frame_id) > MAX_FRAME_ID:
+            raise InputError(
+                "frame_id", f"the frame_id has {len(header.frame_id)} characters; at most {MAX_FRAME_ID} are used"
+            )
+        image = decode(message, settings.max_image_pixels)
         camera = camera_for_image(image, info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)

@@ -76,7 +76,7 @@ def test_each_bad_input_is_logged_once_and_good_images_work_afterwards(client: C
         return time.monotonic() - begin
 
     cases: list[tuple[str, Camera | None, dict[str, Any]]] = [
-        ("an image came before any camera_info", None, {}),
+        ("an image came before any valid camera_info", None, {}),
         ("camera_info is 32x24 but the image is 64x48", Camera(90.0, 90.0, 15.5, 11.5, 32, 24), {}),
         ("image encoding '32FC1' is not supported; supported are rgb8", CAMERA, {"encoding": "32FC1"}),
         ("the image is empty (0x0, 0 bytes)", CAMERA, {"width": 0, "height": 0, "step": 0, "data": b""}),
