@@ -113,6 +113,9 @@ class Pipeline:
             objects = self._estimator.step(image, camera, stamp, camera_pose)
         inference = time.monotonic() - begin
         self._publishers.publish(header, objects, settings, self._to_target(header, settings.target_frame))
+        if self._publishers.unnamed_tracks:
+            text = f"{self._publishers.unnamed_tracks} tracks are not in tf: all names of their category are in use"
+            self._diagnostics.report_problem("tf_names", text)
         self._diagnostics.image_processed(self._now() - stamp, inference)
         self._publishers.publish_debug_image(header, image, camera, objects)
 

@@ -16,11 +16,13 @@ from visualization_msgs.msg import MarkerArray
 
 from seqpose_core import Camera, ObjectPose
 from seqpose_core.visualize import draw_objects
+from seqpose_ros.frame_names import FrameNamePool
 from seqpose_ros.images import image_fields
 from seqpose_ros.lifecycle import ResponsiveLifecycleNode
 from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.parameters import Settings
+from seqpose_ros.stamps import stamp_seconds
 from seqpose_ros.to_messages import (
     convert_axes,
     detections_message,
@@ -43,6 +45,9 @@ class Publishers:
         self._broadcaster = TransformBroadcaster(node)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", _DEPTH)
         self._marker_builder = MarkerArrayBuilder()
+        self._frame_names = FrameNamePool()
+        #: Confirmed tracks of the last image that were not broadcast because all tf names are in use.
+        self.unnamed_tracks = 0
         #: Returns False after ROS was shut down, when publishing is no longer possible.
         self.alive = node.context.ok
 
@@ -67,7 +72,10 @@ class Publishers:
             up_axis = 2 if settings.object_axes == "rep103" else 1
             self._markers.publish(self._marker_builder.message(header, objects, up_axis))
         if settings.publish_tf and header.frame_id:
-            transforms = transform_messages(header, objects, settings.tf_prefix)
+            names = self._frame_names.assign(objects, stamp_seconds(header.stamp))
+            self.unnamed_tracks = sum(o.track_id is not None for o in objects) - len(names)
+            child_frames = {track_id: f"{settings.tf_prefix}{name}" for track_id, name in names.items()}
+            transforms = transform_messages(header, objects, child_frames)
             if transforms:
                 self._broadcaster.sendTransform(transforms)
 
@@ -85,14 +93,15 @@ class Publishers:
             self._markers.publish(self._marker_builder.clear())
 
     def listeners(self) -> dict[str, int]:
-        """Number of subscriptions per output."""
+        """Number of subscriptions per output, and of tf child frame names used so far."""
         publishers = {
             "detections": self._detections,
             "objects": self._objects,
             "markers": self._markers,
             "debug_image": self._debug_image,
         }
-        return {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
+        listeners = {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
+        return {**listeners, "tf_names_used": self._frame_names.used}
 
 
 def _has_subscribers(publisher: Any) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -113,16 +113,21 @@ def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPose
     )
 
 
-def transform_messages(header: Header, objects: Iterable[ObjectPose], tf_prefix: str) -> list[TransformStamped]:
-    """One transform per confirmed track, child frame ``<tf_prefix><category>_<track id>``."""
+def transform_messages(
+    header: Header, objects: Iterable[ObjectPose], child_frames: Mapping[int, str]
+) -> list[TransformStamped]:
+    """One transform per confirmed track that has a name.
+
+    :param child_frames: child frame by track id, see :mod:`seqpose_ros.frame_names`.
+    """
     return [
         TransformStamped(
             header=header,
-            child_frame_id=f"{tf_prefix}{o.category}_{o.track_id}",
+            child_frame_id=child_frames[o.track_id],
             transform=Transform(translation=_vector(o.translation), rotation=_quaternion(o.rotation)),
         )
         for o in objects
-        if o.track_id is not None
+        if o.track_id is not None and o.track_id in child_frames
     ]
 
 

@@ -33,7 +33,7 @@ def test_all_nested_stamps_are_shifted_together() -> None:
     moved = restamp(deserialize_message(serialize_message(message), Detection3DArray), timeline)
     assert moved.header.stamp == moved.detections[0].header.stamp == header(1002.0).stamp  # 4 s at double speed
     assert moved.detections[0].bbox == message.detections[0].bbox
-    tf = TFMessage(transforms=transform_messages(header(10.0), [thing("mug", (0, 0, 1))], ""))
+    tf = TFMessage(transforms=transform_messages(header(10.0), [thing("mug", (0, 0, 1))], {1: "mug_1"}))
     assert restamp(tf, timeline).transforms[0].header.stamp == header(1000.0).stamp
     image = Image(header=header(12.0), **image_fields(np.zeros((4, 4, 3), np.uint8)))
     assert restamp(image, timeline).header.stamp == header(1001.0).stamp
@@ -51,7 +51,7 @@ def test_predictions_are_assigned_to_frames_and_dropped_frames_have_none() -> No
 
 def test_a_node_that_dies_during_the_replay_is_reported_with_its_exit_status() -> None:
     node = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
-    with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 while it had to be played to"):
+    with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 before it could be played to"):
         _spin_until(lambda: time.sleep(0.01), lambda: False, None, "be played to", node)
 
 

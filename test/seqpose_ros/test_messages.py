@@ -117,13 +117,13 @@ def test_poses_and_covariances_are_transformed_to_another_frame() -> None:
     np.testing.assert_array_equal(moved.size, o.size)
 
 
-def test_only_confirmed_tracks_have_a_tf_frame() -> None:
-    transforms = transform_messages(HEADER, random_objects(), "seen/")
+def test_confirmed_tracks_with_a_name_have_a_tf_frame() -> None:
+    names = {10: "seen/bottle_10", 11: "seen/bowl_11", 13: "seen/can_13"}  # the laptop has no name
+    transforms = transform_messages(HEADER, random_objects(), names)
     assert [t.child_frame_id for t in transforms] == [
         "seen/bottle_10",
         "seen/bowl_11",
         "seen/can_13",
-        "seen/laptop_14",
     ]
     assert {t.header.frame_id for t in transforms} == {"camera"}
 

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from seqpose_core import CATEGORIES
 from seqpose_ros import parameters
 from seqpose_ros.errors import InputError
+from seqpose_ros.frame_names import FrameNamePool
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.parameters import Settings
@@ -30,7 +31,8 @@ def test_messages_have_the_id_symmetry_and_colour_of_the_category(seven: Path) -
     assert objects
     for message in objects_message(HEADER, objects).objects:
         assert (message.category, message.category_id, message.symmetric) == ("kettle", 7, True)
-    assert transform_messages(HEADER, objects, "")[0].child_frame_id == "kettle_1"
+    names = FrameNamePool().assign(objects, 0.0)
+    assert transform_messages(HEADER, objects, names)[0].child_frame_id == "kettle_1"
     colours = {
         tuple(round(255 * c) for c in (m.color.r, m.color.g, m.color.b))
         for m in MarkerArrayBuilder().message(HEADER, objects, 1).markers
