@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
     estimator = PoseEstimator.from_pretrained(
         options.checkpoint, device=options.device, score_threshold=options.min_score
     )
+    options = replace(options, scoring=replace(options.scoring, categories=estimator.categories))
     status = 0
     with Bag(
         options.bag,

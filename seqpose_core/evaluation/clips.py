@@ -41,13 +41,13 @@ def clips_of(
     :return: the clips, and why the last clip that was left out cannot be used.
     :raises ResultError: an array whose shape does not fit; names the frame.
     """
-    names = {c.id: c.name for c in categories}
+    by_id = {c.id: c for c in categories}
     clips: dict[str, list[tuple[str, Moment]]] = {}
     for index, result in enumerate(results):
         if all(key in result for key in _NEEDED) and np.isfinite(result["stamp"]):
             _check_shapes(result, index)
             path = str(result["image_path"])
-            clips.setdefault(path.rpartition("/")[0], []).append((path, _moment(result, min_score, names)))
+            clips.setdefault(path.rpartition("/")[0], []).append((path, _moment(result, min_score, by_id)))
     usable: list[list[Moment]] = []
     reason = "the results do not form sequences with stamps and instances"
     for clip in clips.values():
@@ -71,12 +71,12 @@ def _check_shapes(result: Result, index: int) -> None:
                 raise ResultError(f"{name}: {key} has shape {given}, expected {(count, *shape)}")
 
 
-def _moment(result: Result, min_score: float, names: Mapping[int, str]) -> Moment:
+def _moment(result: Result, min_score: float, categories: Mapping[int, Category]) -> Moment:
     count = len(result["gt_class_ids"])
     ids, pixels = np.asarray(result["gt_instance_ids"]), np.asarray(result.get("gt_visible_pixels", np.ones(count)))
-    ground_truths = _objects(result, "gt", names, ids, np.ones(count), None)
+    ground_truths = _objects(result, "gt", categories, ids, np.ones(count), None)
     estimates = _objects(
-        result, "pred", names, result["pred_track_ids"], result["pred_scores"], result["pred_covariances"]
+        result, "pred", categories, result["pred_track_ids"], result["pred_scores"], result["pred_covariances"]
     )
     return Moment(
         stamp=float(result["stamp"]),
@@ -89,7 +89,7 @@ def _moment(result: Result, min_score: float, names: Mapping[int, str]) -> Momen
 def _objects(
     result: Mapping[str, Any],
     side: str,
-    names: Mapping[int, str],
+    categories: Mapping[int, Category],
     ids: np.ndarray,
     scores: np.ndarray,
     covariances: np.ndarray | None,
@@ -99,20 +99,21 @@ def _objects(
         transform = result[f"{side}_RTs"][k]
         covariance = np.zeros((6, 6)) if covariances is None else covariances[k]
         numbers = (transform, result[f"{side}_scales"][k], covariance)
-        if int(class_id) not in names or not all(np.isfinite(values).all() for values in numbers):
+        if int(class_id) not in categories or not all(np.isfinite(values).all() for values in numbers):
             continue
         scale = np.cbrt(np.linalg.det(transform[:3, :3]))
         if not scale > 0:
             continue
         out.append(
             ObjectPose(
-                category=names[int(class_id)],
+                category=categories[int(class_id)].name,
                 score=float(scores[k]),
                 rotation=transform[:3, :3] / scale,
                 translation=transform[:3, 3],
                 size=scale * result[f"{side}_scales"][k],
                 covariance=covariance,
                 track_id=None if ids[k] < 0 else int(ids[k]),
+                category_info=categories[int(class_id)],
             )
         )
     return out

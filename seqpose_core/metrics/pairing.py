@@ -77,13 +77,15 @@ def pose_of(instances: Instances, index: int, covariance: np.ndarray | None = No
     """One instance as an object in metres, with the scale taken out of its transform."""
     transform = instances.transform[index]
     scale = float(np.cbrt(np.linalg.det(transform[:3, :3])))
+    category = instances.category_of(index)
     return ObjectPose(
-        category=instances.category_name(index),
+        category=category.name,
         score=float(instances.score[index]),
         rotation=transform[:3, :3] / scale,
         translation=transform[:3, 3],
         size=abs(scale) * instances.extents[index],
         covariance=np.zeros((6, 6)) if covariance is None else covariance,
+        category_info=category,
     )
 
 

@@ -28,6 +28,7 @@ def nocs_result(
     :param ground_truth: the keys that begin with ``gt_``, such as :func:`ground_truth_arrays` gives.
     :param camera: adds pred_bboxes, the projected boxes as rows y1 x1 y2 x2 in pixels; the official evaluation needs
         them not to be zero, and uses them for nothing else.
+    :param categories: define the class ids; objects of other categories get 0 and are left out of all figures.
     :param extra: further keys, such as image_path and stamp.
     """
     boxes = {} if camera is None else {"pred_bboxes": _projected_boxes(estimates, camera)}
@@ -68,7 +69,7 @@ def _pose_arrays(prefix: str, objects: Sequence[ObjectPose], categories: Sequenc
     transforms = np.array([o.transform for o in objects], dtype=np.float64).reshape(-1, 4, 4)
     transforms[:, :3, :3] *= diagonal[:, None, None]
     return {
-        f"{prefix}_class_ids": np.array([ids[o.category] for o in objects], dtype=np.int64),
+        f"{prefix}_class_ids": np.array([ids.get(o.category, 0) for o in objects], dtype=np.int64),
         f"{prefix}_RTs": transforms,
         f"{prefix}_scales": sizes / diagonal[:, None],
     }

@@ -53,9 +53,9 @@ class Instances:
         arrays = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "categories"}
         return replace(self, **arrays)
 
-    def category_name(self, index: int) -> str:
-        """Name of the category of one instance."""
-        return next(c.name for c in self.categories if c.id == self.category[index])
+    def category_of(self, index: int) -> Category:
+        """The category of one instance."""
+        return next(c for c in self.categories if c.id == self.category[index])
 
     @cached_property
     def symmetric(self) -> np.ndarray:

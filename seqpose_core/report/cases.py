@@ -130,7 +130,7 @@ def _nearest(run: ScoredRun, candidate: _Candidate) -> str:
         return "no ground truth in the frame"
     shift = ground_truths.transform[members, :3, 3] - run.pairing.predictions.transform[p, :3, 3]
     distance = np.linalg.norm(shift, axis=1)
-    name = ground_truths.category_name(int(members[distance.argmin()]))
+    name = ground_truths.category_of(int(members[distance.argmin()])).name
     return f"nearest ground truth: {name}, {100 * distance.min():.0f} cm away"
 
 
@@ -139,7 +139,7 @@ def _description(run: ScoredRun, kind: str, candidate: _Candidate) -> str:
     _, t, p = candidate
     pairing = run.pairing
     score = "" if p < 0 else f", score {pairing.predictions.score[p]:.2f}"
-    name = pairing.ground_truths.category_name(t) if t >= 0 else pairing.predictions.category_name(p)
+    name = pairing.ground_truths.category_of(t).name if t >= 0 else pairing.predictions.category_of(p).name
     if kind == "missed":
         pixels = run.visible_pixels
         distance = float(np.linalg.norm(pairing.ground_truths.transform[t, :3, 3]))
@@ -148,7 +148,7 @@ def _description(run: ScoredRun, kind: str, candidate: _Candidate) -> str:
     if kind == "false positive":
         return f"false positive: {name}{score}, {_nearest(run, candidate)}"
     if kind == "wrong category":
-        return f"wrong category: {name} predicted as {pairing.predictions.category_name(p)}{score}"
+        return f"wrong category: {name} predicted as {pairing.predictions.category_of(p).name}{score}"
     degrees, centimetres, size = (values[t] for values in pairing.errors)
     parts = [f"rotation {degrees:.0f}°", f"translation {centimetres:.1f} cm", f"size {100 * size:.0f} %"]
     first = ["rotation", "translation", "size"].index(kind)

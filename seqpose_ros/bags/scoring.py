@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqpose_core import ObjectPose
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, ScoredRun, ScoringOptions, View, score_results
 from seqpose_core.evaluation.figures import headline_figures, run_figures
 from seqpose_core.metrics.poses import ground_truth_arrays, nocs_result
@@ -33,10 +34,16 @@ def handle_visible(ground_truth: ObjectPose) -> bool:
     return float(axis @ ground_truth.covariance[3:, 3:] @ axis) < _UNKNOWN_YAW
 
 
-def frame_result(ground_truth: Sequence[ObjectPose], predicted: Sequence[ObjectPose], **extra: Any) -> dict[str, Any]:
+def frame_result(
+    ground_truth: Sequence[ObjectPose],
+    predicted: Sequence[ObjectPose],
+    categories: Sequence[Category] = CATEGORIES,
+    **extra: Any,
+) -> dict[str, Any]:
     """One frame of a bag as a NOCS result. extra: further keys, such as image_path and stamp."""
     visible = [handle_visible(item) for item in ground_truth]
-    return nocs_result(ground_truth_arrays(ground_truth, visible), predicted, **extra)
+    arrays = ground_truth_arrays(ground_truth, visible, categories)
+    return nocs_result(arrays, predicted, categories=categories, **extra)
 
 
 def score_frames(
@@ -54,6 +61,7 @@ def score_frames(
         frame_result(
             f.objects,
             predictions[f.index],
+            options.categories,
             image_id=f.index,
             image_path=f"{bag}/{f.index:06d}",
             stamp=seconds(f.stamp),

@@ -19,7 +19,8 @@ from nocs_cases import (
 )
 from scipy.spatial.transform import Rotation
 
-from seqpose_core.categories import CATEGORY_NAMES
+from seqpose_core.categories import CATEGORY_NAMES, Category
+from seqpose_core.metrics.errors import match_detections
 from seqpose_core.metrics.iou import IOU_KINDS
 from seqpose_core.metrics.nocs import evaluate
 
@@ -188,3 +189,22 @@ def test_any_distance_is_100_cm_and_any_rotation_360_degrees():
 def test_only_the_same_category_matches():
     result = [frame([item(CAMERA)], [item(LAPTOP)])]
     assert ap(result, "oriented", 0.25) == 0
+
+
+def test_other_categories_are_evaluated_by_their_names_and_symmetry():
+    # Ids are not the positions; a rotation about y is free for the spool only.
+    drill, spool = (
+        Category(8, "drill", False, (0.2, 0.2, 0.1), (0, 0, 0)),
+        Category(7, "spool", True, (0.1,) * 3, (9, 9, 9)),
+    )
+    rotated = pose((0.3, 0, 1), (0, 90, 0))
+    ground_truth = [item(8, pose((0.3, 0, 1))), item(7, pose((0.3, 0, 1))), item(CAMERA)]
+    results = [frame(ground_truth, [item(8, rotated), item(7, rotated), item(CAMERA)])]
+    report = evaluate(results, "oriented", categories=(drill, spool))
+    assert (report.pose_ap["drill"][(10, 10)], report.pose_ap["spool"][(10, 10)]) == (0, 1)
+    assert list(report.to_dict()["ap_percent"]) == ["mean", "drill", "spool"]
+    assert report.pose_ap["mean"][(10, 10)] == 0.5
+    assert report.dropped == {"ground truth: class outside 7..8": 1, "prediction: class outside 7..8": 1}
+    errors = match_detections(results, categories=(drill, spool))
+    assert errors.summary("spool")["median_degrees"] == pytest.approx(0, abs=1e-6)
+    assert errors.summary("drill")["median_degrees"] == pytest.approx(90)

@@ -9,6 +9,8 @@ import pytest
 from nocs_cases import BOTTLE, BOWL, CAMERA, CAN, LAPTOP, MUG, frame, item, pose, run_of
 
 from seqpose_core.camera import Camera
+from seqpose_core.categories import Category
+from seqpose_core.evaluation import ScoringOptions, score_results
 from seqpose_core.objects import ObjectPose
 from seqpose_core.report.cases import worst_cases
 from seqpose_core.report.coverage import LEVELS, run_coverage
@@ -42,6 +44,18 @@ def test_confusion_pairs_nearest_centres_regardless_of_their_category():
     expected[MUG - 1, 6] = expected[BOWL - 1, 6] = 1
     expected[6, CAMERA - 1] = expected[6, MUG - 1] = 1
     np.testing.assert_array_equal(run_of(results).pairing.confusion(), expected)
+
+
+def test_confusion_is_in_the_order_of_the_categories():
+    drill, spool = (
+        Category(8, "drill", False, (0.2, 0.2, 0.1), (0, 0, 0)),
+        Category(7, "spool", True, (0.1,) * 3, (9, 9, 9)),
+    )
+    results = [frame([item(8, at(0)), item(7, at(1))], [item(7, at(0)), item(7, at(3))])]
+    run = score_results(results, ScoringOptions(categories=(drill, spool)))
+    # Rows: drill, spool, false positives; columns: drill, spool, missed.
+    assert run.pairing.confusion().tolist() == [[0, 1, 0], [0, 0, 1], [0, 1, 0]]
+    assert [case.description for case in worst_cases(run)][-1] == "wrong category: drill predicted as spool, score 1.00"
 
 
 def test_bins_hold_recall_and_quartiles_of_their_ground_truth():
