@@ -4,8 +4,8 @@
     python -m train.to_bag out/data/val/00000 --out out/bag
     python -m train.to_bag NOCS/real/test/scene_1 --out out/scene_1
 
-Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the ground
-truth as vision_msgs/Detection3DArray on /truth/detections.
+Topics: /camera/image_raw/compressed and /camera/camera_info, /tf with world -> camera_optical_frame, and the
+ground truth as vision_msgs/Detection3DArray on /truth/detections.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def order_by_overlap(pairs: Pairs, overlap: np.ndarray) -> np.ndarray:
 
 
 def order_by_error(pairs: Pairs, error: np.ndarray) -> np.ndarray:
-    """(K,) pair indices, the pairs of each prediction in ascending order of error, NaN last; ties: the earlier ground
-    truth first."""
+    """(K,) pair indices, the pairs of each prediction in ascending order of error, NaN last; ties: the earlier
+    ground truth first."""
     return np.lexsort((pairs.ground_truth, error, pairs.prediction))
 
 

@@ -17,8 +17,8 @@ _CHUNK = 8192
 class Pairs:
     """Pairs of one prediction and one ground truth of the same frame and category, grouped by prediction.
 
-    :param prediction, ground_truth: (K,) indices; the pairs of one prediction are adjacent, in the order of the ground
-        truth.
+    :param prediction, ground_truth: (K,) indices; the pairs of one prediction are adjacent, in the order of the
+        ground truth.
     :param first: (N,) index of the first pair of each prediction; ``count``: (N,) number of its pairs.
     :param group: (N,) index of the (category, frame) group of each prediction; ``rank``: (N,) its rank by score in the
         group.

@@ -101,18 +101,22 @@ def test_scores_are_not_trained_on_symmetric_objects(distance: PoseDistance) -> 
 
 def test_the_uncertainty_is_trained_within_the_nearest_mode() -> None:
     """The published mode is 180 degrees off, the other one exact: all errors of the pair are zero."""
-    truth = replace(targets(1, [1], padded_to=1), symmetric=torch.tensor([[False]]))
-    prediction = with_modes([truth.rotation[0, 0] @ about_y(180), truth.rotation[0, 0]], [2.0, 0.0])
-    prediction = replace(prediction, translation=truth.translation)
+    ground_truth = replace(targets(1, [1], padded_to=1), symmetric=torch.tensor([[False]]))
+    prediction = with_modes([ground_truth.rotation[0, 0] @ about_y(180), ground_truth.rotation[0, 0]], [2.0, 0.0])
+    prediction = replace(prediction, translation=ground_truth.translation)
     zero = torch.zeros(1, dtype=torch.long)
-    losses = object_losses(prediction, torch.ones(1, 1, dtype=torch.bool), truth, Matches(zero, zero, zero), PINHOLE)
+    losses = object_losses(
+        prediction, torch.ones(1, 1, dtype=torch.bool), ground_truth, Matches(zero, zero, zero), PINHOLE
+    )
     # Laplace with error 0 and b = 0.1 in six components: 6 log 0.1.
     torch.testing.assert_close(losses["uncertainty"], torch.tensor(6 * math.log(0.1)), atol=1e-2, rtol=0)
     torch.testing.assert_close(losses["rotation_mode"], torch.tensor(math.log(1 + math.exp(2.0))))
 
 
 def test_matching_by_rotation_takes_the_nearest_mode() -> None:
-    truth = replace(targets(1, [1], padded_to=1), rotation=about_y(120)[None, None], symmetric=torch.tensor([[False]]))
+    ground_truth = replace(
+        targets(1, [1], padded_to=1), rotation=about_y(120)[None, None], symmetric=torch.tensor([[False]])
+    )
     near = with_modes([about_y(0), about_y(115)], [5.0, 0.0])  # its published mode is 120 degrees off
     far = with_modes([about_y(90), about_y(95)], [5.0, 0.0])  # published 30 degrees off, nearest 25
     both = ObjectPrediction(
@@ -120,7 +124,7 @@ def test_matching_by_rotation_takes_the_nearest_mode() -> None:
            for f in fields(far)}
     )  # fmt: skip
     weights = MatchingWeights(0, 0, 0, 0, rotation=1.0, log_size=0)
-    assert match(both, torch.ones(1, 2, dtype=torch.bool), truth, PINHOLE, weights).query.tolist() == [1]
+    assert match(both, torch.ones(1, 2, dtype=torch.bool), ground_truth, PINHOLE, weights).query.tolist() == [1]
 
 
 def test_the_covariance_contains_the_spread_of_the_modes() -> None:
@@ -140,19 +144,23 @@ def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
     head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
     query, reference = torch.randn(1, 1, 16).expand(2, 1, 16), torch.tensor([0.0, 0.0, 1.0]).expand(2, 1, 3)
     standing = mode_rotations(1)[0]
-    truth = torch.stack([standing @ about_y(70), standing @ about_y(-70)])
+    ground_truth = torch.stack([standing @ about_y(70), standing @ about_y(-70)])
     optimizer = torch.optim.Adam(head.parameters(), 3e-3)
     for _ in range(150):
         prediction = head(query, reference, PINHOLE)
         assert prediction.modes is not None and prediction.mode_logits is not None
         losses = mode_losses(
-            prediction.modes[:, 0], prediction.mode_logits[:, 0], truth, torch.zeros(2, dtype=torch.bool), CANONICAL
+            prediction.modes[:, 0],
+            prediction.mode_logits[:, 0],
+            ground_truth,
+            torch.zeros(2, dtype=torch.bool),
+            CANONICAL,
         )
         optimizer.zero_grad()
         (3 * losses.regression + 4 * losses.selection).sum().backward()
         optimizer.step()
     published = Rotation.from_matrix(prediction.rotation[0, 0].detach().double().numpy())
-    errors = [(published.inv() * Rotation.from_matrix(t.double().numpy())).magnitude() for t in truth]
+    errors = [(published.inv() * Rotation.from_matrix(t.double().numpy())).magnitude() for t in ground_truth]
     assert math.degrees(min(errors)) < 5
     probability = prediction.mode_logits[0, 0].detach().softmax(-1).sort(descending=True).values
     torch.testing.assert_close(probability[:2], torch.tensor([0.5, 0.5]), atol=0.05, rtol=0)
@@ -164,8 +172,8 @@ def test_the_criterion_trains_the_scores_of_every_layer() -> None:
     images, intrinsics = frames(2)
     prediction, _ = model(images, intrinsics)
     criterion = Criterion(CriterionConfig(), model.config.canonical_focal)
-    truth = replace(targets(2, [3, 2]), symmetric=torch.zeros(2, 5, dtype=torch.bool))
-    loss, terms = criterion(prediction, truth, Pinhole(intrinsics, model.image_size))
+    ground_truth = replace(targets(2, [3, 2]), symmetric=torch.zeros(2, 5, dtype=torch.bool))
+    loss, terms = criterion(prediction, ground_truth, Pinhole(intrinsics, model.image_size))
     loss.backward()
     assert terms["rotation_mode"] > 0
     for head in model.heads:
