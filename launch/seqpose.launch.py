@@ -6,6 +6,8 @@ ros2 launch seqpose_ros seqpose.launch.py image:=/camera/image_raw camera_info:=
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
@@ -58,6 +60,9 @@ def _argument(name: str, default: object, description: str, choices: list[str] |
 
 
 def _node(context: LaunchContext) -> list[LifecycleNode]:
+    params_file = Path(LaunchConfiguration("params_file").perform(context))
+    if not params_file.is_file():  # launch_ros itself only warns
+        raise FileNotFoundError(f"params_file {params_file} does not exist")
     given = [name for name in PARAMETERS if LaunchConfiguration(name).perform(context)]
     return [
         LifecycleNode(
@@ -66,7 +71,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             name=LaunchConfiguration("node_name"),
             namespace=LaunchConfiguration("namespace"),
             parameters=[
-                LaunchConfiguration("params_file"),
+                str(params_file),
                 {n: ParameterValue(LaunchConfiguration(n), value_type=PARAMETERS[n]) for n in given},
             ],
             remappings=[

@@ -7,6 +7,7 @@ set; active, also the worker thread and the subscriptions.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
@@ -47,6 +49,10 @@ except ImportError:  # Humble
 
 # Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
 SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+_DESCRIPTION = (
+    "9-DoF object poses from a camera stream. Options are ROS arguments, for example: "
+    "--ros-args -p checkpoint:=seqpose-nano -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
+)
 EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
 NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
 
@@ -252,10 +258,17 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the node until shutdown; ``autostart`` configures and activates it first.
 
     :return: exit status: 0 after a signal or the shutdown transition, 1 if a parameter is invalid or autostart fails.
+        Invalid command-line arguments exit with status 2.
     """
-    rclpy.init(args=None if args is None else list(args))
+    arguments = sys.argv if args is None else ["seqpose_node", *args]
+    parser = argparse.ArgumentParser("seqpose_node", description=_DESCRIPTION)
     try:
+        parser.parse_args(remove_ros_args(list(arguments))[1:])
+        rclpy.init(args=list(arguments))
         node = SeqPoseNode()
+    except RuntimeError as error:  # rclpy's RCLInvalidROSArgsError and UnknownROSArgsError
+        rclpy.try_shutdown()
+        parser.error(str(error))
     except (ParameterException, ValueError) as error:
         rclpy.logging.get_logger("seqpose_node").fatal(f"bad parameter: {error}")
         rclpy.try_shutdown()

@@ -150,6 +150,14 @@ class Settings:
             check=_check_frame,
         ),
     )
+    tf_timeout: float = field(
+        default=0.05,
+        metadata=_parameter(
+            "Seconds to wait for a transform at the image stamp; with slow tf, at least its period.",
+            live=True,
+            limits=(0.0, 2.0),
+        ),
+    )
     publish_tf: bool = field(
         default=True, metadata=_parameter("Broadcast one tf frame per confirmed track.", live=True)
     )
@@ -197,8 +205,9 @@ def descriptor(name: str) -> ParameterDescriptor:
             message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         else:
             message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    # An empty YAML list has no element type, so the type is checked in _check_categories.
-    message.dynamic_typing = name == "categories"
+    # An empty YAML list has no element type: _check_categories checks it. A fraction may be given as a whole number:
+    # find_invalid checks its type and range.
+    message.dynamic_typing = name == "categories" or isinstance(_FIELDS[name].default, float)
     return message
 
 
@@ -238,6 +247,7 @@ def update_settings(settings: Settings, parameters: Iterable[Parameter]) -> Sett
     values = {p.name: p.value for p in parameters if p.name in _FIELDS}
     if "categories" in values:
         values["categories"] = tuple(name for name in values["categories"] or () if name)
+    values |= {name: float(value) for name, value in values.items() if isinstance(_FIELDS[name].default, float)}
     return dataclasses.replace(settings, **values)
 
 
@@ -247,6 +257,10 @@ def find_invalid(parameters: Iterable[Parameter]) -> str | None:
         if parameter.name not in _FIELDS:
             continue
         meta = _FIELDS[parameter.name].metadata
+        if isinstance(_FIELDS[parameter.name].default, float):
+            low, high = meta["limits"]
+            if type(parameter.value) not in (int, float) or not low <= parameter.value <= high:
+                return f"{parameter.name} is {parameter.value!r}; it must be a number from {low:g} to {high:g}"
         if meta["choices"] and parameter.value not in meta["choices"]:
             return f"{parameter.name} is {parameter.value!r}; it must be one of {', '.join(meta['choices'])}"
         reason = meta["check"] and meta["check"](parameter.value)
@@ -262,7 +276,7 @@ def find_unknown_categories(settings: Settings) -> str | None:
     try:
         known = [c.name for c in checkpoint.read_config(settings.checkpoint).categories]
     except CheckpointError:
-        return None  # activation loads the checkpoint and reports this error
+        return None  # configuration loads the checkpoint and reports this error
     unknown = [name for name in settings.categories if name not in known]
     return f"categories has unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}" if unknown else None
 

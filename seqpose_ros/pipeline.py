@@ -123,7 +123,7 @@ class Pipeline:
         if not fixed_frame or self._transforms is None:
             return None
         try:
-            return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp)
+            return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp, self._settings.tf_timeout)
         except InputError as error:
             self._diagnostics.report_problem("fixed_frame", f"continuing without ego-motion: {error}")
             return None
@@ -135,4 +135,4 @@ class Pipeline:
             )
         if not target_frame or self._transforms is None:
             return None
-        return self._transforms.lookup(target_frame, header.frame_id, header.stamp)
+        return self._transforms.lookup(target_frame, header.frame_id, header.stamp, self._settings.tf_timeout)

@@ -13,8 +13,6 @@ from tf2_ros import Buffer, TransformException, TransformListener
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import transform_from_message
 
-# Image and transform come from different processes: the image may arrive first.
-TIMEOUT = 0.05  # seconds
 _POLL_PERIOD = 0.002  # seconds
 
 
@@ -25,14 +23,15 @@ class TransformLookup:
         self._buffer = Buffer(node=node)
         self._listener = TransformListener(self._buffer, node)
 
-    def lookup(self, target: str, source: str, stamp: Time) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp: Time, timeout: float) -> np.ndarray:
         """Transform from frame ``source`` to frame ``target`` at a time.
 
+        :param timeout: seconds of wall time to wait for the transform: the image may arrive before it. (The timeout of
+            tf2 uses the node's clock, which stops while a replay is paused.)
         :return: (4, 4).
-        :raises InputError: the transform is not available within :data:`TIMEOUT` of wall time. (The timeout of tf2
-            uses the node's clock, which stops while a replay is paused.)
+        :raises InputError: the transform is not available in time.
         """
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 return transform_from_message(self._buffer.lookup_transform(target, source, stamp).transform)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -106,3 +107,19 @@ def test_without_the_fixed_frame_it_continues_without_ego_motion_and_warns(clien
     assert estimator.steps[-1]["camera_pose"] is None
     client.until(lambda: "without ego-motion" in client.diagnostics[-1].status[0].message, "the warning")
     assert client.diagnostics[-1].status[0].level == DiagnosticStatus.WARN
+
+
+def test_the_node_waits_for_a_late_transform_up_to_tf_timeout(client: Client, start: Start) -> None:
+    estimator = FakeEstimator()
+    start(estimator, fixed_frame="world", tf_timeout=2.0)
+    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
+    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    client.connect()
+    client.send_info()
+    client.counts()  # camera_info has arrived
+    broadcaster.publish(tf_message("world", "camera", STAMP - 0.1, 1.0))
+    client.send_image(picture(), STAMP)
+    time.sleep(0.3)  # the image is in the node before the transform
+    broadcaster.publish(tf_message("world", "camera", STAMP + 0.1, 3.0))
+    client.until(lambda: estimator.steps, "the step")
+    np.testing.assert_allclose(estimator.steps[0]["camera_pose"][:3, 3], [2.0, 0, 0], atol=1e-6)

@@ -25,7 +25,9 @@ PUBLIC = (
     "max_age max_frame_gap target_frame fixed_frame publish_tf tf_prefix object_axes image_transport "
     "rectified autostart"
 ).split()
-LIVE = set("categories score_threshold max_objects min_hits max_age max_frame_gap smoothing publish_tf".split())
+LIVE = set(
+    "categories score_threshold max_objects min_hits max_age max_frame_gap smoothing tf_timeout publish_tf".split()
+)
 
 MakeNode = Callable[..., Node]
 
@@ -73,8 +75,10 @@ def test_the_node_uses_the_defaults_of_the_estimator() -> None:
     ("given", "expected"),
     [
         ({"score_threshold": 1.5}, "score_threshold out of range"),
-        ({"score_threshold": -0.1}, "score_threshold out of range"),
-        ({"score_threshold": 1}, "INTEGER.*expecting type 'DOUBLE'"),
+        ({"score_threshold": -1}, "score_threshold is -1; it must be a number from 0 to 1"),
+        ({"score_threshold": "high"}, "score_threshold is 'high'; it must be a number"),
+        ({"score_threshold": True}, "score_threshold is True; it must be a number"),
+        ({"smoothing": float("nan")}, "smoothing"),
         ({"threads": 0}, "threads out of range"),
         ({"max_objects": 0}, "max_objects out of range"),
         ({"min_hits": 0}, "min_hits out of range"),
@@ -107,6 +111,17 @@ def test_given_values_are_used(make_node: MakeNode) -> None:
     assert (settings.score_threshold, settings.categories, settings.device) == (0.7, ("mug",), "cuda:1")
     assert parameters.estimator_options(settings).memory_frames == 0
     assert parameters.estimator_options(Settings()).memory_frames is None
+
+
+def test_whole_numbers_are_accepted_for_fractions(make_node: MakeNode) -> None:
+    node = make_node(score_threshold=0, max_frame_gap=2)
+    parameters.declare(node)
+    settings = parameters.read_settings(node)
+    assert (settings.score_threshold, settings.max_frame_gap) == (0.0, 2.0)
+    assert isinstance(settings.score_threshold, float)
+    (result,) = node.set_parameters([Parameter("score_threshold", value=1)])
+    assert result.successful
+    assert parameters.read_settings(node).score_threshold == 1.0
 
 
 def test_read_only_parameters_cannot_be_changed(make_node: MakeNode) -> None:

@@ -32,6 +32,26 @@ def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not rclpy.ok()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--help"], 0, "--ros-args -p checkpoint:="),
+        (["--checkpoint", "x"], 2, "unrecognized arguments: --checkpoint x"),
+        (["--ros-args", "-p", "checkpoint"], 2, "checkpoint"),
+        (["--ros-args", "--unknown"], 2, "--unknown"),
+    ],
+)
+def test_help_and_bad_arguments_start_no_node(
+    arguments: list[str], status: int, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        node.main(arguments)
+    assert end.value.code == status
+    output, error = capfd.readouterr()
+    assert text in " ".join((output + error).split())
+    assert not rclpy.ok()
+
+
 def test_fast_dds_2_and_3_use_the_profile() -> None:
     environment = replay.private_ros_environment()
     old, new = (environment[f"{name}_DEFAULT_PROFILES_FILE"] for name in ("FASTRTPS", "FASTDDS"))
