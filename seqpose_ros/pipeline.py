@@ -16,12 +16,12 @@ from std_msgs.msg import Header
 from seqpose_core import Camera, EstimatorOptions, ObjectPose
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.diagnostics import ERROR, NodeDiagnostics
-from seqpose_ros.errors import InputError
+from seqpose_ros.errors import InputError, quote
 from seqpose_ros.from_messages import camera_for_image
 from seqpose_ros.images import decode
 from seqpose_ros.parameters import Settings, estimator_options
 from seqpose_ros.publishers import Publishers
-from seqpose_ros.stamps import stamp_seconds
+from seqpose_ros.stamps import stamp_nanoseconds, stamp_seconds
 from seqpose_ros.transforms import TransformLookup
 
 MAX_FRAME_ID = 255  # characters; the frame_id is copied into every detection
@@ -99,11 +99,7 @@ class Pipeline:
             self._diagnostics.report_problem("fault", f"a frame failed: {error!r}", ERROR, traceback.format_exc())
 
     def _process(self, message: Any, info: Any) -> None:
-        settings, header = self._settings, message.header
-        if len(header.frame_id) > MAX_FRAME_ID:
-            raise InputError(
-                "frame_id", f"the frame_id has {len(header.frame_id)} characters; at most {MAX_FRAME_ID} are used"
-            )
+        settings, header = self._settings, self._check_header(message.header, info)
         image = decode(message, settings.max_image_pixels)
         camera = camera_for_image(image, info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
@@ -118,6 +114,27 @@ class Pipeline:
             self._diagnostics.report_problem("tf_names", text)
         self._diagnostics.image_processed(self._now() - stamp, inference)
         self._publishers.publish_debug_image(header, image, camera, objects)
+
+    def _check_header(self, header: Header, info: Any) -> Header:
+        """The header with a frame_id that tf2 accepts; reports what is unusual.
+
+        :raises InputError: the frame_id is too long.
+        """
+        if len(header.frame_id) > MAX_FRAME_ID:
+            raise InputError(
+                "frame_id", f"the frame_id has {len(header.frame_id)} characters; at most {MAX_FRAME_ID} are used"
+            )
+        if header.frame_id.startswith("/"):
+            text = f"the frame_id {header.frame_id!r} has a leading slash, which tf2 does not accept; it is removed"
+            self._diagnostics.report_problem("frame_id_slash", text)
+            header = Header(stamp=header.stamp, frame_id=header.frame_id.lstrip("/"))
+        if stamp_nanoseconds(header.stamp) == 0:
+            text = "images have the stamp 0: tf lookups and the memory need the time of the image; set it in the driver"
+            self._diagnostics.report_problem("stamp", text)
+        if info is not None and info.header.frame_id.lstrip("/") != header.frame_id:
+            text = f"camera_info is in frame {quote(info.header.frame_id)} but the image is in {header.frame_id!r}"
+            self._diagnostics.report_problem("camera_info_frame", text)
+        return header
 
     def _camera_pose(self, header: Header, fixed_frame: str) -> np.ndarray | None:
         if not fixed_frame or self._transforms is None:

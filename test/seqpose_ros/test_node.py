@@ -8,9 +8,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, header, info_message, picture
 from sensor_msgs.msg import CompressedImage, Image
+
+from seqpose_ros.images import image_fields
 
 Start = Callable[..., InProcess]
 
@@ -107,3 +110,30 @@ def test_missing_images_are_reported_with_their_topics(client: Client, start: St
     message = client.diagnostics[-1].status[0].message
     assert "/image (1 publishers)" in message
     assert "/camera_info (1 publishers)" in message
+
+
+@pytest.mark.parametrize(
+    ("stamp", "image_frame", "info_frame", "text"),
+    [
+        (STAMP, "/camera", "camera", "the frame_id '/camera' has a leading slash"),
+        (0.0, "camera", "camera", "images have the stamp 0"),
+        (STAMP, "camera", "other", "camera_info is in frame 'other' but the image is in 'camera'"),
+    ],
+)
+def test_unusual_headers_are_reported_and_the_image_is_processed(
+    stamp: float, image_frame: str, info_frame: str, text: str, client: Client, start: Start
+) -> None:
+    start(FakeEstimator())
+    client.connect()
+    info = info_message(CAMERA)
+    info.header.frame_id = info_frame
+    image = Image(header=header(stamp, image_frame), **image_fields(picture()))
+
+    def is_reported() -> bool:
+        client.info.publish(info)
+        client.image.publish(image)
+        return bool(client.detections) and text in client.diagnostics[-1].status[0].message
+
+    client.until(is_reported, "the warning")
+    assert client.diagnostics[-1].status[0].level == DiagnosticStatus.WARN
+    assert client.detections[-1].header == header(stamp, "camera")
