@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core import multiarray, numeric
 
+# The constructors that numpy's own pickles name. They are taken from numpy's public pickle protocol, since the module
+# that holds them is numpy.core in numpy 1 and numpy._core in numpy 2.
 _NUMPY: dict[str, Any] = {
-    "multiarray._reconstruct": multiarray._reconstruct,  # type: ignore[attr-defined]
-    "multiarray.scalar": multiarray.scalar,  # type: ignore[attr-defined]
-    "numeric._frombuffer": numeric._frombuffer,  # type: ignore[attr-defined]
+    "multiarray._reconstruct": np.zeros(1).__reduce__()[0],
+    "multiarray.scalar": np.float64(0.0).__reduce__()[0],
+    "numeric._frombuffer": np.zeros(1).__reduce_ex__(5)[0],
 }
 
 

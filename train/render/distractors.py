@@ -10,6 +10,7 @@ from train.render import clutter_home as home
 from train.render import clutter_office as office
 from train.render import clutter_paper as paper
 from train.render import clutter_tools as tools
+from train.render import clutter_toys as toys
 from train.render.shapes import Shape
 
 DISTRACTORS: dict[str, Shape] = {
@@ -50,16 +51,16 @@ DISTRACTORS: dict[str, Shape] = {
     "headphones": office.headphones,
     "fruit": home.fruit,
     "banana": home.banana,
-    "ball": home.ball,
+    "ball": toys.ball,
     "plate": home.plate,
     "tumbler": home.tumbler,
     "stem_glass": home.stem_glass,
     "vase": home.vase,
     "plant": home.plant,
-    "brick": home.brick,
-    "toy_cubes": home.toy_cubes,
-    "toy_duck": home.toy_duck,
-    "teddy": home.teddy,
+    "brick": toys.brick,
+    "toy_cubes": toys.toy_cubes,
+    "toy_duck": toys.toy_duck,
+    "teddy": toys.teddy,
     "cloth": home.cloth,
     "shoe": home.shoe,
     "pitcher": home.pitcher,

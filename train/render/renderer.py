@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from train.render import shaders
 from train.render.device import clip_from_camera, column_major, create_context, uniform
 from train.render.environments import EnvironmentBank
-from train.render.meshes import Array, Mesh
+from train.render.mesh_cache import MeshCache, UploadedMesh
+from train.render.meshes import Array
 from train.render.scene import Scene, SceneObject
 from train.render.surfaces import Material
 from train.render.textures import TextureBank
@@ -52,19 +52,8 @@ def _contact_shading(heights: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class _Uploaded:
-    """Buffers of a mesh; ``ranges``: first index and number of indices of each part, faces sorted by part."""
-
-    buffers: tuple[moderngl.Buffer, moderngl.Buffer]
-    shade: moderngl.VertexArray
-    label: moderngl.VertexArray
-    shadow: moderngl.VertexArray
-    ranges: dict[int, tuple[int, int]]
-
-
-@dataclass(frozen=True)
 class _Drawn:
-    uploaded: _Uploaded
+    uploaded: UploadedMesh
     materials: list[Material]
     item: SceneObject | None  # None: the room
     diagonal: float
@@ -82,7 +71,7 @@ class Renderer:
     def __init__(
         self, bank: TextureBank, environments: EnvironmentBank, width: int, height: int, cached_meshes: int = 600
     ) -> None:
-        self.width, self.height, self._capacity = width, height, cached_meshes
+        self.width, self.height = width, height
         self._environments = environments.environments
         self.context = context = create_context()
         self._shade = context.program(shaders.VERTEX, shaders.FRAGMENT)
@@ -112,7 +101,7 @@ class Renderer:
         self._contact = context.texture((CONTACT_SIZE, CONTACT_SIZE), 1)
         self._contact.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self._contact.repeat_x = self._contact.repeat_y = False
-        self._cache: OrderedDict[str, _Uploaded] = OrderedDict()
+        self._meshes = MeshCache(context, self._shade, self._label, self._shadow, cached_meshes)
         self._drawn: list[_Drawn] = []
         context.enable(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         context.front_face = "cw"  # meshes are counter-clockwise, and the projection mirrors y
@@ -127,49 +116,17 @@ class Renderer:
         texture.filter = (moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR)
         return texture
 
-    def _upload(self, key: str, mesh: Mesh) -> _Uploaded:
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        data = np.concatenate([mesh.vertices, mesh.normals, mesh.uvs, mesh.parts[:, None]], axis=1)
-        part_of_face = mesh.parts[mesh.faces[:, 0]]
-        order = np.argsort(part_of_face, kind="stable")
-        parts, firsts, counts = np.unique(part_of_face[order], return_index=True, return_counts=True)
-        vertices = self.context.buffer(data.astype(np.float32).tobytes())
-        faces = self.context.buffer(mesh.faces[order].astype(np.int32).tobytes())
-        layout = [(vertices, "3f 3f 2f 1f", "position", "normal", "uv", "part")]
-        uploaded = _Uploaded(
-            (vertices, faces),
-            self.context.vertex_array(self._shade, layout, faces),
-            self.context.vertex_array(self._label, [(vertices, "3f 20x 1f", "position", "part")], faces),
-            self.context.vertex_array(self._shadow, [(vertices, "3f 24x", "position")], faces),
-            {int(p): (3 * int(f), 3 * int(c)) for p, f, c in zip(parts, firsts, counts, strict=True)},
-        )
-        self._cache[key] = uploaded
-        while len(self._cache) > self._capacity:
-            self._forget(next(iter(self._cache)))
-        return uploaded
-
-    def _forget(self, key: str) -> None:
-        """Free a cached mesh; moderngl keeps device memory until it is released."""
-        uploaded = self._cache.pop(key)
-        for array in (uploaded.shade, uploaded.label, uploaded.shadow):
-            array.release()
-        for buffer in uploaded.buffers:
-            buffer.release()
-
     def load(self, scene: Scene) -> None:
         """Upload a scene, draw its shadow map and contact shading; views of it follow with :meth:`render`."""
         with self.context:
             self._load(scene)
 
     def _load(self, scene: Scene) -> None:
-        if "room" in self._cache:
-            self._forget("room")
-        self._drawn = [_Drawn(self._upload("room", scene.room.mesh), scene.room.materials, None, 1.0)]
+        self._meshes.free("room")
+        self._drawn = [_Drawn(self._meshes.upload("room", scene.room.mesh), scene.room.materials, None, 1.0)]
         for item in scene.objects:
             diagonal = float(np.linalg.norm(item.mesh.extents))
-            self._drawn.append(_Drawn(self._upload(item.model, item.mesh), item.materials, item, diagonal))
+            self._drawn.append(_Drawn(self._meshes.upload(item.model, item.mesh), item.materials, item, diagonal))
         c, s = np.cos(scene.environment_yaw), np.sin(scene.environment_yaw)
         environment = self._environments[scene.environment]
         # The shader rotates world directions by yaw to look them up; the light goes the other way.
