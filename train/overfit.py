@@ -68,8 +68,9 @@ def recall(model: SeqPose, layout: NocsLayout, setting: str) -> float:
             if setting == "single":
                 estimator.reset()
             estimates = estimator.step(frame.image, frame.camera, frame.stamp)
-            results.append(result_of_frame(frame, len(results), frame.name, estimates))
-    return 100.0 * float(np.mean(match_detections(results, _MIN_SCORE).within(5.0, 5.0)))
+            results.append(result_of_frame(frame, len(results), frame.name, estimates, estimator.categories))
+    errors = match_detections(results, _MIN_SCORE, categories=estimator.categories)
+    return 100.0 * float(np.mean(errors.within(5.0, 5.0)))
 
 
 class RecallCurve(Callback):
@@ -98,7 +99,7 @@ def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, go
 
     The first half of the steps trains on single frames, the second half on full clips.
     """
-    layout = NocsLayout.open(data, "train")
+    layout = NocsLayout.open(data, "train", base.model.categories)
     frames = min(len(clip.frames) for clip in layout.clips)
     config = replace(
         base,

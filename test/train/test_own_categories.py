@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kettle_rig import KETTLE
+from kettle_rig import KETTLE, save_kettle_model
 from nocs_tree import Solid, write_tree
 
-from seqpose_core import CATEGORIES
+from seqpose_core import CATEGORIES, CATEGORY_NAMES
 from train.data.clips import ClipSample, NocsClips
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_sets import open_layout
+from train.evaluate.__main__ import main
 
 SEVEN = (*CATEGORIES, KETTLE)
 
@@ -52,3 +54,15 @@ def test_ground_truth_objects_have_the_configured_category(tree: Path) -> None:
 def test_a_class_id_outside_the_categories_breaks_the_frame(tree: Path) -> None:
     with pytest.raises(BrokenFrameError, match="class out of range"):
         open_layout(tree, "train").read(0, 0)
+
+
+def test_a_checkpoint_is_evaluated_in_its_own_categories(tree: Path, tmp_path: Path) -> None:
+    model = save_kettle_model(tmp_path / "model")
+    arguments = ["--checkpoint", str(model), "--data", str(tree), "--split", "train", "--workers", "1", "--report"]
+    main([*arguments, "--iou", "oriented", "--out", str(tmp_path / "out")])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["skipped"] == {}
+    ap = metrics["ap"]["multi oriented"]
+    assert ap["ground_truths"] == {**dict.fromkeys(CATEGORY_NAMES, 0), "laptop": 2, "mug": 2, "kettle": 2}
+    assert ap["predictions"]["kettle"] > 0
+    assert "kettle" in (tmp_path / "out" / "report" / "report.html").read_text()

@@ -136,7 +136,7 @@ def train_and_score(
         labels=scoring.labels,
     )
     paths, _ = predict(job, workers or (len(os.sched_getaffinity(0)) if device == "cpu" else 1))
-    report = evaluate(read_results(paths)[0], scoring.iou)
+    report = evaluate(read_results(paths)[0], scoring.iou, categories=config.model.categories)
     result = RowResult(report.columns(), scoring.open().name, steps)
     atomic_write_text(done, yaml.safe_dump(vars(result), sort_keys=False))
     return result

@@ -86,10 +86,10 @@ class ClipPredictor:
 
     def __init__(self, job: PredictionJob) -> None:
         self.job = job
-        self.layout = open_set(job.data, job.split, job.labels).layout
         self.estimator = PoseEstimator.from_pretrained(
             job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
         )
+        self.layout = open_set(job.data, job.split, job.labels, self.estimator.categories).layout
 
     def clips(self) -> list[int]:
         """Indices of the clips to do."""
@@ -116,7 +116,7 @@ class ClipPredictor:
             pose = frame.camera_pose if self.job.ego_motion else None
             estimates = self.estimator.step(frame.image, frame.camera, frame.stamp, pose)
             image_path = f"{self.job.split}/{frame.scene}/{frame.name}"
-            result = result_of_frame(frame, int(frame.name), image_path, estimates)
+            result = result_of_frame(frame, int(frame.name), image_path, estimates, self.estimator.categories)
             write_result(result_path(self.job.out, self.job.split, frame.scene, frame.name), result)
         broken = {k: v for k, v in self.layout.broken.items() if k.startswith(f"{folder.scene}/")}
         done.write_text(yaml.safe_dump(broken), encoding="utf-8")

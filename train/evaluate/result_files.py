@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.metrics.poses import nocs_result
 from seqpose_core.objects import ObjectPose
 from train.data import safe_pickle
@@ -19,7 +20,13 @@ from train.data.frame import Frame
 _REQUIRED = ("gt_class_ids", "gt_RTs", "gt_scales", "pred_class_ids", "pred_RTs", "pred_scales", "pred_scores")
 
 
-def result_of_frame(frame: Frame, image_id: int, image_path: str, estimates: Sequence[ObjectPose]) -> dict[str, Any]:
+def result_of_frame(
+    frame: Frame,
+    image_id: int,
+    image_path: str,
+    estimates: Sequence[ObjectPose],
+    categories: Sequence[Category] = CATEGORIES,
+) -> dict[str, Any]:
     """One frame of a data set as a NOCS result.
 
     Beyond the keys of :func:`nocs_result`: stamp (NaN where unknown), gt_instance_ids, gt_visible_pixels.
@@ -30,7 +37,8 @@ def result_of_frame(frame: Frame, image_id: int, image_path: str, estimates: Seq
         "gt_visible_pixels": np.array([o.visible_pixels for o in frame.objects], dtype=np.int64),
     }
     stamp = float("nan") if frame.stamp is None else frame.stamp
-    return nocs_result(ground_truth, estimates, frame.camera, image_id=image_id, image_path=image_path, stamp=stamp)
+    extra = {"image_id": image_id, "image_path": image_path, "stamp": stamp}
+    return nocs_result(ground_truth, estimates, frame.camera, categories, **extra)
 
 
 def result_path(folder: Path, split: str, scene: str, name: str) -> Path:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from seqpose_core import checkpoint
 from seqpose_core.evaluation import Evaluation, no_views, score_results
 from seqpose_core.evaluation.figures import named_figures, write_json
 from seqpose_core.evaluation.terminal import print_evaluation
@@ -30,6 +32,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation | None:
 
     :raises ValueError: input that cannot be used. :raises OSError: a file that is missing or cannot be written.
     """
+    if options.checkpoint is not None:
+        categories = checkpoint.read_config(options.checkpoint).categories
+        options = replace(options, scoring=replace(options.scoring, categories=categories))
     skipped: dict[str, str] = {}
     if options.results is not None:
         dataset = options.dataset or f"results of {options.results.name}"
@@ -111,7 +116,9 @@ def _score(
         facts=_facts(options, subject, list(runs), len(skipped)),
         paper_rows=paper_cells(ROWS.get(dataset, ())),  # only next to figures on the same data
         skipped=skipped,
-        load_views=no_views if options.data is None else views_of_set(options.data, options.split),
+        load_views=no_views
+        if options.data is None
+        else views_of_set(options.data, options.split, options.scoring.categories),
     )
 
 

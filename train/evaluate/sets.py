@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, View
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
@@ -27,16 +28,19 @@ class EvaluationSet:
     name: str
 
 
-def open_set(root: Path, split: str, labels: Labels = "gts") -> EvaluationSet:
+def open_set(
+    root: Path, split: str, labels: Labels = "gts", categories: Sequence[Category] = CATEGORIES
+) -> EvaluationSet:
     """Open ``root`` in our layout, or the splits "real_test" and "camera_val" in the layout of the
     NOCS releases.
 
     A set is named REAL275 or CAMERA25 only if it is complete and has its own labels: figures on a part, or with other
     labels, are not comparable.
 
+    :param categories: that the class ids of our layout refer to.
     :raise FileNotFoundError: a folder is missing; names it.
     """
-    layout = open_layout(root, split, labels)
+    layout = open_layout(root, split, labels, categories=categories)
     if split in _OFFICIAL and not (root / split).is_dir():
         name, total = _OFFICIAL[split]
         frames = sum(len(clip.frames) for clip in layout.clips)
@@ -46,14 +50,14 @@ def open_set(root: Path, split: str, labels: Labels = "gts") -> EvaluationSet:
     return EvaluationSet(layout, f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}")
 
 
-def views_of_set(root: Path, split: str) -> LoadViews:
+def views_of_set(root: Path, split: str, categories: Sequence[Category] = CATEGORIES) -> LoadViews:
     """Loads the views of a data set by the image_path of results, whose last two parts are clip and frame.
 
     Frames that are missing or broken have no view.
 
     :raise FileNotFoundError: there is no such data set.
     """
-    layout = open_set(root, split).layout
+    layout = open_set(root, split, categories=categories).layout
     clips = {clip.scene: index for index, clip in enumerate(layout.clips)}
 
     def load_views(keys: Iterable[str]) -> dict[str, View]:

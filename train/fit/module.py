@@ -108,7 +108,9 @@ class SeqPoseModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Recalls over all ground-truth objects in percent: matched by category and nearest centre, score above 0.1."""
-        errors = match_detections(gather(self._results), min_score=0.1, radius=0.3)
+        errors = match_detections(
+            gather(self._results), min_score=0.1, radius=0.3, categories=self.model.config.categories
+        )
         self._results.clear()
         degrees, centimetres = errors.degrees, errors.centimetres  # NaN for missed objects
         recalls = {
