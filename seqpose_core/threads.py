@@ -2,8 +2,8 @@
 """CPU threads of the model: one number for torch and OpenCV, and OpenMP threads that sleep while they wait.
 
 By default, waiting OpenMP threads spin. If other programs use the same cores, each parallel region then waits for a
-spinning thread to be descheduled: measured on 2 cores at load 10, a step with 2 threads takes 1,900 to 3,100 ms with
-spinning and 131 to 141 ms with sleeping threads. OpenMP reads these variables once, when torch is loaded, so
+spinning thread to be descheduled: on 2 loaded cores with 2 more busy processes, the median step takes 409 ms with 2
+spinning threads, 256 ms with 2 sleeping threads and 133 ms with 1 thread (seqpose_ros.benchmark). OpenMP reads these variables once, when torch is loaded, so
 `seqpose_core` imports this module first. Variables that the user has set are kept.
 """
 
