@@ -3,8 +3,10 @@
 
 By default, waiting OpenMP threads spin. If other programs use the same cores, each parallel region then waits for a
 spinning thread to be descheduled: on 2 loaded cores with 2 more busy processes, the median step takes 409 ms with 2
-spinning threads, 256 ms with 2 sleeping threads and 133 ms with 1 thread (seqpose_ros.benchmark). OpenMP reads these variables once, when torch is loaded, so
-`seqpose_core` imports this module first. Variables that the user has set are kept.
+spinning threads, 256 ms with 2 sleeping threads and 133 ms with 1 thread (`python -m seqpose_ros.benchmark`).
+
+OpenMP reads these variables once, when torch is loaded, so `seqpose_core` imports this module first. Variables that the
+user has set are kept.
 """
 
 from __future__ import annotations

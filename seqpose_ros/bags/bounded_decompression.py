@@ -7,16 +7,11 @@ functions. They stop at the uncompressed size that the chunk header declares, wh
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 from lz4.frame import LZ4FrameDecompressor
 from rosbags.rosbag2 import storage_mcap
 from rosbags.rosbag2.errors import ReaderError
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdDecompressor
-else:
-    from backports.zstd import ZstdDecompressor
 
 MAX_CHUNK_BYTES = 128 * 2**20  # a chunk holds at least one message: an 8K rgb8 image has 95 MiB
 
@@ -33,10 +28,10 @@ def decompress_lz4(data: bytes, size: int) -> bytes:
 
 def decompress_zstd(data: bytes, size: int) -> bytes:
     """``size`` bytes from a Zstandard frame. :raises ReaderError: the size is too large or wrong."""
-    return _decompress(ZstdDecompressor(), data, size)
+    return _decompress(storage_mcap.zstd.ZstdDecompressor(), data, size)
 
 
-def _decompress(decompressor: LZ4FrameDecompressor | ZstdDecompressor, data: bytes, size: int) -> bytes:
+def _decompress(decompressor: Any, data: bytes, size: int) -> bytes:
     if size > MAX_CHUNK_BYTES:
         raise ReaderError(f"a chunk declares {size} bytes; at most {MAX_CHUNK_BYTES} are read")
     # One byte more than declared, so that a longer frame is noticed.

@@ -16,14 +16,11 @@ from rosbags.rosbag2.errors import ReaderError
 
 from seqpose_ros.bags import bounded_decompression
 from seqpose_ros.bags.bag import Bag
-from seqpose_ros.bags.bounded_decompression import MAX_CHUNK_BYTES, ZstdDecompressor, decompress_lz4, decompress_zstd
+from seqpose_ros.bags.bounded_decompression import MAX_CHUNK_BYTES, decompress_lz4, decompress_zstd
 from seqpose_ros.bags.mcap_recovery import MAGIC
 from seqpose_ros.bags.reader import BagError, BagReader
 
-if ZstdDecompressor.__module__.startswith("backports"):
-    from backports import zstd
-else:
-    from compression import zstd
+zstd = bounded_decompression.storage_mcap.zstd
 
 Compress = Callable[[bytes], bytes]
 Decompress = Callable[[bytes, int], bytes]
