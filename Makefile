@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# Everything is done in the environment .venv and, for what comes out, in out/. `make` lists the targets.
+# All targets use the environment .venv and write to out/. `make` lists them.
 
 PYTHON ?= python3
 PY := .venv/bin/python
 SHELL := /bin/bash
 
-# The environment brings its own ROS 2: what a shell may have sourced must not mix with it.
+# The environment contains its own ROS 2, which must not be mixed with a distribution that the shell has sourced.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH ROS_DISTRO
 unexport ROS_VERSION RMW_IMPLEMENTATION ROS_LOCALHOST_ONLY _ROS_WHEELS_BOOTSTRAP_COMPLETE
-# Images between processes need a larger shared-memory segment; nothing leaves this machine or meets another domain.
-# (The variable is FASTRTPS_... up to Jazzy and FASTDDS_... from Kilted on.)
+# Images between processes need a larger shared-memory segment. Discovery is limited to this machine, in a random domain.
+# (The variable is FASTRTPS_... up to Jazzy and FASTDDS_... since Kilted.)
 export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
@@ -21,13 +21,13 @@ export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (done once, then reused)
+setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (finished steps are skipped)
 	@$(PYTHON) tools/setup_environment.py
 
-demo: setup  ## play the recorded bag through the node; picture, video and report go to out/demo
+demo: setup  ## play the recorded bag through the node; write picture, video and report to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo
 
-test:  ## ruff, mypy and pytest (sets up first; also asks for the renderer's system packages)
+test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest
@@ -44,7 +44,7 @@ lint: setup  ## ruff (rules and format) and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-colcon: setup  ## build the repository as a package of a ROS 2 workspace, in out/colcon, and check what it installs
+colcon: setup  ## build the repository as a package of a ROS 2 workspace in out/colcon, and check the installed files
 	@$(PY) tools/colcon_workspace.py out/colcon
 
 clean:  ## remove builds, demo output and caches (keeps .venv, data and training runs)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds this repository as a user does in a ROS 2 workspace, and checks what stands in the install folder.
+"""Build this repository in a ROS 2 workspace as a user does, and check the install folder.
 
     .venv/bin/python tools/colcon_workspace.py WORKSPACE
 
-A plain `colcon build`, with the ROS wheels of this environment as the underlay: that alone is why the build
-gets AMENT_PREFIX_PATH and ros_wheels.cmake; on a machine with a ROS 2 distribution neither is needed.
+It runs a plain `colcon build` with the ROS wheels of this environment as the underlay. The wheels need
+AMENT_PREFIX_PATH and ros_wheels.cmake; a ROS 2 distribution needs neither.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
 
 
 def copy_sources(destination: Path) -> None:
-    """Copy what git knows of, or would: no environment, no output."""
+    """Copy the files that git tracks or would add: no environment, no build output."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     shutil.rmtree(destination, ignore_errors=True)
@@ -65,16 +65,16 @@ def build(workspace: Path) -> None:
 
 
 def check(workspace: Path) -> None:
-    """Look for the files, then use packages and executables with nothing but the workspace's own set-up.
+    """Check the installed files, and use packages and executables with only the workspace's setup.bash sourced.
 
-    :raise FileNotFoundError: a file is not installed.
-    :raise CalledProcessError: a package is imported from elsewhere, a checkpoint or an executable fails.
+    :raises FileNotFoundError: a file is not installed.
+    :raises CalledProcessError: a package is imported from elsewhere, or a checkpoint or an executable fails.
     """
     prefix = workspace / "install" / PACKAGE
     for name in INSTALLED:
         file = prefix / name
         if not file.is_file():
-            raise FileNotFoundError(f"colcon installed no {file}")
+            raise FileNotFoundError(f"colcon did not install {file}")
     command = f"""
         set -e
         source '{workspace}/install/setup.bash'
@@ -82,19 +82,19 @@ def check(workspace: Path) -> None:
         python -c "$0" '{prefix}'
         '{prefix}/lib/{PACKAGE}/evaluate_bag' --help > /dev/null
     """
-    # From elsewhere, so that nothing is imported from the checkout by accident.
+    # In another folder, so that nothing is imported from the checkout.
     subprocess.run(["bash", "-c", command, IMPORTS], cwd=workspace.anchor, check=True)
 
 
 def main() -> int:
-    """The command. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Build this repository in a ROS 2 workspace, and check.")
-    parser.add_argument("workspace", type=Path, help="folder of the workspace, made if absent")
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Build this repository in a ROS 2 workspace and check the result.")
+    parser.add_argument("workspace", type=Path, help="folder of the workspace, created if needed")
     workspace: Path = parser.parse_args().workspace.resolve()
     copy_sources(workspace / "src" / PACKAGE)
     build(workspace)
     check(workspace)
-    print(f"{PACKAGE} is built in {workspace / 'install'}")
+    print(f"{PACKAGE} is installed in {workspace / 'install'}")
     return 0
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Given to CMake as CMAKE_PROJECT_INCLUDE. The ROS wheels' exported targets name Python and NumPy headers of the machine
-# that built them (/opt/python/...), which CMake refuses as missing. Once a project has found all its packages, those
-# entries are dropped from the imported targets; the project finds Python and NumPy of this machine itself.
+# Passed to CMake as CMAKE_PROJECT_INCLUDE. The exported targets of the ROS wheels contain paths of Python and NumPy headers
+# on the machine that built them (/opt/python/...), which CMake rejects because they do not exist. After all packages were
+# found, these paths are removed from the imported targets; the project finds Python and NumPy of this machine itself.
 function(seqpose_drop_wheel_build_paths)
   get_directory_property(targets IMPORTED_TARGETS)
   foreach(target IN LISTS targets)

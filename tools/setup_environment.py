@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the environment `.venv` of this checkout: Python packages, ROS 2 wheels, generated messages.
+"""Create the environment `.venv` of this checkout: Python packages, ROS 2 wheels, generated messages.
 
     python3 tools/setup_environment.py [--renderer]
 
-Every step keeps the digest of what it was made from and is passed over while that is unchanged. The full
-output goes to out/setup.log.
+Each step stores a digest of its inputs and is skipped while the digest is unchanged. The full output is written to
+out/setup.log.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ INTERFACE_SOURCES = (
     "tools/ros_wheels.cmake",
     "seqpose_ros/__init__.py",
 )
-# How lines begin that tell where pip, CMake and make are; the rest is detail for the log.
-NEWS = ("Collecting ", "Downloading ", "Building ", "Installing ", "-- ", "[")
+# Starts of the output lines that report the progress of pip, CMake and make.
+PROGRESS_PREFIXES = ("Collecting ", "Downloading ", "Building ", "Installing ", "-- ", "[")
 VERIFY = """
 import cv2, scipy, torch, transformers, rclpy, rosbags, tf2_ros
 import sensor_msgs.msg, tf2_msgs.msg, vision_msgs.msg, seqpose_ros.msg, seqpose_core
@@ -46,30 +46,41 @@ print(f"torch {torch.__version__}, transformers {transformers.__version__}, rclp
 
 
 class SetupError(Exception):
-    """Something that the user has to put right."""
+    """The set-up cannot continue; the message states what to install or change."""
 
 
 def check_python() -> None:
-    """Refuse a Python that the ROS wheels or the pinned packages are not made for."""
+    """Check that the ROS wheels and the pinned packages support this Python.
+
+    :raises SetupError: they do not.
+    """
     lowest, highest = PYTHON_RANGE
     if not lowest <= sys.version_info[:2] <= highest:
-        wanted = "Python {}.{} to {}.{}".format(*lowest, *highest)
+        wanted = "{}.{} to {}.{}".format(*lowest, *highest)
         raise SetupError(
-            f"{sys.executable} is Python {sys.version.split()[0]}, wanted {wanted}: "
-            "name another one with `make PYTHON=python3.11 ...`"
+            f"{sys.executable} is Python {sys.version.split()[0]}; it must be {wanted}. "
+            "Select another one with `make PYTHON=python3.11 ...`"
         )
 
 
 def check_environment() -> None:
-    """Refuse to go on with an environment that another Python made."""
+    """Check that an existing environment was created by this Python.
+
+    :raises SetupError: it was created by another version.
+    """
     config = VENV / "pyvenv.cfg"
     version = sys.version.split()[0]
     if config.exists() and f"version = {version}" not in config.read_text():
-        raise SetupError(f"{VENV} is not of Python {version} ({sys.executable}): `make distclean` removes it")
+        raise SetupError(
+            f"{VENV} was created by another Python than {sys.executable} ({version}); remove it with `make distclean`"
+        )
 
 
 def missing_system_packages(renderer: bool) -> list[str]:
-    """Debian and Ubuntu packages that are needed and absent, with `renderer` also those of the renderer."""
+    """Names of the required Debian and Ubuntu packages that are not installed.
+
+    :param renderer: whether the packages of the renderer are required as well.
+    """
     missing = []
     if not all(shutil.which(tool) for tool in ("gcc", "g++", "make")):
         missing.append("build-essential")
@@ -99,11 +110,14 @@ def _loads(library: str) -> bool:
 
 
 def check_system(renderer: bool) -> None:
-    """Stop with the line to install what the system lacks."""
+    """Check the system packages.
+
+    :raises SetupError: packages are missing; the message has the command that installs them.
+    """
     missing = missing_system_packages(renderer)
     if missing:
         line = "sudo apt install " + " ".join(missing)
-        raise SetupError(f"the system lacks packages; install them with\n\n    {line}")
+        raise SetupError(f"system packages are missing; install them with\n\n    {line}")
 
 
 def digest(paths: list[Path]) -> str:
@@ -118,7 +132,7 @@ def digest(paths: list[Path]) -> str:
 
 
 class Step:
-    """One step of the set-up: runs commands, logs their output, shows on one line what is going on."""
+    """One step of the set-up: it runs commands, logs their output and shows the progress in one line."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -127,19 +141,19 @@ class Step:
         self.done = threading.Event()
 
     def __enter__(self) -> Step:
-        self.ticker = threading.Thread(target=self._tick, daemon=True)
-        self.ticker.start()
+        self.display = threading.Thread(target=self._show_progress, daemon=True)
+        self.display.start()
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         self.done.set()
-        self.ticker.join()
+        self.display.join()
         self._show("done" if kind is None else "failed", last=True)
 
     def run(self, *command: str | Path, env: dict[str, str] | None = None) -> None:
-        """Run a command; its latest news are shown beside the step's title.
+        """Run a command and show its latest progress line next to the title of the step.
 
-        :raise SetupError: the command failed; holds the end of its output.
+        :raises SetupError: the command failed; the message has the end of its output.
         """
         tail: list[str] = []
         with open(LOG, "a", encoding="utf-8") as log:
@@ -158,7 +172,7 @@ class Step:
                 log.write(line)
                 log.flush()
                 tail = [*tail[-14:], line.rstrip()]
-                if line.lstrip().startswith(NEWS):
+                if line.lstrip().startswith(PROGRESS_PREFIXES):
                     self.note = line.strip()
         if process.wait() != 0:
             raise SetupError(
@@ -166,8 +180,8 @@ class Step:
                 + "\n    ".join(tail)
             )
 
-    def _tick(self) -> None:
-        # A terminal has its line rewritten twice a second; anything else gets a line now and then.
+    def _show_progress(self) -> None:
+        # In a terminal the line is rewritten twice per second; otherwise a new line is printed every 20 s.
         interval = 0.5 if sys.stdout.isatty() else 20.0
         while not self.done.wait(interval):
             self._show(self.note)
@@ -250,9 +264,9 @@ def build_interfaces() -> bool:
 
 
 def main() -> int:
-    """The command. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Make the environment .venv of this checkout.")
-    parser.add_argument("--renderer", action="store_true", help="ask for the renderer's system packages too")
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Create the environment .venv of this checkout.")
+    parser.add_argument("--renderer", action="store_true", help="also check the system packages of the renderer")
     arguments = parser.parse_args()
     LOG.parent.mkdir(exist_ok=True)
     try:
@@ -263,7 +277,7 @@ def main() -> int:
             with Step("imports        ") as step:
                 step.run(VENV / "bin" / "python", "-c", VERIFY)
     except SetupError as error:
-        print(f"\nset-up stopped: {error}\n", file=sys.stderr)
+        print(f"\nset-up failed: {error}\n", file=sys.stderr)
         return 1
     return 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The set-up helper: says what is missing, does nothing twice."""
+"""The set-up tool: it reports missing prerequisites and skips finished steps."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tools import setup_environment as setup
 
 
 @pytest.mark.parametrize(("version", "accepted"), [((3, 9), False), ((3, 10), True), ((3, 12), True), ((3, 13), False)])
-def test_only_the_pythons_that_have_wheels_are_accepted(
+def test_only_python_versions_with_wheels_are_accepted(
     version: tuple[int, int], accepted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (*version, 1, "final", 0))
     if accepted:
         setup.check_python()
         return
-    with pytest.raises(setup.SetupError, match=r"wanted Python 3\.10 to 3\.12"):
+    with pytest.raises(setup.SetupError, match=r"it must be 3\.10 to 3\.12"):
         setup.check_python()
 
 
-def test_missing_system_packages_come_with_the_line_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_system_packages_are_reported_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     monkeypatch.setattr(setup, "_loads", lambda library: False)
     monkeypatch.setattr(setup.glob, "glob", lambda pattern: [])
@@ -34,7 +34,7 @@ def test_missing_system_packages_come_with_the_line_to_install_them(monkeypatch:
     assert "libegl1" not in setup.missing_system_packages(renderer=False)
 
 
-def test_an_environment_of_another_python_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_of_another_python_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "VENV", tmp_path)
     setup.check_environment()
     (tmp_path / "pyvenv.cfg").write_text("version = 3.8.1\n")
@@ -58,7 +58,7 @@ def test_a_digest_changes_with_content_and_with_new_files_only(tmp_path: Path, m
     assert len({first, second, setup.digest([folder])}) == 3
 
 
-def test_a_failing_step_tells_the_end_of_its_output(
+def test_the_error_of_a_failed_step_has_the_end_of_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(setup, "LOG", tmp_path / "setup.log")

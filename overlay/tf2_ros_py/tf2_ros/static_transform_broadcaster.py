@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes transforms that hold for all times on /tf_static."""
+"""Publish transforms that are valid at all times on /tf_static."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tf2_msgs.msg import TFMessage
 
 
 class StaticTransformBroadcaster:
-    """Publishes for a node, latched: who subscribes later still receives every transform sent so far."""
+    """Publishes latched transforms with a node: later subscribers receive all transforms sent so far."""
 
     def __init__(self, node: Node, qos: QoSProfile | None = None) -> None:
         if qos is None:
@@ -24,5 +24,5 @@ class StaticTransformBroadcaster:
         """Publish one transform or several; a child frame sent again replaces its earlier transform."""
         transforms = [transform] if isinstance(transform, TransformStamped) else list(transform)
         self._sent.update({one.child_frame_id: one for one in transforms})
-        # Only the last message is latched, so it holds all of them.
+        # Only the last message is latched, so it contains all transforms.
         self.pub_tf.publish(TFMessage(transforms=list(self._sent.values())))
