@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.render.assets``: fetch HDR environments for the renderer; optional, needs npm and OpenEXR.
 
-    pip install OpenEXR && python -m train.render.assets --out out/assets
+    python -m train.render.assets --out out/assets
     python -m train.render --assets out/assets ...
 
 The npm package ``@pmndrs/assets`` (CC0-1.0) holds 18 HDR photographs of Poly Haven (CC0), 512x256, EXR in base64.
