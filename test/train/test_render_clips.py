@@ -31,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("rendered")
     job = RenderJob("test", 5, out, frames=3, width=WIDTH, height=HEIGHT)
     for clip in (0, 1):
-        render_clip(job, render_rig.open_studio(), clip)
+        render_clip(job, render_rig.open_resources(), clip)
     return out
 
 
@@ -85,7 +85,7 @@ def test_an_object_stands_still_in_the_world_over_a_clip(written: Path) -> None:
 def test_the_same_seed_gives_the_same_clip_and_another_does_not(written: Path, tmp_path: Path) -> None:
     for seed in (5, 6):
         job = RenderJob("test", seed, tmp_path / str(seed), frames=3, width=WIDTH, height=HEIGHT)
-        render_clip(job, render_rig.open_studio(), 1)
+        render_clip(job, render_rig.open_resources(), 1)
     poses = [
         (root / "test" / "00001" / "camera_poses.txt").read_bytes()
         for root in (written, tmp_path / "5", tmp_path / "6")
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_clip_and_another_does_not(written: Path, t
 
 
 def test_stamps_follow_the_frame_rate_or_vary(written: Path, tmp_path: Path) -> None:
-    render_clip(RenderJob("test", 5, tmp_path, 3, WIDTH, HEIGHT, fps=10.0), render_rig.open_studio(), 0)
+    render_clip(RenderJob("test", 5, tmp_path, 3, WIDTH, HEIGHT, fps=10.0), render_rig.open_resources(), 0)
     fixed = np.loadtxt(tmp_path / "test" / "00000" / "camera_poses.txt")[:, 0]
     np.testing.assert_allclose(fixed, [0, 0.1, 0.2], atol=1e-9)
     free = np.diff(np.loadtxt(written / "test" / "00000" / "camera_poses.txt")[:, 0])
@@ -106,7 +106,7 @@ def test_stamps_follow_the_frame_rate_or_vary(written: Path, tmp_path: Path) -> 
 
 def test_a_finished_clip_is_skipped_and_a_missing_one_made(tmp_path: Path) -> None:
     job = RenderJob("test", 1, tmp_path, frames=1, width=WIDTH, height=HEIGHT)
-    render_clip(job, render_rig.open_studio(), 0)
+    render_clip(job, render_rig.open_resources(), 0)
     finished = tmp_path / "test" / "00000"
     before = {path.name: path.stat().st_mtime_ns for path in finished.iterdir()}
     assert render(job, clips=2) == 1

@@ -114,7 +114,7 @@ def test_a_passing_occluder_moves_and_hides() -> None:
     camera = render_rig.looking_from((0.8, 0.0, 0.3))
     can = render_rig.standing("can")
     passing = replace(render_rig.standing("bottle", at=(0.3, -0.2)), class_id=0, velocity=(0.0, 0.2, 0.0))
-    renderer = render_rig.open_studio().renderer
+    renderer = render_rig.open_resources().renderer
     renderer.load(replace(render_rig.empty_room(), objects=[can, passing]))
     seen = [(renderer.render(render_rig.intrinsics(), camera, time).instances == 1).sum() for time in (0.0, 1.0)]
     assert seen[1] < 0.7 * seen[0], "at 1 s it is in front of the can"

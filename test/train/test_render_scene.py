@@ -13,7 +13,7 @@ import render_rig
 
 from train.render.clips import sample_path
 from train.render.environments import EnvironmentBank
-from train.render.layout import leaning, on_the_ground, stacked
+from train.render.layout import leaning, rest_on_plane, stacked
 from train.render.meshes import Mesh, rounded_box
 from train.render.motion import HandHeldMotion
 from train.render.scene import Scene, sample_intrinsics, sample_scene
@@ -22,9 +22,9 @@ from train.render.textures import TextureBank
 
 
 def scenes(count: int, split: str = "test") -> list[Scene]:
-    studio = render_rig.open_studio()
+    resources = render_rig.open_resources()
     return [
-        sample_scene(np.random.default_rng(seed), split_settings(split), studio.textures, studio.environments)
+        sample_scene(np.random.default_rng(seed), split_settings(split), resources.textures, resources.environments)
         for seed in range(count)
     ]
 
@@ -57,8 +57,8 @@ def box(size: tuple[float, float, float]) -> Mesh:
 
 
 def test_a_stacked_object_stands_on_the_lower_ones_top() -> None:
-    lower = on_the_ground("box", "a", box((0.2, 0.07, 0.2)), render_rig.Y_UP)
-    upper = on_the_ground("can", "b", box((0.05, 0.1, 0.05)), render_rig.Y_UP)
+    lower = rest_on_plane("box", "a", box((0.2, 0.07, 0.2)), render_rig.Y_UP)
+    upper = rest_on_plane("can", "b", box((0.05, 0.1, 0.05)), render_rig.Y_UP)
     top = stacked(lower, upper, np.random.default_rng(0))
     assert top is not None
     assert top.points[:, 2].min() == pytest.approx(0.07, abs=0.0005)
@@ -67,8 +67,8 @@ def test_a_stacked_object_stands_on_the_lower_ones_top() -> None:
 
 
 def test_a_leaning_object_is_tilted_and_touches_without_entering() -> None:
-    wall = on_the_ground("box", "a", box((0.1, 0.2, 0.1)), render_rig.Y_UP)
-    book = on_the_ground("book", "b", box((0.03, 0.15, 0.1)), render_rig.Y_UP)
+    wall = rest_on_plane("box", "a", box((0.1, 0.2, 0.1)), render_rig.Y_UP)
+    book = rest_on_plane("book", "b", box((0.03, 0.15, 0.1)), render_rig.Y_UP)
     result = leaning(wall, book, np.random.default_rng(0))
     assert result is not None
     points = result.points

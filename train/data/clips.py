@@ -95,7 +95,7 @@ class NocsClips(Dataset[dict[str, Any]]):
     def __getitem__(self, item: ClipSample) -> dict[str, Any]:
         """Load one sample. A clip with too few readable frames is replaced by the next clip that has enough.
 
-        :raise RuntimeError: no clip has enough readable frames.
+        :raises RuntimeError: no clip has enough readable frames.
         """
         known = [len(layout.broken) for layout in self.layouts]
         for skipped in range(len(self)):

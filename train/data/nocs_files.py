@@ -32,7 +32,7 @@ class BrokenFrameError(ValueError):
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a file. :raise BrokenFrameError: it is missing or cannot be read."""
+    """The bytes of a file. :raises BrokenFrameError: it is missing or cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -115,7 +115,7 @@ def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.floa
 def read_meta(path: str, categories: Sequence[Category] = CATEGORIES) -> list[tuple[int, int, str]]:
     """(instance, class, model) of each line, sorted by instance; a synset column between class and model is ignored.
 
-    :raise BrokenFrameError: a line has another format, or an instance is listed more than once.
+    :raises BrokenFrameError: a line has another format, or an instance is listed more than once.
     """
     rows = []
     for line in read_bytes(path).decode(errors="replace").splitlines():
@@ -138,7 +138,7 @@ def read_meta(path: str, categories: Sequence[Category] = CATEGORIES) -> list[tu
 def rigid_part(path: str, linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """The rotations (N, 3, 3) nearest to ``linear`` (N, 3, 3): labels are float32.
 
-    :raise BrokenFrameError: a matrix is not close to a rotation.
+    :raises BrokenFrameError: a matrix is not close to a rotation.
     """
     if not (np.abs(linear @ linear.transpose(0, 2, 1) - np.eye(3)) < 1e-2).all() or (np.linalg.det(linear) < 0).any():
         raise BrokenFrameError(path, "holds a matrix that is not a rotation up to scale")

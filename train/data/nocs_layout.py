@@ -63,7 +63,7 @@ class NocsLayout:
     :param motion_from_labels: estimate the camera poses of scenes without a camera_poses.txt from the labels (see
         train.data.camera_motion). For training only: in evaluation it would pass ground truth to the network.
     :param categories: that the class ids of meta files and labels refer to.
-    :raise FileNotFoundError: a folder is missing or holds no frames.
+    :raises FileNotFoundError: a folder is missing or holds no frames.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class NocsLayout:
     def read(self, clip: int, frame: int) -> Frame:
         """Read one frame.
 
-        :raise BrokenFrameError: a file is missing, unreadable or inconsistent with another; also added to `broken`.
+        :raises BrokenFrameError: a file is missing, unreadable or inconsistent with another; also added to `broken`.
         """
         folder, name = self.clips[clip], self.clips[clip].frames[frame]
         key = f"{folder.scene}/{name}"

@@ -53,7 +53,7 @@ def open_layout(
 
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
-    :raise FileNotFoundError: a folder or a file is missing, naming it.
+    :raises FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
     nocs = _NOCS_SPLITS.get(split)

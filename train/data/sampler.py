@@ -74,7 +74,7 @@ class StepSampler(Sampler[list[ClipSample]]):
     :param reverse: probability of playing a window backwards; walks always go forwards.
     :param accumulate: number of parts that a process splits its batch into.
     :param process: (rank, number of processes).
-    :raise ValueError: stages do not end in ascending order, no clip is long enough for a stage, or batch_clips is not
+    :raises ValueError: stages do not end in ascending order, no clip is long enough for a stage, or batch_clips is not
         divisible by the number of parts.
     """
 

@@ -66,7 +66,7 @@ def weights_digest(name: str) -> str:
 def check_settings(job: PredictionJob) -> None:
     """Write the settings to the output folder, or compare them with those there, so that runs are never mixed.
 
-    :raise ValueError: the folder holds predictions of other settings; names the first that differs.
+    :raises ValueError: the folder holds predictions of other settings; names the first that differs.
     """
     path, settings = job.out / _SETTINGS, job.settings()
     if path.is_file():

@@ -79,7 +79,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], dict[str,
 def stored_results(folder: Path) -> list[Path]:
     """The result pickles of a folder in order.
 
-    :raise FileNotFoundError: there are none.
+    :raises FileNotFoundError: there are none.
     """
     paths = sorted(folder.glob("results_*.pkl"))
     if not paths:

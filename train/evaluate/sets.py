@@ -38,7 +38,7 @@ def open_set(
     labels, are not comparable.
 
     :param categories: that the class ids of our layout refer to.
-    :raise FileNotFoundError: a folder is missing; names it.
+    :raises FileNotFoundError: a folder is missing; names it.
     """
     layout = open_layout(root, split, labels, categories=categories)
     if split in _OFFICIAL and not (root / split).is_dir():
@@ -55,7 +55,7 @@ def views_of_set(root: Path, split: str, categories: Sequence[Category] = CATEGO
 
     Frames that are missing or broken have no view.
 
-    :raise FileNotFoundError: there is no such data set.
+    :raises FileNotFoundError: there is no such data set.
     """
     layout = open_set(root, split, categories=categories).layout
     clips = {clip.scene: index for index, clip in enumerate(layout.clips)}

@@ -4,8 +4,8 @@
     python -m train.render --split train --clips 1000 --seed 0 --out out/data
     python -m train.render --benchmark seqpose-synth --out out/seqpose-synth
 
-A clip is a pure function of (split, seed, clip index, frames, size, fps, assets): rendering may be stopped,
-resumed and spread over any number of workers. Splits of different pools share no shape, texture or environment.
+A clip is a pure function of (split, seed, clip index, frames, size, fps, assets): rendering can be interrupted, resumed
+and distributed over any number of worker processes. Splits of different pools share no shape, texture or environment.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m train.render", description=__doc__.split("\n\n")[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--split", choices=sorted(SPLITS))
-    what.add_argument("--benchmark", choices=sorted(BENCHMARKS), help="all splits of a benchmark, fixed by seeds")
+    what.add_argument(
+        "--benchmark", choices=sorted(BENCHMARKS), help="render all splits of a benchmark with its fixed seeds"
+    )
     parser.add_argument("--clips", type=int, help="number of clips of the split")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="root folder of the data set")
     parser.add_argument("--frames", type=int, default=4, help="frames per clip")
     parser.add_argument("--size", type=_size, help="WIDTHxHEIGHT (default 224x168; 256x192 for a benchmark)")
     parser.add_argument("--fps", type=float, help="fixed frame rate; otherwise 0.1 to 0.5 s between frames")
-    parser.add_argument("--assets", type=Path, help="folder made by train.render.assets: HDR environments")
-    parser.add_argument("--workers", type=int, default=2, help="processes, one core each")
+    parser.add_argument("--assets", type=Path, help="folder of HDR environments, written by train.render.assets")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes, each on one core")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers must be at least 1")
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.clips < 1 or options.frames < 1:
         parser.error("--clips and --frames must be at least 1")
     if options.fps is not None and options.fps <= 0:
-        parser.error(f"--fps is {options.fps}, expected more than 0")
+        parser.error(f"--fps is {options.fps}; it must be positive")
     width, height = options.size or (224, 168)
     job = RenderJob(
         options.split, options.seed, options.out, options.frames, width, height, options.fps, options.assets

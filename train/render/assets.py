@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.render.assets``: fetch HDR environments for the renderer; optional, needs npm and OpenEXR.
+"""``python -m train.render.assets``: download HDR environments for the renderer; optional, needs npm and OpenEXR.
 
     python -m train.render.assets --out out/assets
     python -m train.render --assets out/assets ...
@@ -39,9 +39,9 @@ def decode_exr(path: Path) -> NDArray[np.float16]:
 
 
 def unpack(archive: Path) -> dict[str, NDArray[np.float16]]:
-    """The panoramas of the package's archive by name.
+    """The panoramas in the archive of the package, by name.
 
-    :raise ValueError: an environment that the pools name is missing.
+    :raises ValueError: an environment of the pools is missing.
     """
     panoramas: dict[str, NDArray[np.float16]] = {}
     with tarfile.open(archive) as package, tempfile.TemporaryDirectory() as folder:

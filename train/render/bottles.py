@@ -26,7 +26,8 @@ _KINDS = {
 
 
 def _proportions(rng: Generator, kind: str) -> dict[str, float]:
-    """Height and radius in metres; neck radius by radius; neck, shoulder and cap length by height."""
+    """Height and radius in metres; neck radius relative to the radius; neck, shoulder and cap lengths relative to the
+    height."""
     height, slim, neck, neck_length, shoulder, cap = {
         "wine": ((0.27, 0.33), (0.125, 0.14), (0.36, 0.42), (0.24, 0.32), (0.06, 0.20), (0.02, 0.12)),
         "beer": ((0.18, 0.25), (0.13, 0.155), (0.38, 0.46), (0.18, 0.30), (0.10, 0.22), (0.02, 0.03)),

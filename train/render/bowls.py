@@ -14,8 +14,8 @@ from train.render.sweeps import arc
 def bowl(rng: Generator) -> Mesh:
     """Parts: 0 outside, 1 inside, 2 unused, 3 rim.
 
-    The wall is a superellipse from the foot to the rim: exponent 1 is a cone, 2 an ellipse, more is a straight
-    wall with a rounded foot.
+    The wall is a superellipse from the foot to the rim: exponent 1 is a cone, 2 an ellipse, a
+    larger one a straight wall with a rounded foot.
     """
     kind = rng.choice(
         ["round", "straight", "conical", "deep", "shallow", "flared"], p=[0.32, 0.2, 0.14, 0.12, 0.12, 0.10]

@@ -84,7 +84,7 @@ def _grip(rng: Generator, body: _Body) -> list[Mesh]:
 
 
 def _prism(rng: Generator, body: _Body) -> list[Mesh]:
-    """The hump with hot shoe, eyepiece and name plate; at times a flash on the shoe or popped up."""
+    """The prism housing with hot shoe, eyepiece and name plate; some with an external or a raised built-in flash."""
     wide, tall = body.width * rng.uniform(0.28, 0.40), rng.uniform(0.012, 0.028)
     top, z = body.top, body.lens_z
     deep = body.depth * rng.uniform(0.85, 1.15)

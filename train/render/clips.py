@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders clips: scene, camera path, pictures and labels, over any number of worker processes."""
+"""Render clips: scene, camera path, images and labels, in any number of worker processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from train.render.splits import Split, split_settings
 from train.render.textures import TextureBank
 from train.render.writer import ClipWriter, is_complete
 
-WORLD = 2  # version of what the renderer draws; clips of different versions are different data
+CONTENT_VERSION = 2  # of the rendered scenes; clips of different versions are different data
 _CLEARANCE = 0.05  # m between the camera and the sphere around any object
 
 
@@ -47,19 +47,22 @@ class RenderJob:
 
 
 @dataclass(frozen=True)
-class Studio:
-    """What a worker keeps between clips: the renderer and the banks of the split's pool."""
+class RenderResources:
+    """The renderer and the texture and environment banks of a pool, which a worker reuses for all clips."""
 
     renderer: Renderer
     textures: TextureBank
     environments: EnvironmentBank
 
     @staticmethod
-    def open(job: RenderJob, textures: int | None = None, environments: int | None = None) -> Studio:
-        """The studio of a job; the counts make smaller banks, for tests."""
+    def open(job: RenderJob, textures: int | None = None, environments: int | None = None) -> RenderResources:
+        """Create the resources of a job.
+
+        :param textures, environments: sizes of the banks; None = full size, smaller in tests.
+        """
         pool = split_settings(job.split).pool
         bank, surroundings = TextureBank(pool, textures), EnvironmentBank(pool, job.assets, environments)
-        return Studio(Renderer(bank, surroundings, job.width, job.height), bank, surroundings)
+        return RenderResources(Renderer(bank, surroundings, job.width, job.height), bank, surroundings)
 
 
 def _clear_of_objects(scene: Scene, poses: list[Array]) -> bool:
@@ -74,7 +77,7 @@ def _clear_of_objects(scene: Scene, poses: list[Array]) -> bool:
 
 
 def sample_path(rng: Generator, scene: Scene, split: Split, stamps: Array) -> HandHeldMotion:
-    """A camera path that looks at the objects and does not run into them."""
+    """A camera path that looks at the objects and does not collide with them."""
     room = scene.room
     for attempt in range(12):
         aims = [item for item in scene.objects if item.class_id] or scene.objects
@@ -88,11 +91,11 @@ def sample_path(rng: Generator, scene: Scene, split: Split, stamps: Array) -> Ha
     return motion
 
 
-def render_clip(job: RenderJob, studio: Studio, clip: int) -> None:
+def render_clip(job: RenderJob, resources: RenderResources, clip: int) -> None:
     """Render and write one clip; a pure function of the job's settings and the clip's index."""
     split = split_settings(job.split)
     rng = np.random.default_rng([zlib.crc32(job.split.encode()), job.seed, clip])
-    scene = sample_scene(rng, split, studio.textures, studio.environments)
+    scene = sample_scene(rng, split, resources.textures, resources.environments)
     intrinsics = sample_intrinsics(rng, job.width, job.height)
     steps = np.full(job.frames - 1, 1 / job.fps) if job.fps else rng.uniform(0.1, 0.5, job.frames - 1)
     stamps = np.concatenate([[0.0], np.cumsum(steps)])
@@ -100,14 +103,14 @@ def render_clip(job: RenderJob, studio: Studio, clip: int) -> None:
     if rng.random() < split.occluder:
         eye = motion.world_from_camera(0.0)[:3, 3]
         target = np.array([0, 0, 0.05])
-        occluder = sample_occluder(rng, split, studio.textures, eye, target, float(stamps[-1]))
+        occluder = sample_occluder(rng, split, resources.textures, eye, target, float(stamps[-1]))
         scene = replace(scene, objects=[*scene.objects, occluder])
     writer = ClipWriter(job.out, job.split, clip, scene, intrinsics)
-    studio.renderer.load(scene)
+    resources.renderer.load(scene)
     exposure = Exposure(scene.sensor, rng)
     for stamp in map(float, stamps):
         pose = motion.world_from_camera(stamp)
-        view = studio.renderer.render(intrinsics, pose, stamp)
+        view = resources.renderer.render(intrinsics, pose, stamp)
         open_, close = (motion.world_from_camera(stamp + s * scene.sensor.shutter / 2) for s in (-1, 1))
         moved = np.linalg.inv(close) @ open_
         colour = take_picture(scene.sensor, exposure, rng, view.radiance, view.depth, intrinsics, moved, stamp)
@@ -115,14 +118,14 @@ def render_clip(job: RenderJob, studio: Studio, clip: int) -> None:
     writer.finish()
 
 
-_worker: tuple[RenderJob, Studio] | None = None
+_worker: tuple[RenderJob, RenderResources] | None = None
 
 
 def _start_worker(job: RenderJob) -> None:
     global _worker
     os.environ["LP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
-    _worker = (job, Studio.open(job))
+    _worker = (job, RenderResources.open(job))
 
 
 def _work(clip: int) -> int:
@@ -131,14 +134,14 @@ def _work(clip: int) -> int:
     return clip
 
 
-def _claim(job: RenderJob) -> None:
-    """Write the settings next to the split's clips, so that no other settings are mixed in later.
+def _check_settings(job: RenderJob) -> None:
+    """Write the settings next to the clips of a split, or compare them with those of earlier clips.
 
-    :raise ValueError: the folder holds clips of other settings.
+    :raises ValueError: the folder holds clips of other settings.
     """
     path = job.out / job.split / "render.json"
     settings = {
-        "world": WORLD,
+        "world": CONTENT_VERSION,
         "seed": job.seed,
         "frames": job.frames,
         "size": [job.width, job.height],
@@ -148,27 +151,27 @@ def _claim(job: RenderJob) -> None:
     if path.is_file():
         found = json.loads(path.read_text())
         if found != settings:
-            raise ValueError(f"{path} says {found} but this run is {settings}; choose another --out or --seed")
+            raise ValueError(f"{path} has {found} but this run has {settings}; choose another --out or --seed")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings) + "\n")
 
 
 def render(job: RenderJob, clips: int, workers: int = 1) -> int:
-    """Render clips 0..clips-1 that are not there yet; returns how many were rendered.
+    """Render the missing clips of 0..clips-1; returns their number.
 
-    :raise RuntimeError: no OpenGL through EGL.
-    :raise ValueError: the folder holds clips of other settings.
+    :raises RuntimeError: no OpenGL through EGL.
+    :raises ValueError: the folder holds clips of other settings.
     """
-    _claim(job)
+    _check_settings(job)
     todo = [clip for clip in range(clips) if not is_complete(job.out, job.split, clip, job.frames)]
     if len(todo) < clips:
-        print(f"{clips - len(todo)} of {clips} clips are already there")
+        print(f"{clips - len(todo)} of {clips} clips exist already")
     if not todo:
         return 0
-    # A missing driver is reported here, once, rather than as a broken pool of workers.
+    # Raises one error if the driver is missing; in the workers it would break the process pool.
     create_context().release()
-    # Spawned, not forked: every worker needs an EGL context of its own.
+    # Spawned instead of forked, because each worker needs its own EGL context.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
     try:
         with tqdm(total=len(todo) * job.frames, unit="frame", smoothing=0.05) as bar:

@@ -10,7 +10,7 @@ from train.render.meshes import Array, Mesh, join, lathe, rotation_about, tube
 from train.render.sweeps import ellipsoid, grid_surface, resampled, scaled, shell, sweep
 
 
-def _turned(values: Array, radius: float, height: float, part: int = 0) -> Mesh:
+def _lathed(values: Array, radius: float, height: float, part: int = 0) -> Mesh:
     """A closed lathed solid whose relative radii over equal steps of an arc are ``values``."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, len(values))
     profile = np.stack([radius * np.cos(angle) * values, height / 2 * (1 + np.sin(angle))], axis=1)
@@ -31,14 +31,14 @@ def fruit(rng: Generator) -> Mesh:
         stem = sweep([[0, r * 0.5, 0], [0.002, r * 0.85, 0], [0.004, r * 1.1, 0]], 0.0015, 1, 6)
         return join([body, stem], "apple", "wood").centred()
     if kind == "orange":
-        return join([_turned(np.ones(26), r, r * rng.uniform(1.85, 2.0))], "orange").centred()
+        return join([_lathed(np.ones(26), r, r * rng.uniform(1.85, 2.0))], "orange").centred()
     if kind == "lemon":
         nipple = 1 - 0.25 * np.exp(-((t - 0.5) ** 2) / 0.2)
-        body = _turned(nipple, r * 0.85, r * rng.uniform(2.2, 2.6)).moved(rotation_about("z", np.pi / 2))
+        body = _lathed(nipple, r * 0.85, r * rng.uniform(2.2, 2.6)).moved(rotation_about("z", np.pi / 2))
         return join([body], "lemon").centred()
     waist = 1 - 0.42 / (1 + np.exp(-(t - 0.62) * 14))
     stem = sweep([[0, r * 2.35, 0], [0.003, r * 2.6, 0], [0.007, r * 2.8, 0]], 0.0016, 1, 6)
-    return join([_turned(waist, r, r * 2.45), stem], "pear", "wood").centred()
+    return join([_lathed(waist, r, r * 2.45), stem], "pear", "wood").centred()
 
 
 def banana(rng: Generator) -> Mesh:
@@ -114,7 +114,7 @@ def vase(rng: Generator) -> Mesh:
 
 
 def _leaf(rng: Generator, length: float, width: float) -> Mesh:
-    """A bent leaf from the origin towards +x, seen from both sides."""
+    """A bent leaf from the origin towards +x, visible from both sides."""
     t, s = np.meshgrid(np.linspace(0, 1, 8), np.linspace(1, -1, 5), indexing="ij")
     half = width / 2 * np.sin(np.pi * (0.04 + 0.93 * t)) ** 0.8
     rise, fall = rng.uniform(0.5, 1.2), rng.uniform(0.3, 1.2)
@@ -138,8 +138,8 @@ def plant(rng: Generator) -> Mesh:
     for _ in range(int(rng.integers(8, 22))):
         leaf = _leaf(rng, rng.uniform(0.05, 0.14), rng.uniform(0.012, 0.045))
         stem = rng.uniform(0, 0.08)
-        turn = rotation_about("y", rng.uniform(0, 2 * np.pi))
-        parts.append(leaf.moved(turn, [0, height - 0.012 + stem, 0]))
+        rotation = rotation_about("y", rng.uniform(0, 2 * np.pi))
+        parts.append(leaf.moved(rotation, [0, height - 0.012 + stem, 0]))
     return join(parts, str(rng.choice(["ceramic", "plastic"])), "soil", "leaf").centred()
 
 

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from train.render.meshes import Mesh, join, lathe, panel, rotation_about, rounded_box
 from train.render.sweeps import ellipsoid, extrude, rounded_rectangle, sweep
 
-_FORWARD = rotation_about("z", -np.pi / 2)  # the axis y of a lathed part becomes +x
+_FORWARD = rotation_about("z", -np.pi / 2)  # maps the y axis of a lathed part to +x
 
 
 def monitor(rng: Generator) -> Mesh:

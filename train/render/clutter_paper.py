@@ -91,21 +91,21 @@ def book_stack(rng: Generator) -> Mesh:
     covers = [0, 2, 3, 4]
     for i in range(int(rng.integers(2, 6))):
         size = np.array([rng.uniform(0.12, 0.20), rng.uniform(0.012, 0.04), rng.uniform(0.18, 0.27)])
-        turn, shift = rotation_about("y", rng.normal(0, 0.15)), rng.normal(0, 0.008, 2)
+        rotation, shift = rotation_about("y", rng.normal(0, 0.15)), rng.normal(0, 0.008, 2)
         place = [shift[0], y + size[1] / 2, shift[1]]
-        parts += [part.moved(turn, place) for part in _book(size, 0.002, covers[i % 4])]
+        parts += [part.moved(rotation, place) for part in _book(size, 0.002, covers[i % 4])]
         y += size[1] + 0.0003
     return join(parts, "print", "paper", "fabric", "print", "leather").centred()
 
 
 def paper_stack(rng: Generator) -> Mesh:
-    """Loose sheets or magazines on a pile, each turned a little."""
+    """Loose sheets or magazines on a pile, each rotated slightly."""
     parts, y = [], 0.0
     for i in range(int(rng.integers(3, 9))):
         thick = rng.uniform(0.001, 0.006)
         sheet = rounded_box([0.21, thick, 0.297], 0.0003, i % 2, 1)
-        turn = rotation_about("y", rng.normal(0, 0.12))
-        parts.append(sheet.moved(turn, [rng.normal(0, 0.008), y + thick / 2, rng.normal(0, 0.008)]))
+        rotation = rotation_about("y", rng.normal(0, 0.12))
+        parts.append(sheet.moved(rotation, [rng.normal(0, 0.008), y + thick / 2, rng.normal(0, 0.008)]))
         y += thick
     return join(parts, str(rng.choice(["paper", "print"])), str(rng.choice(["paper", "print"]))).centred()
 
@@ -132,7 +132,7 @@ def paper_sheet(rng: Generator) -> Mesh:
     width, length = rng.uniform(0.10, 0.22), rng.uniform(0.12, 0.30)
     x, z = np.meshgrid(np.linspace(-0.5, 0.5, 13), np.linspace(0.5, -0.5, 17), indexing="ij")
     kind = rng.random()
-    across = x * np.cos(turn := rng.uniform(0, np.pi)) + z * np.sin(turn)
+    across = x * np.cos(angle := rng.uniform(0, np.pi)) + z * np.sin(angle)
     y = rng.uniform(0.0, 0.05) * across**2 * 4 + 0.002 * np.sin(5 * x + 3 * z)
     if kind < 0.2:
         y = np.abs(x) * rng.uniform(0.1, 0.8) * width

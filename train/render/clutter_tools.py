@@ -9,7 +9,7 @@ from numpy.random import Generator
 from train.render.meshes import Mesh, join, lathe, rotation_about, rounded_box
 from train.render.sweeps import arc, extrude, scaled, sweep
 
-_LYING = rotation_about("z", -np.pi / 2)  # the axis y of a lathed part becomes +x
+_LYING = rotation_about("z", -np.pi / 2)  # maps the y axis of a lathed part to +x
 
 
 def hammer(rng: Generator) -> Mesh:
@@ -66,8 +66,8 @@ def scissors(rng: Generator) -> Mesh:
         angle = np.linspace(0, 2 * np.pi, 20)
         ring = np.stack([-0.055 + 0.028 * np.cos(angle), 0 * angle, sign * 0.014 + 0.016 * np.sin(angle)], axis=1)
         loop = sweep(ring, rng.uniform(0.0035, 0.0055), 0, 8)
-        turn = rotation_about("y", sign * open_by / 2)
-        parts += [blade.moved(turn, [0, sign * 0.001, 0]), loop.moved(turn)]
+        rotation = rotation_about("y", sign * open_by / 2)
+        parts += [blade.moved(rotation, [0, sign * 0.001, 0]), loop.moved(rotation)]
     return join(parts, "plastic", "metal").centred()
 
 
@@ -139,10 +139,12 @@ def stapler(rng: Generator) -> Mesh:
     base = rounded_box([length, 0.010, 0.036], 0.004, 0)
     arm = rounded_box([length, 0.022, 0.032], 0.009, 1).moved(None, [length / 2, 0, 0])
     rail = rounded_box([length * 0.95, 0.006, 0.018], 0.001, 2, 1).moved(None, [length / 2, -0.013, 0])
-    turn = rotation_about("z", opening)
+    rotation = rotation_about("z", opening)
     place = [-length / 2, 0.026, 0]
     hinge = rounded_box([0.022, 0.034, 0.038], 0.006, 0).moved(None, [-length / 2 + 0.010, 0.014, 0])
-    return join([base, arm.moved(turn, place), rail.moved(turn, place), hinge], "rubber", "plastic", "metal").centred()
+    return join(
+        [base, arm.moved(rotation, place), rail.moved(rotation, place), hinge], "rubber", "plastic", "metal"
+    ).centred()
 
 
 def tape_roll(rng: Generator) -> Mesh:

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.render.clips import RenderJob, Studio
+from train.render.clips import RenderJob, RenderResources
 from train.render.distractors import DISTRACTORS
 from train.render.materials import sample_materials
 from train.render.meshes import Array, rotation_about
-from train.render.scene import SceneObject, instance_mesh, sample_scene
+from train.render.scene import PlacedObject, instance_mesh, sample_scene
 from train.render.sensor import develop
 from train.render.shapes import SHAPES
 from train.render.splits import SPLITS, split_settings
@@ -27,7 +27,7 @@ FOCAL = 2.0  # focal length of a tile's camera, tile widths
 
 
 def three_quarter_view(diagonal: float, azimuth: float, elevation: float, height: float) -> Array:
-    """Camera pose (4, 4) that sees an object of this diagonal, standing at the origin, in full."""
+    """Camera pose (4, 4) from which an object of this diagonal at the origin is completely visible."""
     outward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     right = np.cross(-outward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -37,7 +37,7 @@ def three_quarter_view(diagonal: float, azimuth: float, elevation: float, height
     return pose
 
 
-def draw_tile(studio: Studio, split: str, kind: str, index: int) -> NDArray[np.uint8]:
+def draw_tile(resources: RenderResources, split: str, kind: str, index: int) -> NDArray[np.uint8]:
     """Instance ``index`` of a kind alone on a table, +x to the right and towards the camera."""
     rng = np.random.default_rng([index, len(kind)])
     pool = split_settings(split).pool
@@ -45,10 +45,12 @@ def draw_tile(studio: Studio, split: str, kind: str, index: int) -> NDArray[np.u
     pose = np.eye(4)
     pose[:3, :3] = rotation_about("z", rng.uniform(-0.5, 0.5)) @ rotation_about("x", np.pi / 2)
     pose[2, 3] = mesh.extents[1] / 2
-    materials = sample_materials(rng, studio.textures, kind, mesh.surfaces)
-    item = SceneObject(kind, 0, f"{kind}_{pool}_{index:04d}", mesh, materials, pose)
-    scene = replace(sample_scene(rng, split_settings(split), studio.textures, studio.environments), objects=[item])
-    renderer = studio.renderer
+    materials = sample_materials(rng, resources.textures, kind, mesh.surfaces)
+    item = PlacedObject(kind, 0, f"{kind}_{pool}_{index:04d}", mesh, materials, pose)
+    scene = replace(
+        sample_scene(rng, split_settings(split), resources.textures, resources.environments), objects=[item]
+    )
+    renderer = resources.renderer
     renderer.load(scene)
     size = renderer.width
     intrinsics = np.array([[FOCAL * size, 0, size / 2 - 0.5], [0, FOCAL * size, size / 2 - 0.5], [0, 0, 1]])
@@ -61,8 +63,8 @@ def draw_tile(studio: Studio, split: str, kind: str, index: int) -> NDArray[np.u
 
 def draw_sheet(split: str, kinds: list[str], count: int, columns: int, size: int) -> NDArray[np.uint8]:
     """Picture (H, W, 3) uint8 RGB of ``count`` instances of each kind, in rows of ``columns`` tiles."""
-    studio = Studio.open(RenderJob(split, 0, Path(), 1, size, size), 120, 12)
-    tiles = [draw_tile(studio, split, kind, index) for kind in kinds for index in range(count)]
+    resources = RenderResources.open(RenderJob(split, 0, Path(), 1, size, size), 120, 12)
+    tiles = [draw_tile(resources, split, kind, index) for kind in kinds for index in range(count)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     return np.concatenate(rows, axis=0)
@@ -82,7 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--count and --columns must be at least 1, --size at least 32")
     sheet = draw_sheet(options.split, options.kinds, options.count, options.columns, options.size)
     if not cv2.imwrite(str(options.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{options.out} could not be written; its folder must exist and its suffix be an image's")
+        raise OSError(
+            f"{options.out} could not be written; its folder must exist and its suffix must be that of an image format"
+        )
 
 
 if __name__ == "__main__":

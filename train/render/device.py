@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenGL context on EGL, and how matrices and cameras are handed to it."""
+"""The OpenGL context on EGL, and matrices and cameras in OpenGL's conventions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEAR, FAR = 0.05, 12.0
 def create_context() -> moderngl.Context:
     """A standalone EGL context.
 
-    :raise RuntimeError: no EGL driver; names the system packages that bring one.
+    :raises RuntimeError: no EGL driver; the message names the system packages that provide one.
     """
     # One llvmpipe thread per process: several processes scale better than several threads.
     os.environ.setdefault("LP_NUM_THREADS", "1")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things on the table that belong to no category (meta class 0), by kind.
+"""Distractors by kind: objects that belong to no category (meta class 0).
 
-y is up, the origin is the box centre, lengths are metres; ``Mesh.surfaces`` names what each part is made of.
+y is up, the origin is the box centre, lengths are metres; ``Mesh.surfaces`` lists the material of each part.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Light from all directions: procedural environments, optional HDR photographs, and what the shader needs of them.
+"""Environment maps: procedural or HDR photographs, with their irradiance and main light for the shader.
 
 An environment is radiance over the sphere (z up) in an octahedral map. Its irradiance is kept as spherical
 harmonics (Ramamoorthi and Hanrahan 2001) without its brightest region, which becomes a light that casts shadows.
@@ -113,7 +113,7 @@ def analyse(name: str, radiance: NDArray[np.float32]) -> Environment:
 
 
 def from_panorama(panorama: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Octahedral map of an equirectangular panorama (H, W, 3), its top row looking up."""
+    """Octahedral map of an equirectangular panorama (H, W, 3) whose top row is the zenith."""
     height, width = panorama.shape[:2]
     d = octahedral_directions().astype(np.float32)
     u = (np.arctan2(d[..., 1], d[..., 0]) / (2 * np.pi) + 0.5) * width - 0.5
@@ -146,7 +146,7 @@ class EnvironmentBank:
         self.layers[..., :3] = np.stack(encoded)
 
     def pick(self, rng: Generator) -> int:
-        """A random environment; half of them photographs where there are any."""
+        """Index of a random environment: a photograph with probability 0.5 if there are any."""
         photographs = len(self.environments) - self.procedural
         if photographs and rng.random() < 0.5:
             return self.procedural + int(rng.integers(photographs))
@@ -158,9 +158,11 @@ def _read_photographs(folder: Path, pool: str) -> list[tuple[str, NDArray[np.flo
 
     path = folder / ASSET_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; python -m train.render.assets --out {folder} makes it")
+        raise FileNotFoundError(f"{path} is missing; run python -m train.render.assets --out {folder}")
     panoramas = load_file(path)
     missing = [name for name in PHOTOGRAPHS[pool] if name not in panoramas]
     if missing:
-        raise ValueError(f"{path} has no environment {missing[0]!r}; make it again with train.render.assets")
+        raise ValueError(
+            f"{path} has no environment {missing[0]!r}; download the assets again with train.render.assets"
+        )
     return [(name, from_panorama(panoramas[name].astype(np.float32))) for name in PHOTOGRAPHS[pool]]

@@ -30,7 +30,7 @@ def laptop(rng: Generator) -> Mesh:
     pad_d = min(depth * rng.uniform(0.20, 0.30), (depth - key_x - key_d / 2) * 0.9)
     pad_x = (key_x + key_d / 2 + depth) / 2
     pad = panel([pad_x, 0.0006, rng.uniform(-0.05, 0.05) * width], [0, 0, -pad_w], [-pad_d, 0, 0], 2)
-    # The lid is built closed (along +x from the hinge, inner face towards -y), then turned open.
+    # The lid is built closed (along +x from the hinge, inner face towards -y), then rotated open.
     lid = extrude(outline, lid_t, 4, min(bevel, 0.4 * lid_t)).moved(None, [depth / 2, 0, 0])
     side = width * rng.uniform(0.010, 0.035)
     chin = width * rng.uniform(0.02, 0.07)

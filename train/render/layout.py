@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where objects stand: resting poses, stacks, leaning and held objects, and places without overlap.
+"""Placement of objects: resting poses, stacks, leaning and held objects, and positions without overlap.
 
 World frame: z up, the supporting surface is z = 0, metres. Objects that touch form one group, which is placed
 as a unit by its footprint.
@@ -18,7 +18,7 @@ from train.render.shapes import SHAPES
 
 _DIRECTIONS = np.stack([np.cos(np.arange(32) * np.pi / 16), np.sin(np.arange(32) * np.pi / 16)])
 Y_UP = rotation_about("x", np.pi / 2)
-# Nothing is set on these: they are hollow, thin, or of irregular height.
+# No object is stacked on these: they are hollow, thin, or of irregular height.
 _NO_BASE = frozenset(
     "bottle bowl mug camera hand tumbler stem_glass vase plant pitcher bag shoe teddy toy_duck headphones lamp "
     "cloth cable pens cutlery hammer screwdriver pliers scissors drill clamp wrench monitor fruit banana ball".split()
@@ -27,7 +27,7 @@ _LEANERS = frozenset("bottle can camera book box cereal_box notebook phone table
 
 
 @dataclass(frozen=True)
-class Draft:
+class UnplacedObject:
     """An object before it is placed: ``points`` (V, 3) are its vertices rotated and shifted within its group."""
 
     kind: str
@@ -40,7 +40,7 @@ class Draft:
     def points(self) -> Array:
         return self.mesh.vertices @ self.rotation.T + self.shift
 
-    def moved(self, shift: Array) -> Draft:
+    def moved(self, shift: Array) -> UnplacedObject:
         return replace(self, shift=self.shift + shift)
 
 
@@ -62,20 +62,20 @@ def resting_rotation(rng: Generator, kind: str, mesh: Mesh) -> Array:
     return rotation_about("z", rng.uniform(0, 2 * np.pi)) @ Y_UP @ pose
 
 
-def on_the_ground(kind: str, model: str, mesh: Mesh, rotation: Array) -> Draft:
-    """The draft standing on z = 0 above the origin."""
+def rest_on_plane(kind: str, model: str, mesh: Mesh, rotation: Array) -> UnplacedObject:
+    """An unplaced object that rests on the plane z = 0 above the origin."""
     low = (mesh.vertices @ rotation.T)[:, 2].min()
-    return Draft(kind, model, mesh, rotation, np.array([0, 0, -low]))
+    return UnplacedObject(kind, model, mesh, rotation, np.array([0, 0, -low]))
 
 
-def surface_heights(points: Array, faces: NDArray[np.int32], places: Array) -> Array:
-    """Height (N,) of the highest surface of a mesh above each place (N, 2); -inf where there is none."""
+def surface_heights(points: Array, faces: NDArray[np.int32], positions: Array) -> Array:
+    """Height (N,) of the highest surface of a mesh at each position (N, 2); -inf where there is none."""
     a, b, c = (points[faces[:, i]] for i in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     solid = np.abs(area) > 1e-12
     a, b, c, area = a[solid], b[solid], c[solid], area[solid]
-    heights = np.full(len(places), -np.inf)
-    for i, (x, y) in enumerate(places):
+    heights = np.full(len(positions), -np.inf)
+    for i, (x, y) in enumerate(positions):
         v = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
         w = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / area
         hit = (v >= 0) & (w >= 0) & (v + w <= 1)
@@ -84,8 +84,8 @@ def surface_heights(points: Array, faces: NDArray[np.int32], places: Array) -> A
     return heights
 
 
-def stacked(base: Draft, top: Draft, rng: Generator) -> Draft | None:
-    """``top`` set on ``base``; None where the base offers no level surface of its size."""
+def stacked(base: UnplacedObject, top: UnplacedObject, rng: Generator) -> UnplacedObject | None:
+    """``top`` placed on ``base``; None if the base has no level surface of its size."""
     if base.kind in _NO_BASE or base.kind == "laptop":
         return None
     below, above = base.points, top.points
@@ -96,16 +96,16 @@ def stacked(base: Draft, top: Draft, rng: Generator) -> Draft | None:
         return None
     shift = middle + rng.uniform(-0.5, 0.5, 2) * room - (contact.max(axis=0) + contact.min(axis=0)) / 2
     ring = contact[(contact @ _DIRECTIONS[:, ::4]).argmax(axis=0)]
-    places = np.concatenate([ring, contact.mean(axis=0, keepdims=True)]) + shift
-    heights = surface_heights(below, base.mesh.faces, places)
+    positions = np.concatenate([ring, contact.mean(axis=0, keepdims=True)]) + shift
+    heights = surface_heights(below, base.mesh.faces, positions)
     if not np.isfinite(heights).all() or np.ptp(heights) > 0.002 or heights.max() < 0.004:
         return None
     return top.moved(np.array([*shift, heights.max() + 0.0002]))
 
 
-def _below(draft: Draft, height: float) -> Array:
-    """The vertices under ``height`` and where the edges cross it (N, 3)."""
-    points, faces = draft.points, draft.mesh.faces
+def _below(item: UnplacedObject, height: float) -> Array:
+    """The vertices below ``height`` and the points where edges cross it (N, 3)."""
+    points, faces = item.points, item.mesh.faces
     a = points[faces.ravel()]
     b = points[np.roll(faces, 1, axis=1).ravel()]
     crossing = (a[:, 2] < height) & (b[:, 2] >= height)
@@ -114,28 +114,28 @@ def _below(draft: Draft, height: float) -> Array:
     return np.concatenate([points[points[:, 2] < height], a + share * (b - a)])
 
 
-def leaning(base: Draft, leaner: Draft, rng: Generator) -> Draft | None:
-    """``leaner``, upright, tilted against the +x side of ``base``; None where the base is too low."""
+def leaning(base: UnplacedObject, leaner: UnplacedObject, rng: Generator) -> UnplacedObject | None:
+    """``leaner``, upright, tilted against the +x side of ``base``; None if the base is too low."""
     below = base.points
     height = below[:, 2].max()
     if height < 0.05 or leaner.kind not in _LEANERS:
         return None
     tilt = rotation_about("y", -rng.uniform(np.radians(8), np.radians(35)))
     rotation = tilt @ leaner.rotation
-    draft = on_the_ground(leaner.kind, leaner.model, leaner.mesh, rotation)
-    points = _below(draft, height)
+    item = rest_on_plane(leaner.kind, leaner.model, leaner.mesh, rotation)
+    points = _below(item, height)
     reach = below[:, 0].max() - points[:, 0].min() + 0.0005
-    return draft.moved(np.array([reach, (below[:, 1].max() + below[:, 1].min()) / 2 - points[:, 1].mean(), 0]))
+    return item.moved(np.array([reach, (below[:, 1].max() + below[:, 1].min()) / 2 - points[:, 1].mean(), 0]))
 
 
-def held(item: Draft, hand: Draft, rng: Generator) -> list[Draft]:
+def held(item: UnplacedObject, hand: UnplacedObject, rng: Generator) -> list[UnplacedObject]:
     """The object tilted and lifted, with a hand at its side that hides part of it."""
     tilt = rotation_about("x", rng.normal(0, 0.35)) @ rotation_about("y", rng.normal(0, 0.35))
     lift = rng.uniform(0.03, 0.22)
-    raised = on_the_ground(item.kind, item.model, item.mesh, tilt @ item.rotation).moved(np.array([0, 0, lift]))
+    raised = rest_on_plane(item.kind, item.model, item.mesh, tilt @ item.rotation).moved(np.array([0, 0, lift]))
     points = raised.points
     centre = (points.max(axis=0) + points.min(axis=0)) / 2
-    grip = on_the_ground(hand.kind, hand.model, hand.mesh, hand.rotation)
+    grip = rest_on_plane(hand.kind, hand.model, hand.mesh, hand.rotation)
     palm = grip.points
     yaw = rng.uniform(0, 2 * np.pi)
     outward = np.array([np.cos(yaw), np.sin(yaw), 0.0])
@@ -155,12 +155,14 @@ def _overlaps(a: Array, centre_a: Array, b: Array, centre_b: Array, gap: float) 
     return bool((distance < a + np.roll(b, 16) + gap).all())
 
 
-def place(groups: list[list[Draft]], spreads: list[float], inside: Array, rng: Generator) -> list[Array | None]:
-    """Positions (2,) of groups without overlap, dense about the origin; None where no room was found.
+def place(
+    groups: list[list[UnplacedObject]], spreads: list[float], inside: Array, rng: Generator
+) -> list[Array | None]:
+    """Positions (2,) of groups without overlap, dense about the origin; None for a group that did not fit.
 
     :param inside: (3, K) half planes (a, b, c): a group's position must satisfy a x + b y <= c.
     """
-    supports = [_support(np.concatenate([draft.points[:, :2] for draft in group])) for group in groups]
+    supports = [_support(np.concatenate([item.points[:, :2] for item in group])) for group in groups]
     placed: list[Array | None] = []
     for support, spread in zip(supports, spreads, strict=True):
         found = None

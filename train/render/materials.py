@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which materials the parts of each category have; distractors name theirs in the mesh."""
+"""Materials of the parts of each category; the meshes of distractors list their own materials."""
 
 from __future__ import annotations
 

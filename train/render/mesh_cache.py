@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meshes on the device, kept between scenes."""
+"""Cache of meshes on the device, shared by all scenes."""
 
 from __future__ import annotations
 

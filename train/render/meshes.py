@@ -2,7 +2,7 @@
 """Triangle meshes built from a few primitives: lathe, rounded box, panel, tube.
 
 All lengths are metres. Every primitive returns a :class:`Mesh`; an object is primitives placed and joined,
-then centred on its axis-aligned box. No Booleans are needed: overlapping parts simply end inside one another.
+then centred on its axis-aligned box. Parts may overlap; no Boolean operations are used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 MAXIMUM_PARTS = 8
-# What a part can be made of; train.render.materials draws a material for each.
+# Kinds of surface that a part can have; train.render.materials draws a material for each.
 SURFACES = frozenset(
     "ceramic clear_plastic fabric glass keyboard leather liquid metal paper plastic print rubber screen tags wood "
     "apple banana lemon orange pear leaf skin soil".split()
@@ -29,8 +29,8 @@ class Mesh:
 
     vertices (V, 3) m, normals (V, 3) unit and outward, uvs (V, 2) with v = 0 at the image's top row,
     parts (V,) int: which material of the object a vertex has; faces (F, 3) int, counter-clockwise seen from
-    outside. ``surfaces`` names what each part is made of, by part number (one of :data:`SURFACES`, at most
-    :data:`MAXIMUM_PARTS`); it is empty where the object's kind alone decides.
+    outside. ``surfaces``: the kind of surface of each part, by part number (one of :data:`SURFACES`, at most
+    :data:`MAXIMUM_PARTS`); empty if the kind of object determines the materials.
     """
 
     vertices: Array
@@ -61,12 +61,12 @@ class Mesh:
 
 
 def clipped_normal(rng: Generator, mean: float, sigma: float, low: float, high: float) -> float:
-    """A normal deviate moved into [low, high]: how sizes of a shape are drawn."""
+    """A normally distributed value clipped to [low, high], for the dimensions of shapes."""
     return float(np.clip(rng.normal(mean, sigma), low, high))
 
 
 def join(meshes: list[Mesh], *surfaces: str) -> Mesh:
-    """One mesh out of several; ``surfaces`` names the material of parts 0, 1, ... of the result."""
+    """Join meshes into one; ``surfaces``: kinds of surface of parts 0, 1, ... of the result."""
     offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
@@ -87,7 +87,7 @@ def rotation_about(axis: str, angle: float) -> Array:
         return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]], dtype=float)
     if axis == "z":
         return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype=float)
-    raise ValueError(f"axis is {axis!r}, expected 'x', 'y' or 'z'")
+    raise ValueError(f"axis is {axis!r}, it must be 'x', 'y' or 'z'")
 
 
 def grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
@@ -99,7 +99,7 @@ def grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
 
 
 def _smooth_runs(profile: Array, crease: float) -> list[Array]:
-    """Cut a polyline wherever it bends by more than ``crease`` radians."""
+    """Split a polyline where it bends by more than ``crease`` radians."""
     steps = np.diff(profile, axis=0)
     heading = np.arctan2(steps[:, 1], steps[:, 0])
     bend = np.abs((np.diff(heading) + np.pi) % (2 * np.pi) - np.pi)
@@ -108,7 +108,7 @@ def _smooth_runs(profile: Array, crease: float) -> list[Array]:
 
 
 def lathe(profile: ArrayLike, part: int = 0, segments: int = 40, crease_deg: float = 38.0) -> Mesh:
-    """Turn a profile (N, 2) of (radius, height) about y.
+    """Revolve a profile (N, 2) of (radius, height) about y.
 
     The profile runs from the bottom axis outwards, up the outside, then (if hollow) down the inside: the
     surface's outside lies to the right of the direction of travel. Bends above ``crease_deg`` stay sharp.
@@ -205,7 +205,7 @@ def tube(path: ArrayLike, across: ArrayLike, thick: ArrayLike, part: int = 0, si
     a = np.broadcast_to(np.asarray(thick, dtype=float), len(points))[:, None, None]
     b = np.broadcast_to(np.asarray(across, dtype=float), len(points))[:, None, None]
     cos, sin = np.cos(angle)[None, :, None], np.sin(angle)[None, :, None]
-    # side x tangent = -z, so turning from side towards -z keeps (row) x (column) pointing outwards
+    # side x tangent = -z, so the rotation from side towards -z keeps (row) x (column) pointing outwards
     vertices = points[:, None] + a * cos * side[:, None] - b * sin * z
     normals = cos * side[:, None] / a - sin * z / b
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hand-held camera: an orbit and sway as sums of sines, with a small tremor on top."""
+"""Motion of a hand-held camera: orbit and sway as sums of sines, and a small tremor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Printed fronts: cartons, posters, book covers, paper with text, tag boards.
+"""Textures of printed surfaces: cartons, posters, book covers, paper with text, tag boards.
 
-Every texture is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1. Words are random letters.
+Each texture function is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1. Words are random letters.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Procedural environments: rooms with windows and lamps, skies, and studios with soft boxes.
 
-Every maker is ``(rng, directions (H, W, 3)) -> radiance (H, W, 3)`` float32, linear, z up.
+Each function is ``(rng, directions (H, W, 3)) -> radiance (H, W, 3)`` float32, linear, z up.
 """
 
 from __future__ import annotations
@@ -89,8 +89,10 @@ def sky(rng: Generator, d: Array) -> Radiance:
     waves = sum(rng.normal() / k * np.sin(k * azimuth + rng.uniform(0, 6.28) + 4 * d[..., 2]) for k in range(1, 9))
     image = image * (1 + 0.25 * np.asarray(waves)[..., None] * np.clip(1 - z, 0, 1))
     if rng.random() < 0.7:
-        elevation, turn = np.radians(rng.uniform(15, 65)), rng.uniform(0, 2 * np.pi)
-        sun = np.array([np.cos(elevation) * np.cos(turn), np.cos(elevation) * np.sin(turn), np.sin(elevation)])
+        elevation, sun_azimuth = np.radians(rng.uniform(15, 65)), rng.uniform(0, 2 * np.pi)
+        sun = np.array(
+            [np.cos(elevation) * np.cos(sun_azimuth), np.cos(elevation) * np.sin(sun_azimuth), np.sin(elevation)]
+        )
         width = np.radians(rng.uniform(4, 14))
         angle2 = 2 - 2 * (d @ sun)
         image = image + rng.uniform(15, 120) * light_colour(rng, (0.0, 0.35)) * np.exp(-angle2 / width**2)[..., None]
@@ -107,8 +109,8 @@ def studio(rng: Generator, d: Array) -> Radiance:
     base = muted_colour(rng, (0.2, 0.8), 0.15).astype(float) ** 2.2
     image = base * (0.5 + 0.5 * np.clip(d[..., 2:] + 0.5, 0, 1))
     for _ in range(rng.integers(1, 5)):
-        elevation, turn = np.radians(rng.uniform(15, 85)), rng.uniform(0, 2 * np.pi)
-        to = np.array([np.cos(elevation) * np.cos(turn), np.cos(elevation) * np.sin(turn), np.sin(elevation)])
+        elevation, azimuth = np.radians(rng.uniform(15, 85)), rng.uniform(0, 2 * np.pi)
+        to = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
         right = np.cross([0, 0, 1.0], to)
         right /= np.linalg.norm(right)
         depth = d @ to

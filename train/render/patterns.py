@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Surface textures: wood, marble, cloth, carpet, checks, speckle, plain, brushed metal; colours and noise.
 
-Every texture is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1.
+Each texture function is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SIZE = 256
 
 
 def muted_colour(rng: Generator, value: tuple[float, float] = (0.12, 0.95), saturation: float = 0.55) -> Image:
-    """A colour (3,) as real things have: often grey, white or dark, seldom saturated."""
+    """A colour (3,) typical of real objects: often grey, white or dark, seldom saturated."""
     s = rng.beta(1.1, 1.9) * saturation if rng.random() < 0.7 else rng.uniform(0, 0.08)
     v = rng.uniform(*value)
     hue = (rng.normal(28, 22) if rng.random() < 0.4 else rng.uniform(0, 360)) % 360
@@ -25,14 +25,14 @@ def muted_colour(rng: Generator, value: tuple[float, float] = (0.12, 0.95), satu
 
 
 def vivid_colour(rng: Generator) -> tuple[float, float, float]:
-    """A saturated colour as paint, plastic and glazes have: any hue, value 0.25 to 0.95."""
+    """A saturated colour typical of paint, plastic and glazes: any hue, value 0.25 to 0.95."""
     hsv = np.array([[[rng.uniform(0, 360), rng.uniform(0.55, 0.98), rng.uniform(0.25, 0.95)]]], dtype=np.float32)
     r, g, b = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
     return float(r), float(g), float(b)
 
 
 def ink_colour(rng: Generator) -> Image:
-    """A colour (3,) of print: vivid, white, black or muted."""
+    """A colour (3,) of printing ink: vivid, white, black or muted."""
     kind = rng.random()
     if kind < 0.5:
         return np.array(vivid_colour(rng), dtype=np.float32)

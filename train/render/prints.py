@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Textures that show something: labels, displays, keyboards, and the clutter of a room.
+"""Textures with content: labels, displays, keyboards, and the background of a room.
 
-Every texture is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1. Words are random letters.
+Each texture function is ``rng -> (SIZE, SIZE, 3)`` sRGB in 0..1. Words are random letters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write_words(rng: Generator, image: Image, box: tuple[int, int, int, int], co
 
 
 def label(rng: Generator) -> Image:
-    """A printed wrap-around: background, bands, a logo, a few words, small print; twice round."""
+    """A printed wrap-around: background, bands, a logo, a few words, small print; repeated twice around the object."""
     base = ink_colour(rng) if rng.random() < 0.7 else muted_colour(rng, (0.15, 0.98), 0.8)
     half = np.empty((SIZE, SIZE // 2, 3), np.float32)
     half[:] = base
@@ -129,7 +129,7 @@ def keyboard(rng: Generator) -> Image:
 
 
 def scenery(rng: Generator) -> Image:
-    """Blurred clutter: gradient, blocks, shelves and blobs, as a wall or a photograph far away looks."""
+    """Blurred clutter: gradient, blocks, shelves and blobs, like a distant wall or photograph."""
     a, b = muted_colour(rng, (0.2, 0.95), 0.4), muted_colour(rng, (0.1, 0.9), 0.4)
     image = a + (b - a) * np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None] * np.ones((1, SIZE, 1), np.float32)
     for _ in range(rng.integers(2, 26)):

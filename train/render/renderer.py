@@ -15,7 +15,7 @@ from train.render.device import clip_from_camera, column_major, create_context, 
 from train.render.environments import EnvironmentBank
 from train.render.mesh_cache import MeshCache, UploadedMesh
 from train.render.meshes import Array
-from train.render.scene import Scene, SceneObject
+from train.render.scene import PlacedObject, Scene
 from train.render.surfaces import Material
 from train.render.textures import TextureBank
 
@@ -55,7 +55,7 @@ def _contact_shading(heights: NDArray[np.float32]) -> NDArray[np.uint8]:
 class _Drawn:
     uploaded: UploadedMesh
     materials: list[Material]
-    item: SceneObject | None  # None: the room
+    item: PlacedObject | None  # None: the room
     diagonal: float
 
     def pose_at(self, time: float) -> Array:
@@ -117,7 +117,7 @@ class Renderer:
         return texture
 
     def load(self, scene: Scene) -> None:
-        """Upload a scene, draw its shadow map and contact shading; views of it follow with :meth:`render`."""
+        """Upload a scene and draw its shadow map and contact shading; :meth:`render` then draws views of it."""
         with self.context:
             self._load(scene)
 
@@ -129,7 +129,7 @@ class Renderer:
             self._drawn.append(_Drawn(self._meshes.upload(item.model, item.mesh), item.materials, item, diagonal))
         c, s = np.cos(scene.environment_yaw), np.sin(scene.environment_yaw)
         environment = self._environments[scene.environment]
-        # The shader rotates world directions by yaw to look them up; the light goes the other way.
+        # The shader rotates world directions by yaw for the lookup, so the light direction is rotated by -yaw.
         x, y, z = environment.direction
         towards = np.array([c * x + s * y, c * y - s * x, z])
         light = np.eye(4)
@@ -212,14 +212,14 @@ class Renderer:
         for name, column in (("eye", 3), ("view_right", 0), ("view_down", 1)):
             uniform(self._shade, name).write(world_from_camera[:3, column].astype(np.float32).tobytes())
         uniform(self._shade, "clear_pass").value = 0
-        # The room last: objects hide much of it, and hidden fragments are not shaded.
+        # The room is drawn last: objects hide much of it, and hidden fragments are not shaded.
         clear = [drawn for drawn in self._drawn if drawn.clear_parts()]
         for drawn in [*self._drawn[1:], self._drawn[0]]:
             self._set_object(drawn, time)
             if not drawn.clear_parts():
                 drawn.uploaded.shade.render()
                 continue
-            self.context.disable(moderngl.CULL_FACE)  # the inside of a label is seen through the glass
+            self.context.disable(moderngl.CULL_FACE)  # the inside of a label is visible through the glass
             for part, (first, count) in drawn.uploaded.ranges.items():
                 if drawn.materials[part].transmission == 0:
                     drawn.uploaded.shade.render(vertices=count, first=first)
@@ -232,7 +232,7 @@ class Renderer:
         return self._render_labels(projection, camera_from_world, radiance, time)
 
     def _draw_clear(self, clear: list[_Drawn], time: float) -> None:
-        """Transparent parts: far sides blended, then near sides that refract a copy of the picture."""
+        """Transparent parts: far sides blended, then near sides that refract a copy of the image."""
         context = self.context
         context.enable(moderngl.BLEND)
         context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA

@@ -25,20 +25,20 @@ _X, _Y, _Z = np.eye(3)
 @dataclass(frozen=True)
 class Room:
     """mesh in world coordinates; ``materials`` by part; the rectangle that objects may stand on: ``centre`` (2,)
-    and ``half`` (2,) m, rotated by ``turn`` rad; ``front``: azimuth range (centre, half width) of the camera;
+    and ``half`` (2,) m, rotated by ``yaw`` rad; ``front``: azimuth range (centre, half width) of the camera;
     ``highest``: largest elevation of the camera, rad."""
 
     mesh: Mesh
     materials: list[Material]
     centre: Array
     half: tuple[float, float]
-    turn: float
+    yaw: float
     front: tuple[float, float]
     highest: float
 
     def inside(self) -> Array:
         """Half planes (3, 4), a x + b y <= c, of positions on the surface at least 3 cm from its edge."""
-        c, s = np.cos(self.turn), np.sin(self.turn)
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
         normals = np.array([[c, s], [-c, -s], [-s, c], [s, -c]])
         reach = np.repeat(np.array(self.half) - 0.03, 2)
         if self.front[1] < np.pi:
@@ -47,13 +47,13 @@ class Room:
 
 
 def _cut_out(mesh: Mesh, rng: Generator, low: float = 0.2, high: float = 1.0) -> Mesh:
-    """The mesh showing a random window of its texture."""
+    """The mesh with a random window of its texture."""
     size = rng.uniform(low, high, 2)
     return replace(mesh, uvs=mesh.uvs * size + rng.uniform(0, 1, 2))
 
 
 def _sheet(centre: Array, right: Array, up: Array, part: int, scale: float) -> Mesh:
-    """A rectangle whose uv counts metres times ``scale``."""
+    """A rectangle whose texture coordinates are metres times ``scale``."""
     mesh = panel(centre, right, up, part)
     lengths = np.array([np.linalg.norm(right), np.linalg.norm(up)])
     return replace(mesh, uvs=mesh.uvs * lengths * scale)
@@ -181,7 +181,7 @@ def _materials(rng: Generator, bank: TextureBank, backdrop: float) -> list[Mater
         value = rng.uniform(0.55, 0.97)
         r, g, b = np.clip(value * (1 + rng.normal(0, 0.05, 3)), 0, 1)
         wall = Material((float(r), float(g), float(b)), bank.pick(rng, "speckle"), 0.06, roughness=0.8, gloss=0.3)
-    if backdrop > 0:  # the environment itself is seen; mix holds the mip level
+    if backdrop > 0:  # the environment itself is visible; mix is the mip level
         wall = Material((1.0, 1.0, 1.0), mix=float(rng.uniform(0, 2.0)), backdrop=True)
         if backdrop > 0.5:
             floor = wall
@@ -205,9 +205,9 @@ def _materials(rng: Generator, bank: TextureBank, backdrop: float) -> list[Mater
 
 
 def sample_room(rng: Generator, bank: TextureBank) -> Room:
-    """A random surrounding: a table in a room or in front of the environment, a table at a wall, a shelf, a floor."""
+    """Random surroundings: a table in a room or in front of the environment, a table at a wall, a shelf, a floor."""
     kind = rng.choice(["table", "open", "wall", "shelf", "floor"], p=[0.34, 0.28, 0.17, 0.06, 0.15])
-    turn = float(rng.uniform(0, 2 * np.pi))
+    yaw = float(rng.uniform(0, 2 * np.pi))
     reach = float(rng.uniform(1.8, 4.0))
     half = (float(rng.uniform(0.35, 1.1)), float(rng.uniform(0.3, 0.8)))
     front = (0.0, float(np.pi))
@@ -222,7 +222,7 @@ def sample_room(rng: Generator, bank: TextureBank) -> Room:
         parts += _table(half, rng, legs=kind in ("table", "open"))
         parts.append(_sheet(_Z * low, 2 * reach * _X, 2 * reach * _Y, FLOOR, 0.5))
     if kind in ("wall", "shelf"):  # a wall along the table's edge at -y; the camera stays in front of it
-        front = (turn + np.pi / 2, float(np.radians(70 if kind == "wall" else 50)))
+        front = (yaw + np.pi / 2, float(np.radians(70 if kind == "wall" else 50)))
         parts.append(_sheet(-_Y * (half[1] + 0.002) + _Z * 0.6, 2 * reach * _X, _Z * 2.7, WALL, 0.5))
         offset = half[1] + 0.004
         if kind == "shelf":
@@ -244,8 +244,8 @@ def sample_room(rng: Generator, bank: TextureBank) -> Room:
     if kind != "floor":
         parts += _furniture(rng, half, reach)
     rotation = np.eye(3)
-    rotation[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    # The objects gather about the origin, which is not the middle of the table.
+    rotation[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    # The objects are placed around the origin, which is not the centre of the table.
     share = np.array([0.6, 0.3 if kind == "shelf" else 0.55])
     centre = rotation @ [*(rng.uniform(-1, 1, 2) * share * np.minimum(half, 0.9)), 0.0]
     backdrop = float(rng.uniform(0.01, 1.0)) if kind == "open" else 0.0
@@ -254,7 +254,7 @@ def sample_room(rng: Generator, bank: TextureBank) -> Room:
         materials=_materials(rng, bank, backdrop),
         centre=centre[:2],
         half=half,
-        turn=turn,
+        yaw=yaw,
         front=front,
         highest=float(np.radians(38 if kind == "shelf" else 75)),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One random scene of a clip: objects on a surface, the surrounding, the light, the lens and the sensor.
+"""One random scene of a clip: objects on a surface, surroundings, light, lens and sensor.
 
 World frame: z up, the supporting surface is the plane z = 0, metres.
 """
@@ -16,7 +16,7 @@ from numpy.random import Generator
 from seqpose_core.categories import CATEGORY_NAMES, category
 from train.render.distractors import DISTRACTORS
 from train.render.environments import EnvironmentBank, light_balance
-from train.render.layout import Draft, held, leaning, on_the_ground, place, resting_rotation, stacked
+from train.render.layout import UnplacedObject, held, leaning, place, rest_on_plane, resting_rotation, stacked
 from train.render.materials import sample_liquid, sample_materials
 from train.render.meshes import Array, Mesh, rotation_about
 from train.render.room import Room, sample_room
@@ -30,13 +30,13 @@ INSTANCES = {"train": 800, "val": 64, "test": 64}
 DISTRACTOR_INSTANCES = {"train": 120, "val": 24, "test": 24}
 # REAL275's camera at 640x480: fx, fy, cx, cy (pixel centres at integers).
 REAL_INTRINSICS = (591.0125, 590.16775, 322.525, 244.11084)
-# Cameras and mugs carry the hardest yaw, so they come a little more often.
+# The yaw of cameras and mugs is the most difficult to predict, so they are sampled slightly more often.
 _WEIGHTS = {"camera": 1.3, "mug": 1.4}
 _OCCLUDERS = ("hand", "box", "book", "phone")
 
 
 @dataclass(frozen=True)
-class SceneObject:
+class PlacedObject:
     """One object of the scene.
 
     ``kind`` is a category or distractor name, ``class_id`` 1..6 or 0 for a distractor, ``model`` the
@@ -69,10 +69,10 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything static in a clip. ``environment`` is an index of the bank; gains scale its two kinds of light;
-    ``environment_yaw`` rad turns it about z; ``shadow_softness`` is a fraction of the shadow map."""
+    """The static content of a clip. ``environment`` is an index of the bank; gains scale its two kinds of light;
+    ``environment_yaw`` is its rotation about z, rad; ``shadow_softness`` is a fraction of the shadow map."""
 
-    objects: list[SceneObject]
+    objects: list[PlacedObject]
     room: Room
     environment: int
     environment_yaw: float
@@ -104,10 +104,10 @@ def sample_intrinsics(rng: Generator, width: int, height: int) -> Array:
     )
 
 
-def _draft(rng: Generator, pool: str, kind: str) -> Draft:
+def _sample_unplaced(rng: Generator, pool: str, kind: str) -> UnplacedObject:
     index = int(rng.integers(INSTANCES[pool] if kind in SHAPES else DISTRACTOR_INSTANCES[pool]))
     mesh = instance_mesh(pool, kind, index)
-    return on_the_ground(kind, f"{kind}_{pool}_{index:04d}", mesh, resting_rotation(rng, kind, mesh))
+    return rest_on_plane(kind, f"{kind}_{pool}_{index:04d}", mesh, resting_rotation(rng, kind, mesh))
 
 
 def _kinds(rng: Generator, split: Split) -> list[str]:
@@ -123,25 +123,25 @@ def _kinds(rng: Generator, split: Split) -> list[str]:
     return kinds + [str(name) for name in rng.choice(others, number)]
 
 
-def _group(rng: Generator, drafts: list[Draft], pool: str) -> list[list[Draft]]:
-    """Stack, lean and hold some of the drafts; every other one is a group of its own."""
-    groups: list[list[Draft]] = []
-    waiting = list(drafts)
+def _combine(rng: Generator, unplaced: list[UnplacedObject], pool: str) -> list[list[UnplacedObject]]:
+    """Combine some of the objects into stacked, leaning and held groups; each of the others is a separate group."""
+    groups: list[list[UnplacedObject]] = []
+    waiting = list(unplaced)
     while waiting:
-        draft = waiting.pop(0)
-        group = [draft]
+        item = waiting.pop(0)
+        group = [item]
         chance = rng.random()
         if chance < 0.22 and waiting:
             other = waiting[int(rng.integers(len(waiting)))]
             join = stacked if chance < 0.15 else leaning
-            for base, top in ((draft, other), (other, draft)):
+            for base, top in ((item, other), (other, item)):
                 result = join(base, top, rng)
                 if result is not None:
                     group = [base, result]
                     waiting = [d for d in waiting if d is not other]
                     break
-        elif chance > 0.94 and "hand" in DISTRACTORS and draft.kind in SHAPES and draft.kind != "laptop":
-            group = held(draft, _draft(rng, pool, "hand"), rng)
+        elif chance > 0.94 and "hand" in DISTRACTORS and item.kind in SHAPES and item.kind != "laptop":
+            group = held(item, _sample_unplaced(rng, pool, "hand"), rng)
         groups.append(group)
     return groups
 
@@ -156,37 +156,37 @@ def _liquid(rng: Generator, kind: str, materials: list[Material]) -> tuple[float
     return (*sample_liquid(rng), float(rng.uniform(0.1, 0.85)))
 
 
-def _finish(rng: Generator, bank: TextureBank, draft: Draft, at: Array) -> SceneObject:
+def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, at: Array) -> PlacedObject:
     pose = np.eye(4)
-    pose[:3, :3] = draft.rotation
-    pose[:3, 3] = draft.shift + [*at, 0]
-    materials = sample_materials(rng, bank, draft.kind, draft.mesh.surfaces)
-    red, green, blue, level = _liquid(rng, draft.kind, materials)
-    if level > 0:  # share of the height becomes a world height
-        z = draft.points[:, 2]
+    pose[:3, :3] = item.rotation
+    pose[:3, 3] = item.shift + [*at, 0]
+    materials = sample_materials(rng, bank, item.kind, item.mesh.surfaces)
+    red, green, blue, level = _liquid(rng, item.kind, materials)
+    if level > 0:  # convert the fraction of the object's height to a height in the world
+        z = item.points[:, 2]
         level = float(z.min() + level * (z.max() - z.min()))
-    class_id = category(draft.kind).id if draft.kind in SHAPES else 0
-    return SceneObject(draft.kind, class_id, draft.model, draft.mesh, materials, pose, liquid=(red, green, blue, level))
+    class_id = category(item.kind).id if item.kind in SHAPES else 0
+    return PlacedObject(item.kind, class_id, item.model, item.mesh, materials, pose, liquid=(red, green, blue, level))
 
 
-def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room) -> list[SceneObject]:
-    drafts = [_draft(rng, split.pool, kind) for kind in _kinds(rng, split)]
-    if not drafts:
+def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room) -> list[PlacedObject]:
+    unplaced = [_sample_unplaced(rng, split.pool, kind) for kind in _kinds(rng, split)]
+    if not unplaced:
         return []
-    groups = _group(rng, drafts, split.pool)
+    groups = _combine(rng, unplaced, split.pool)
     groups.sort(key=lambda group: -float(max(np.ptp(d.points[:, :2], axis=0).max() for d in group)))
     spread = rng.uniform(0.05, 0.16)
     spreads = [spread if any(d.kind in SHAPES for d in group) else spread * 1.9 for group in groups]
     objects = []
     for group, at in zip(groups, place(groups, spreads, room.inside(), rng), strict=True):
         if at is not None:
-            objects += [_finish(rng, bank, draft, at) for draft in group]
+            objects += [_place_object(rng, bank, item, at) for item in group]
     return [objects[i] for i in rng.permutation(len(objects))]
 
 
 def sample_occluder(
     rng: Generator, split: Split, bank: TextureBank, eye: Array, target: Array, duration: float
-) -> SceneObject:
+) -> PlacedObject:
     """An object that passes between the camera at ``eye`` (3,) and ``target`` (3,) during the clip."""
     names = [name for name in _OCCLUDERS if name in DISTRACTORS]
     kind = names[0] if names[0] == "hand" and rng.random() < 0.7 else str(rng.choice(names))
@@ -202,7 +202,7 @@ def sample_occluder(
     pose[:3, 3] = crossing - right * speed * moment
     materials = sample_materials(rng, bank, kind, mesh.surfaces)
     x, y, z = right * speed
-    return SceneObject(
+    return PlacedObject(
         kind, 0, f"{kind}_{split.pool}_{index:04d}", mesh, materials, pose, (float(x), float(y), float(z))
     )
 

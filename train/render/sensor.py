@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From radiance to the camera's picture: defocus, motion blur, exposure, vignetting, noise, tone curve, JPEG."""
+"""Sensor model from radiance to 8-bit image: defocus, motion blur, exposure, vignetting, noise, tone curve, JPEG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TONE_STEPS = 4096
 
 
 def _tone_curve() -> Image:
-    """Display values of linear levels 0 to 4: a shoulder, where highlights bend before they clip, then gamma."""
+    """Display values of linear levels 0 to 4: a shoulder that compresses highlights before they clip, then gamma."""
     x = np.arange(4 * _TONE_STEPS + 1) / _TONE_STEPS
     return np.power(np.minimum(x * (1 + 0.11 * x) / (1 + 0.55 * x) * 1.25, 1.2), 1 / 2.2).astype(np.float32)
 
@@ -31,7 +31,7 @@ _TONE = _tone_curve()
 class Sensor:
     """Settings of one clip.
 
-    ``grey``: linear level that automatic exposure gives the picture's mean; ``drift`` (2,): standard deviation
+    ``grey``: linear level to which automatic exposure scales the mean of the image; ``drift`` (2,): standard deviation
     per second of log exposure and log white balance; ``balance`` (3,) gains; ``shot`` and ``read`` noise
     of linear full scale; ``vignette`` light lost in the corner; ``sharpen`` gain of an unsharp mask;
     ``contrast`` exponent about middle grey; ``saturation`` gain; ``aperture`` defocus in pixels x metres;
@@ -54,7 +54,7 @@ class Sensor:
 
 
 def sample_sensor(rng: Generator, pace: float, light: Array) -> Sensor:
-    """A camera between a phone in daylight and a cheap webcam; ``light`` (3,) are the gains of its white balance."""
+    """Random settings, from a phone in daylight to a cheap webcam; ``light`` (3,): gains of its white balance."""
     cheap = rng.beta(1.0, 2.0)
     warm = rng.normal(0, 0.09)
     red, green, blue = light * np.exp(np.array([warm, 0.0, -warm]) + rng.normal(0, 0.025, 3))
@@ -99,7 +99,7 @@ def _longest_flow(depth: Image, intrinsics: Array, later_from_now: Array, step: 
 
 
 def motion_blur(image: Image, depth: Image, intrinsics: Array, later_from_now: Array) -> Image:
-    """Average of the picture along each pixel's path while the shutter is open, centred on now.
+    """Average of the image along each pixel's path while the shutter is open, centred on now.
 
     :param image: (H, W, 3) linear; ``depth`` (H, W) m.
     :param later_from_now: (4, 4) camera motion over the exposure time.
@@ -132,7 +132,7 @@ def defocus(image: Image, depth: Image, aperture: float, focus: float) -> Image:
 
 
 def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Generator) -> NDArray[np.uint8]:
-    """The camera's 8-bit picture of linear radiance (H, W, 3)."""
+    """The 8-bit image of linear radiance (H, W, 3)."""
     height, width = image.shape[:2]
     if sensor.blur > 0.25:
         image = _blurred(image, sensor.blur)
@@ -151,7 +151,7 @@ def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Gener
         image = image + np.float32(sensor.sharpen) * (image - _blurred(image, 1.0))
     result = np.clip(image * 255 + np.float32(0.5), 0, 255).astype(np.uint8)
     if sensor.jpeg:
-        # Channels are swapped in and out: JPEG weighs them differently.
+        # OpenCV encodes and decodes BGR; JPEG weights the channels differently.
         done, data = cv2.imencode(".jpg", result[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.jpeg])
         if not done:
             raise OSError("JPEG encoding failed")
@@ -160,14 +160,14 @@ def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Gener
 
 
 def develop(image: Image) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) of an ideal camera: exposed to middle grey, no noise."""
+    """The image (H, W, 3) of an ideal camera: exposed to middle grey, no noise."""
     exposed = image * np.float32(0.25 / max(1e-3, float(np.minimum(image, 2).mean())))
     display = _TONE[np.clip(exposed * _TONE_STEPS, 0, 4 * _TONE_STEPS).astype(np.int32)]
     return (display.clip(0, 1) * 255).astype(np.uint8)
 
 
 class Exposure:
-    """Automatic exposure and white balance over a clip: they settle on the first frame and drift."""
+    """Automatic exposure and white balance over a clip: set on the first frame, then drifting."""
 
     def __init__(self, sensor: Sensor, rng: Generator) -> None:
         self._sensor, self._rng = sensor, rng
@@ -196,7 +196,7 @@ def take_picture(
     later_from_now: Array,
     stamp: float,
 ) -> NDArray[np.uint8]:
-    """The camera's 8-bit picture of a rendered view; see :class:`Sensor` for what happens to it."""
+    """The 8-bit image of a rendered view, with the effects of :class:`Sensor`."""
     if sensor.aperture > 0:
         image = defocus(image, depth, sensor.aperture, float(np.median(depth)))
     image = motion_blur(image, depth, intrinsics, later_from_now)

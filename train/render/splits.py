@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The splits of the rendered data: which pool of shapes, textures and environments each draws from, and how hard it is.
+"""The splits of the rendered data: their pools of shapes, textures and environments, and their difficulty.
 
 Splits of different pools share no shape instance, texture, environment or random seed.
 """
@@ -58,8 +58,8 @@ BENCHMARKS = {
 def split_settings(name: str) -> Split:
     """The settings of a split.
 
-    :raise ValueError: unknown split.
+    :raises ValueError: for an unknown split.
     """
     if name not in SPLITS:
-        raise ValueError(f"split is {name!r}, expected one of {sorted(SPLITS)}")
+        raise ValueError(f"split is {name!r}; it must be one of {sorted(SPLITS)}")
     return SPLITS[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Materials: paint, glaze, print, metal, glass, skin and the other surfaces that parts are made of."""
+"""Materials: paint, glaze, print, metal, glass, skin and other surfaces of parts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def grey(rng: Generator, low: float, high: float, cast: float = 0.02) -> Rgb:
 
 
 def any_colour(rng: Generator) -> Rgb:
-    """A colour of manufactured things: vivid, white, black, grey or muted."""
+    """A colour typical of manufactured objects: vivid, white, black, grey or muted."""
     kind = rng.random()
     if kind < 0.45:
         return vivid_colour(rng)
@@ -82,7 +82,7 @@ def metal(rng: Generator, bank: TextureBank) -> Material:
 
 
 def printed(rng: Generator, bank: TextureBank, colour: Rgb, *kinds: str) -> Material:
-    """A textured surface; labels and packaging fill it once."""
+    """A textured surface; textures of labels and packaging are not tiled."""
     once = {"label", "box", "poster", "page", "screen", "keyboard"} & set(kinds)
     repeat = (1.0, 1.0) if once else (float(rng.integers(1, 4)), 1.0)
     tint = rng.uniform(0.8, 1.0)

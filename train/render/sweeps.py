@@ -25,7 +25,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def resampled(path: Array, count: int) -> Array:
-    """``count`` points at equal distances along a polyline (N, D)."""
+    """``count`` evenly spaced points along a polyline (N, D)."""
     s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     where = np.linspace(0, s[-1], count)
     return np.stack([np.interp(where, s, axis) for axis in path.T], axis=1)
@@ -38,7 +38,7 @@ def scaled(mesh: Mesh, factors: ArrayLike) -> Mesh:
 
 
 def squared(mesh: Mesh, exponent: float) -> Mesh:
-    """Turn the circles about y into superellipses of ``exponent`` >= 2 with the same half widths."""
+    """Change the circles about y to superellipses of ``exponent`` >= 2 with the same half widths."""
     radius = np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2])
     cs = mesh.vertices[:, [0, 2]] / np.maximum(radius, 1e-9)[:, None]
     factor = np.maximum((np.abs(cs) ** exponent).sum(axis=1), 1e-9) ** (-1 / exponent)
@@ -127,7 +127,7 @@ def sweep(path: ArrayLike, radius: ArrayLike, part: int = 0, sides: int = 12, ro
         normals.reshape(-1, 3),
         np.stack([u, v], axis=-1).reshape(-1, 2),
         np.full(count, part, dtype=np.int32),
-        # tangent x (direction of growing angle) points inwards
+        # tangent x (direction of increasing angle) points inwards
         grid_faces(len(index), sides + 1)[:, ::-1],
     )
 

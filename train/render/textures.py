@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bank of procedural textures: made once per worker and pool, uploaded as one texture array.
+"""A bank of procedural textures: generated once per worker and pool, uploaded as one texture array.
 
 Layers of a pool are drawn from that pool's own seeds, so no texture of one pool appears in another.
 """
@@ -57,7 +57,7 @@ class TextureBank:
 
     def __init__(self, pool: str, count: int | None = None) -> None:
         if pool not in LAYERS:
-            raise ValueError(f"pool is {pool!r}, expected one of {sorted(LAYERS)}")
+            raise ValueError(f"pool is {pool!r}; it must be one of {sorted(LAYERS)}")
         total = count or LAYERS[pool]
         images: list[NDArray[np.uint8]] = []
         self.kinds: dict[str, list[int]] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes clips in the NOCS layout: colour, mask, coord, depth, meta, label pickles, intrinsics, camera poses.
+"""Write clips in the NOCS layout: colour, mask, coord, depth, meta, label pickles, intrinsics, camera poses.
 
 The NOCS frame is the tight axis-aligned box centred at the origin for every category, mugs with their handle.
 """
@@ -19,7 +19,7 @@ from train.render.renderer import Rendered
 from train.render.scene import Scene
 from train.render.shapes import HANDLE_PART
 
-MINIMUM_PIXELS = 10  # below this an instance counts as unseen in that frame: no mask, no label
+MINIMUM_PIXELS = 10  # instances with fewer pixels have neither mask nor label in that frame
 HANDLE_PIXELS = 6
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
@@ -30,13 +30,13 @@ def scene_folder(out: Path, split: str, clip: int) -> Path:
 
 
 def is_complete(out: Path, split: str, clip: int, frames: int) -> bool:
-    """Whether the clip was written whole: its folder appears only by a final rename."""
+    """Whether a clip is complete: its folder is renamed to its final name after all files are written."""
     folder = scene_folder(out, split, clip)
     return (folder / "camera_poses.txt").is_file() and (folder / f"{frames - 1:04d}_meta.txt").is_file()
 
 
 def frame_labels(scene: Scene, view: Rendered, world_from_camera: Array, image_path: str) -> dict[str, object]:
-    """The labels of one frame, NOCS keys, instances in scene order; distractors and unseen ones left out."""
+    """The labels of one frame with NOCS keys, in scene order, without distractors and invisible instances."""
     camera_from_world = np.linalg.inv(world_from_camera)
     classes, boxes, poses, scales, handles = [], [], [], [], []
     for number, item in enumerate(scene.objects, start=1):
@@ -78,7 +78,7 @@ def drop_slivers(view: Rendered) -> Rendered:
 
 
 class ClipWriter:
-    """Collects the frames of one clip in a temporary folder; :meth:`finish` makes the clip appear whole."""
+    """Writes the frames of one clip to a temporary folder; :meth:`finish` renames it."""
 
     def __init__(self, out: Path, split: str, clip: int, scene: Scene, intrinsics: Array) -> None:
         self.out, self.split, self.clip, self.scene = out, split, clip, scene

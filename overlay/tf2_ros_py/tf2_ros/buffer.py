@@ -49,8 +49,8 @@ class Buffer:
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Store a transform at its stamp.
 
-        :raise InvalidArgumentException: frame names are empty or equal, a value is not finite, or the quaternion is not
-            of unit length.
+        :raises InvalidArgumentException: frame names are empty or equal, a value is not finite, or the quaternion is
+            not of unit length.
         """
         self._insert(transform, authority, static=False)
 
@@ -77,10 +77,10 @@ class Buffer:
 
         :param time: of the transform; zero is the latest common time of the chain.
         :param timeout: time to wait for the transform to become available.
-        :raise LookupException: a frame does not exist.
-        :raise ConnectivityException: no chain connects the two frames.
-        :raise ExtrapolationException: the chain has no data at that time.
-        :raise InvalidArgumentException: a frame name is empty or starts with a slash.
+        :raises LookupException: a frame does not exist.
+        :raises ConnectivityException: no chain connects the two frames.
+        :raises ExtrapolationException: the chain has no data at that time.
+        :raises InvalidArgumentException: a frame name is empty or starts with a slash.
         """
         stamp = _nanoseconds(time)
         deadline = monotonic() + timeout.nanoseconds * 1e-9

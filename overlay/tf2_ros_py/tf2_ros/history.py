@@ -65,7 +65,7 @@ class MovingHistory:
     def at(self, stamp: int, child: str) -> Sample:
         """The sample at a time, interpolated between its two neighbours.
 
-        :raise ExtrapolationException: the time is before the first or after the last sample.
+        :raises ExtrapolationException: the time is before the first or after the last sample.
         """
         index = bisect_left(self.stamps, stamp)
         if index < len(self.stamps) and self.stamps[index] == stamp:
