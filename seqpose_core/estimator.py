@@ -138,7 +138,7 @@ class PoseEstimator:
             raise NonFiniteError("the network returned NaN or infinite values; memory and tracks were reset")
 
     def _prepare(self, image: np.ndarray, camera: Camera) -> tuple[Tensor, Tensor]:
-        """The network's input: resized at constant aspect ratio, padded with grey; and its intrinsics."""
+        """The network's input, resized at constant aspect ratio and padded with grey, and its intrinsics."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image has shape {image.shape} and type {image.dtype}; it must be (H, W, 3) uint8 RGB")
         image = camera.rectify(image)

@@ -22,7 +22,8 @@ class EstimatorOptions:
     :param score_threshold: detections below it are dropped, 0..1. :param max_objects: at most this many per image,
         best first.
     :param memory_frames: past frames remembered; None = as trained, 0 = single-frame.
-    :param min_hits: consecutive frames before a track gets its id. :param max_age: frames a track survives unseen.
+    :param min_hits: consecutive detections before a track gets its id.
+    :param max_age: frames that a track is kept without a detection.
     :param max_frame_gap: seconds between two frames after which memory and tracks are reset.
     :param smoothing: 0..1, how far a track averages its poses over frames; 0 = each frame's own pose.
     :raises ValueError: for a value outside its range or choices.

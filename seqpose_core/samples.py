@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ten bundled frames of a video, to try an installation without a camera. They are synthetic renders."""
+"""Ten bundled frames of a video, synthetic renders, to test an installation without a camera."""
 
 from __future__ import annotations
 

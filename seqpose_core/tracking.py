@@ -56,7 +56,7 @@ class Tracker:
 
     :param min_hits: consecutive frames with the object before it gets an id; a candidate missed once is
         dropped.
-    :param max_age: frames a track with an id survives unseen.
+    :param max_age: frames that a track with an id is kept without a detection.
     :param gate: largest distance of a match, in mean box diagonals of the two; twice as far along the line of
         sight, because depth is the least certain coordinate.
     :param smoothing: 0 returns each frame's own pose. Towards 1, position and rotation (only while the camera pose is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading weights from safetensors files and the hub, and loading them into a network without missing or extra ones."""
+"""Read weights from safetensors files or the hub, and load them into a network if all names and shapes match."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from seqpose_ros.bags.video import write_sheet, write_video
 
 @dataclass(frozen=True)
 class BagEvaluationOptions:
-    """What to evaluate and how; the command line describes each."""
+    """What to evaluate and how; the help of the command line describes each option."""
 
     bag: Path
     out: Path
@@ -57,7 +57,7 @@ class BagEvaluationOptions:
         facts = {
             "checkpoint": checkpoint,
             "ego-motion": f"tf of {self.fixed_frame}" if self.fixed_frame else "not given",
-            "ranked": f"predictions of score {self.min_score:g} and more",
+            "ranked": f"predictions with a score of at least {self.min_score:g}",
         }
         skipped = {**bag.skipped_frames, **bag.skipped_ground_truths}
         views = views_of_bag(bag)
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         "--recall-score",
         type=float,
         default=EstimatorOptions().score_threshold,
-        help="least score for recalls, medians and stability (default: %(default)s, the node's own threshold)",
+        help="lowest score for recalls, medians and stability (default: %(default)s, the node's own threshold)",
     )
     parser.add_argument(
         "--realtime",
@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         help="also play the bag to the node over DDS: latency, dropped frames, and the same figures",
     )
     parser.add_argument(
-        "--rate", type=float, default=1.0, help="of --realtime: factor on the recorded speed (default: 1)"
+        "--rate", type=float, default=1.0, help="speed of --realtime relative to the recording (default: 1)"
     )
     parser.add_argument("--video", action="store_true", help="also write video.mp4 and frames.png")
     parser.add_argument(
@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
 
 
 def evaluate(options: BagEvaluationOptions) -> int:
-    """Everything that the command does; 1 if the real-time run fails, else 0.
+    """Evaluate a bag and write the report; returns 1 if the real-time run fails, else 0.
 
     :raises ValueError: a bag or checkpoint that cannot be used. :raises OSError: a missing file.
     """
@@ -183,7 +183,7 @@ def _print_run(
     shown = {k: v for k, v in report.items() if isinstance(v, (int, float, str)) and k != "explanation"}
     print(aligned_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if k in report}}))
     if run is None:
-        print("  the bag has no ground truth for these frames: there is nothing to compare with")
+        print("  the bag has no ground truth for these frames: they are not scored")
         for frame, reason in list(bag.skipped_frames.items())[:5]:
             print(f"skipped: {frame}: {reason}")
     else:

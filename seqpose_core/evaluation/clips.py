@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results, frame by frame, put back into sequences of objects."""
+"""Group the results of single frames into clips, for figures over time."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 def clips_of(
     results: Sequence[Result], min_score: float, categories: Sequence[Category]
 ) -> tuple[list[list[Moment]], str]:
-    """The clips among results, each a list of moments in the order of their image_path.
+    """The clips of the results, each a list of moments in the order of their image_path.
 
-    Results need image_path, stamp, gt_instance_ids, pred_track_ids and pred_covariances beyond the NOCS keys; results
-    of others and frames without a stamp form no clips. A clip is what shares the folder of its image_path. Objects of
-    unknown class or with values that are not finite are left out; ``metrics.results.gather`` counts them. Ground truth
-    with gt_visible_pixels 0 is hidden.
+    Frames whose image_path has the same folder form a clip. Beyond the NOCS keys, results need image_path, stamp,
+    gt_instance_ids, pred_track_ids and pred_covariances; results without them or without a stamp form no clip. Objects
+    of unknown class or with values that are not finite are left out; ``metrics.results.gather`` counts them. Ground
+    truth with gt_visible_pixels 0 is hidden.
 
     :return: the clips, and why the last clip that was left out cannot be used.
     :raises ResultError: an array whose shape does not fit; names the frame.

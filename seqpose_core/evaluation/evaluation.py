@@ -15,12 +15,12 @@ class Evaluation:
     """Scored runs on one data set.
 
     :param subject: what is evaluated, such as "seqpose-nano"; part of every title.
-    :param dataset: the data behind every figure, such as "synthetic renders, split test".
+    :param dataset: the data that the figures were measured on, such as "synthetic renders, split test".
     :param runs: by name, such as "single" and "multi"; scored on the same frames.
     :param facts: further names and values for the head of a report, such as the checkpoint's hash.
     :param paper_rows: rows of papers on the same data: method, the cells of :data:`tables.AP_HEAD`, kind of IoU.
     :param skipped: frames or files that could not be used, with the reason.
-    :param load_views: gives image and camera of the frames that a report shows.
+    :param load_views: returns images and cameras of the frames that a report shows.
     """
 
     subject: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results of one run of an estimator, and every figure computed on them."""
+"""The results of one run of an estimator, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def frame_key(result: Result, index: int) -> str:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """The results of one way to run an estimator, such as "single" and "multi", and their scores.
+    """The results of an estimator in one mode, such as "single" or "multi", and their scores.
 
     :param results: as for :func:`seqpose_core.metrics.nocs.evaluate`. Optional keys that are used where present:
         image_path, gt_visible_pixels (n,), gt_instance_ids (n,), pred_covariances (m, 6, 6) of x y z rx ry rz.
     :param ap_reports: what ``evaluate`` returned for these results, by kind of IoU.
     :param stability: what ``metrics.stability.stability`` returned, None where the frames form no sequences.
-    :param no_stability: why ``stability`` is None.
+    :param no_stability: the reason if ``stability`` is None.
     :param min_score: predictions below it are left out of everything but average precision.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Score results in every way: average precision, recalls and errors, stability over time."""
+"""Score results: average precision, recalls and errors, stability over time."""
 
 from __future__ import annotations
 

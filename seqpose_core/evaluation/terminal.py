@@ -36,7 +36,7 @@ def aligned_values(values: Mapping[str, Any]) -> str:
 def ap_table(reports: Mapping[str, ApReport], above: Sequence[Sequence[str]] = ()) -> str:
     """Average precision in percent in the columns of the paper; each row names its kind of IoU.
 
-    :param reports: by the name to print; each gives its mean over categories and below it the categories.
+    :param reports: by printed name; each adds a row for the mean over categories and a row per category.
     :param above: rows to print first, such as those of papers: name, the cells of :data:`AP_HEAD`, kind of IoU.
     """
     rows = [["AP %", *AP_HEAD, "IoU kind"], *above]
@@ -60,7 +60,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     print(f"\n{evaluation.subject}, measured on {dataset}, {max(len(run.results) for run in runs.values())} frames")
     print(ap_table(reports, evaluation.paper_rows))
     for name, run in runs.items():
-        print(f"\n{name}: predictions of score {run.min_score:g} and more; measured on {dataset}")
+        print(f"\n{name}: predictions with a score of at least {run.min_score:g}; measured on {dataset}")
         print(error_table(run.errors))
         print(stability_line(run.stability) if run.stability else f"no stability: {run.no_stability}")
     for name, report in reports.items():

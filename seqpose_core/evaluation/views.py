@@ -30,5 +30,5 @@ def no_views(keys: Iterable[str]) -> dict[str, View]:
 
 
 def short_name(key: str) -> str:
-    """Name of a frame for readers: the last two parts of its key, clip and frame."""
+    """Name of a frame in reports: the last two parts of its key, clip and frame."""
     return "/".join(key.split("/")[-2:])

@@ -28,13 +28,13 @@ class LossWeights:
     """Weights of Eq. 10. A weight of 0 leaves a term out of the sum.
 
     :param centre_uv, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
-    :param position: L1 in metres (the paper's λ2; the two above take its place by default).
+    :param position: L1 in metres (the paper's λ2; by default the two terms above are used instead).
     :param rotation: mean difference of the three axes, see ``CriterionConfig.rotation``.
     :param rotation_mode: cross entropy on which rotation mode is nearest, if the head has several; not in Eq. 10.
     :param log_size: L1 of the logarithm of the extents.
-    :param size: L1 of the extents in metres (the paper's λ4; the one above takes its place by default).
+    :param size: L1 of the extents in metres (the paper's λ4; by default the term above is used instead).
     :param uncertainty: negative log likelihood of the errors, which trains the uncertainty only.
-    :param denoising: of the weighted sum of all terms of the denoising queries; not in Eq. 10.
+    :param denoising: weight of the weighted sum of all terms of the denoising queries; not in Eq. 10.
     """
 
     classification: float = 2.0
@@ -57,14 +57,14 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class CriterionConfig:
-    """What is minimised.
+    """The form of the losses.
 
     :param symmetry: ``canonical`` = rotation and size of symmetric objects are compared with the label, which the data
         set makes unique by rotating the object's x axis towards the camera; ``invariant`` = up to rotations about y.
     :param rotation: ``chordal`` = Euclidean distance between the tips of predicted and ground-truth axes; ``l1`` = sum
         of the absolute differences of their entries, which has further local minima.
-    :param likelihood: of the errors, given the predicted scales. A Laplace scale is a mean absolute error, which is
-        robust to outliers; a Gaussian scale is a root mean square.
+    :param likelihood: likelihood of the errors, given the predicted scales. A Laplace scale is a mean absolute error,
+        which is robust to outliers; a Gaussian scale is a root mean square.
     """
 
     symmetry: Literal["canonical", "invariant"] = "canonical"
@@ -78,8 +78,8 @@ class CriterionConfig:
 class ObjectLossOptions:
     """How the terms of the matched objects are computed.
 
-    :param distance: of rotations and extents. :param likelihood: of the errors.
-    :param normalise: gives the divisor of the sums over objects.
+    :param distance: how rotations and extents are compared. :param likelihood: of the errors, see CriterionConfig.
+    :param normalise: returns the divisor of the sums over objects.
     """
 
     distance: PoseDistance = CANONICAL
@@ -197,7 +197,7 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float
 
 
 def negative_log_likelihood(error: Tensor, log_scale: Tensor, likelihood: Likelihood) -> Tensor:
-    """Of errors of scale b (variance 2b² for both, see ObjectPrediction), elementwise, up to a constant.
+    """Negative log likelihood of errors with scale b (see ObjectPrediction), elementwise, up to a constant.
 
     Laplace: log b + |e|/b, minimal at b = mean |e|. Gaussian: log b + e²/4b², minimal at 2b² = mean e².
     """

@@ -55,7 +55,7 @@ def match(
     """Assign queries to targets of each sample, one to one, at the lowest total cost.
 
     :param valid: (B, Q) bool; invalid queries are never matched. If a sample has fewer valid queries than targets, the
-        remaining targets are not matched: no setting of the model could give it another peak.
+        remaining targets are not matched, because no setting of the model could add a peak.
     :param distance: how rotations and sizes are compared.
     :raises ValueError: if a sample has more targets than queries, valid or not.
     """

@@ -16,9 +16,9 @@ _SHARE_OF_MEAN = 0.05
 
 @dataclass(frozen=True)
 class ModeLosses:
-    """Of P pairs.
+    """Losses of P matched pairs.
 
-    :param regression: (P,) 0.95 of the distance of the nearest mode and 0.05 of the mean distance.
+    :param regression: (P,) 0.95 × distance of the nearest mode + 0.05 × mean distance over the modes.
     :param selection: (P,) cross entropy of the scores on which mode is nearest; 0 for symmetric objects.
     :param nearest: (P, 3, 3) the nearest mode.
     """
@@ -31,7 +31,7 @@ class ModeLosses:
 def mode_losses(
     modes: Tensor, mode_logits: Tensor, target: Tensor, symmetric: Tensor, distance: PoseDistance
 ) -> ModeLosses:
-    """Winner takes all.
+    """Losses of which only the nearest mode and the scores receive a full gradient (winner takes all).
 
     :param modes: (P, K, 3, 3) rotations, :param mode_logits: (P, K), :param target: (P, 3, 3).
     :param symmetric: (P,) bool: which mode is nearest is a convention for these, so their scores are not trained.

@@ -27,15 +27,15 @@ class PoseDistance:
     norm: RotationNorm = "chordal"
 
     def of_rotations(self, rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
-        """(...,) of (..., 3, 3); ``symmetric`` (...,) bool."""
+        """Distance (...,) between rotations (..., 3, 3); ``symmetric`` (...,) bool."""
         return rotation_distance(rotation, target, symmetric if self.invariant else None, self.norm)
 
     def of_extents(self, extents: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
-        """(...,) of (..., 3), or of their logarithms; ``symmetric`` (...,) bool."""
+        """Distance (...,) between extents (..., 3), or between their logarithms; ``symmetric`` (...,) bool."""
         return extent_distance(extents, target, symmetric if self.invariant else None)
 
 
-#: With the labels as they are: the data set makes them unique.
+#: Comparison with the labels unchanged: the data set makes them unique.
 CANONICAL = PoseDistance()
 
 
@@ -61,8 +61,8 @@ def extent_distance(extents: Tensor, target: Tensor, symmetric: Tensor | None = 
     """L1 (...,) of extents (..., 3) along x, y, z, or of their logarithms.
 
     :param symmetric: (...,) bool: a rotation of such an object by 90° exchanges x and z, so the order with the smaller
-        distance counts. If the target is as wide as deep, only a box that is so as well has distance zero. (The
-        predicted mean of x and z would allow any ratio of them.)
+        distance counts. For a target with equal x and z extents, only a box with equal extents has distance zero.
+        (A loss on the predicted mean of x and z would allow any ratio of them.)
     """
     direct = (extents - target).abs().sum(-1)
     if symmetric is None:

@@ -54,7 +54,7 @@ class ApTable(dict[str, ApRow]):
         self._compute = compute
 
     def fill(self, thresholds: Sequence[Any]) -> None:
-        """Compute and store the thresholds that are not there yet, all at once."""
+        """Compute and store all thresholds that are not stored yet, in one call."""
         missing = [t for t in dict.fromkeys(thresholds) if t not in self[MEAN]]
         if not missing:
             return

@@ -39,8 +39,9 @@ def coverage(
 ) -> Coverage:
     """Coverage over (estimate, ground truth) pairs.
 
-    The squared Mahalanobis distance of the error is compared with the chi-square quantile of as many degrees of
-    freedom. The rotation of a symmetric object about its y axis is left out: its rotation has two degrees of freedom.
+    The squared Mahalanobis distance of the error is compared with the quantiles of the chi-square distribution
+    with its degrees of freedom. The rotation of a symmetric object about its y axis is left out, so that its rotation
+    has two degrees of freedom.
     """
     symmetric = {c.name: c.symmetric for c in categories}
     probabilities: list[tuple[float, float, float]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recall and median errors of detections above a score: what a user of the poses gets, next to ranked AP."""
+"""Recall and median errors of the detections above a score threshold."""
 
 from __future__ import annotations
 

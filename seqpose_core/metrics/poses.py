@@ -25,7 +25,7 @@ def nocs_result(
     The diagonal d of a box is the scale: RT holds d·R, scales hold size / d. Beyond the NOCS keys: pred_track_ids (-1
     where there is none) and pred_covariances (m, 6, 6) of x y z rx ry rz.
 
-    :param ground_truth: the keys that begin with ``gt_``, such as :func:`ground_truth_arrays` gives.
+    :param ground_truth: the keys that begin with ``gt_``, as returned by :func:`ground_truth_arrays`.
     :param camera: adds pred_bboxes, the projected boxes as rows y1 x1 y2 x2 in pixels; the official evaluation needs
         them not to be zero, and uses them for nothing else.
     :param categories: define the class ids; objects of other categories get 0 and are left out of all figures.
@@ -48,9 +48,9 @@ def ground_truth_arrays(
     handle_visible: Sequence[bool] | None = None,
     categories: Sequence[Category] = CATEGORIES,
 ) -> dict[str, Any]:
-    """The part of a result that begins with ``gt_``; gt_instance_ids are the track ids, -1 where there is none.
+    """The keys of a result that begin with ``gt_``; gt_instance_ids are the track ids, -1 where there is none.
 
-    :param handle_visible: of each object; it matters for mugs. None: all are.
+    :param handle_visible: whether the handle of each object is visible; used for mugs only. None = all are.
     """
     visible = [True] * len(objects) if handle_visible is None else list(handle_visible)
     if len(visible) != len(objects):

@@ -176,7 +176,7 @@ def stability(
 
 @dataclass
 class _Totals:
-    """What :func:`stability` collects over all sequences."""
+    """Sums and lists that :func:`stability` collects over all sequences."""
 
     symmetric: dict[str, bool]
     changes: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"all": []})
@@ -235,7 +235,10 @@ def _recoveries(
     hit: np.ndarray,
     estimates: Sequence[ObjectPose | None],
 ) -> list[Recovery]:
-    """The recoveries of one object. estimates: assigned to it, by frame."""
+    """The recoveries of one object.
+
+    :param estimates: by frame, the estimate that is assigned to the object.
+    """
     out = []
     returns = np.flatnonzero(visible[1:] & ~visible[:-1]) + 1
     occlusions = np.flatnonzero(~visible[1:] & visible[:-1]) + 1

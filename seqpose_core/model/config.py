@@ -15,7 +15,7 @@ from seqpose_core.model.encoder_config import EncoderConfig
 _CANONICAL_FOCAL_PER_WIDTH = 590.59 / 640.0
 
 
-def at_least(minimum: float, **numbers: float) -> None:
+def check_at_least(minimum: float, **numbers: float) -> None:
     """:raises ValueError: naming the first number below ``minimum``, NaN included."""
     for name, number in numbers.items():
         if not number >= minimum:
@@ -34,7 +34,7 @@ class DenseConfig:
     upscale: int = 2
 
     def __post_init__(self) -> None:
-        at_least(1, width=self.width, upscale=self.upscale)
+        check_at_least(1, width=self.width, upscale=self.upscale)
 
     @property
     def any(self) -> bool:
@@ -82,9 +82,9 @@ class DecoderConfig:
     refine: bool = True
 
     def __post_init__(self) -> None:
-        at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
-        at_least(2, width=self.width)  # some layers use half of it
-        at_least(0, offset_scale=self.offset_scale)
+        check_at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
+        check_at_least(2, width=self.width)  # some layers use half of it
+        check_at_least(0, offset_scale=self.offset_scale)
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
 
@@ -118,7 +118,7 @@ class HeadConfig:
     rotation_modes: int = 1
 
     def __post_init__(self) -> None:
-        at_least(1, rotation_modes=self.rotation_modes)
+        check_at_least(1, rotation_modes=self.rotation_modes)
         if self.per_category and self.rotation_modes > 1:
             raise ValueError(f"rotation_modes is {self.rotation_modes}; it must be 1 where per_category is true")
 
@@ -148,7 +148,7 @@ class SeqPoseConfig:
         for name, value in (("image_height", self.image_height), ("image_width", self.image_width)):
             if value < 2 * patch or value % patch:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
-        at_least(1, fusion_width=self.fusion_width)
+        check_at_least(1, fusion_width=self.fusion_width)
         cells = self.encoder.finest_cells
         rows, columns = self.image_height // patch * cells, self.image_width // patch * cells
         if self.queries.proposals > rows * columns:

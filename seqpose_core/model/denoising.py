@@ -24,7 +24,7 @@ _CLASS_NOISE, _CENTRE_NOISE = 0.2, 1.0
 class DenoisingQueries:
     """Noised ground truth of B frames: G groups of M objects, D = G·M; query g·M + m is object m in group g.
 
-    :param classes: (B, D) int64, 0..C-1, some of them wrong by intention.
+    :param classes: (B, D) int64, 0..C-1, some of them deliberately wrong.
     :param reference: (B, D, 3) noised centres in the camera frame, metres.
     :param present: (B, D) bool: false for padding of the ground truth.
     :param group_size: M.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DINOv2 (Eq. 1) and the neck of Depth Anything V2 (Eq. 2) from transformers, which published weights fit."""
+"""DINOv2 (Eq. 1) and the neck of Depth Anything V2 (Eq. 2) from transformers, compatible with published weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Dinov2Encoder(BackboneEncoder):
                 fusion_hidden_size=config.neck_width,
             )
         )
-        # No output depends on these two parameters.
+        # No output depends on these parameters.
         pretrained_layout.backbone.embeddings.mask_token = None
         pretrained_layout.neck.fusion_stage.layers[0].residual_layer1 = None
         super().__init__(pretrained_layout.backbone, config.frozen)

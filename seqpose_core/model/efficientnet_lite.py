@@ -108,7 +108,7 @@ class EfficientNetLiteEncoder(BackboneEncoder):
 
     Each backbone output is normalised over its channels and projected to ``neck_width``; the stride-4 output is added
     to the first level by a strided convolution, which keeps details like handles. A linear embedding of the ray and
-    of the focal length is added to each cell, because metric depth from one image is undecided without them.
+    of the focal length is added to each cell, because metric depth from one image is ambiguous without them.
     """
 
     def __init__(self, config: EncoderConfig, canonical_focal: float) -> None:
@@ -161,7 +161,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _freeze(backbone: EfficientNetLite, blocks: int, depthwise: bool) -> None:
-    """Take the stem and the first ``blocks`` blocks, and all depthwise filters, out of training."""
+    """Freeze the stem and the first ``blocks`` blocks, and with ``depthwise`` all depthwise filters."""
     if blocks > len(backbone.blocks):
         raise ValueError(f"frozen_blocks is {blocks}; the backbone has {len(backbone.blocks)} blocks")
     if blocks:

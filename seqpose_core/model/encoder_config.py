@@ -57,8 +57,9 @@ class EncoderConfig:
     :param reassemble_widths: channels of the four reassembled levels s_i, for DINOv2.
     :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16, for ``efficientnet_lite``
         32, the coarsest stride.
-    :param pretrain_image_size: pixels; the side of the square image that the position embedding has a row per patch of.
-        The embedding is resampled to the size of the images at each step. 0 = 518 (DINOv2) or 224 (ViTDet).
+    :param pretrain_image_size: side in pixels of the square images of the pretraining, which determines the number of
+        rows of the position embedding. It is resampled to the size of the images at each step. 0 = 518 (DINOv2) or 224
+        (ViTDet).
     :param depth_decoder: false = no Eq. 2 and no g_i, and Eq. 3 and 4 use s_i only: the rows "EVAViT encoder" and
         "DINOv2 encoder" of Table 2, "without introducing the Depth decoder". The paper does not define the levels of
         these rows; here s_i are those of the full model at their own strides (3.5, 7, 14 and 28 pixels), so that a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretrained weights for an encoder, from folders in transformers' layout: all tensors fit, or none is loaded."""
+"""Load pretrained weights of an encoder from a folder in transformers' layout: all tensors fit, or none is loaded."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ResidualConv(nn.Module):
 
 
 class FusionNeck(nn.ModuleList):
-    """Eq. 2 without weights of its own for resampling: g_i = FUSE_i(upsample(g_{i+1}) + s_i), coarsest level first."""
+    """Eq. 2 with resampling that has no weights: g_i = FUSE_i(upsample(g_{i+1}) + s_i), coarsest level first."""
 
     def __init__(self, width: int, levels: int = 4) -> None:
         super().__init__(ResidualConv(width) for _ in range(levels))

@@ -16,7 +16,10 @@ from seqpose_core.report.plots import Picture, plot, run_colours
 
 @dataclass(frozen=True)
 class Factor:
-    """A property of ground-truth objects. label: of the axis, with the unit; edges: of the bins, the last is open."""
+    """A property of ground-truth objects.
+
+    :param label: of the axis, with the unit. :param edges: of the bins; the last bin has no upper edge.
+    """
 
     name: str
     label: str
@@ -112,7 +115,7 @@ def factor_picture(runs: Mapping[str, ScoredRun], factor: Factor) -> Picture | N
 
 
 def _draw(rotation: Any, translation: Any, recall: Any, binned: Mapping[str, Bins], label: str) -> None:
-    # Runs may have different ground truth: every bin that any of them has, in the order of the bins.
+    # Runs may have different ground truth: all bins of any run, in the order of the bins.
     labels = list(dict.fromkeys(label for b in binned.values() for label in b.labels))
     colours = run_colours(list(binned))
     width = 0.8 / len(binned)

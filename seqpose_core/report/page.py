@@ -25,7 +25,7 @@ class MissingPackageError(ImportError, ValueError):
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows.
+    """A table whose first column has the names of the rows.
 
     :param head: cells of the first row. :param rows: name and cells of the others.
     :param main: names of the rows to highlight: means and sums.
@@ -41,7 +41,7 @@ class Table:
 class Section:
     """One section of a report, rendered by ``templates/<anchor>.html``.
 
-    :param values: what the template shows. :param pictures: all pictures of the section.
+    :param values: the variables of the template. :param pictures: all pictures of the section.
     """
 
     anchor: str

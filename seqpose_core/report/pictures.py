@@ -26,7 +26,7 @@ _PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=5.0, labels=Fals
 
 
 def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:
-    """Up to ``wanted`` of ``count`` frames at equal distances, each in the middle of its part of the set."""
+    """Indices of up to ``wanted`` of ``count`` frames, evenly spaced, each at the centre of its part of the set."""
     wanted = min(wanted, count)
     return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
 
@@ -52,7 +52,10 @@ def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
 
 
 def case_picture(name: str, number: int, case: Case, where: str, view: View) -> Picture:
-    """The crop around one case, with its description as caption. where: the name of the frame for readers."""
+    """The crop around one case, with its description as caption.
+
+    :param where: name of the frame in the report.
+    """
     sides = [side for side in (case.ground_truth, case.prediction) if side is not None]
     window, camera = crop(view.image, view.camera, sides, _CROP_SIDE)
     if case.ground_truth is not None:

@@ -38,8 +38,8 @@ _SETTINGS = {
 class Picture:
     """A picture of a report.
 
-    :param name: words for the name of its file. :param png: its bytes. :param caption: plain text below it, may be
-        empty. :param alt: alternative text for those who cannot see it.
+    :param name: its file name, in words. :param png: its bytes. :param caption: plain text below it, may be
+        empty. :param alt: alternative text.
     """
 
     name: str

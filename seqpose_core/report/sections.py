@@ -80,7 +80,7 @@ def tables_section(evaluation: Evaluation) -> Section:
         "radius_cm": _RADIUS_CM,
         "error_tables": [
             Table(
-                f"{name}, predictions of score {run.min_score:g} and more",
+                f"{name}, predictions with a score of at least {run.min_score:g}",
                 ["recall %", *ERROR_HEAD],
                 [[category, *cells] for category, cells in error_rows(run.errors).items()],
                 ["all"],
@@ -128,7 +128,7 @@ def precision_recall_section(runs: Mapping[str, ScoredRun]) -> Section:
 
 
 def frames_section(runs: Mapping[str, ScoredRun], shown: Mapping[str, list[int]], views: Mapping[str, View]) -> Section:
-    """Frames at equal distances through the set."""
+    """Frames evenly spaced through the set."""
     drawn = []
     for name, run in runs.items():
         available = [(frame, views[run.keys[frame]]) for frame in shown[name] if run.keys[frame] in views]

@@ -35,7 +35,7 @@ def test_confusion_pairs_nearest_centres_regardless_of_their_category():
                 item(LAPTOP, at(0.02), score=0.5),
                 item(CAN, at(0.5), score=0.6),
                 item(MUG, at(1.25), score=0.8),  # 25 cm off: a false positive, and the mug is missed
-                item(BOWL, at(2.0), score=0.2),  # below the least score
+                item(BOWL, at(2.0), score=0.2),  # below the lowest score
             ],
         )
     ]

@@ -24,7 +24,7 @@ def test_a_candidate_missed_once_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(("gap", "same"), [(1, True), (3, True), (4, False)])
-def test_a_track_survives_exactly_max_age_frames_unseen(gap: int, same: bool) -> None:
+def test_a_track_is_kept_for_exactly_max_age_frames_without_a_detection(gap: int, same: bool) -> None:
     tracker = Tracker(min_hits=1, max_age=3)
     first = tracker.update([detection()])[0]
     for _ in range(gap):

@@ -55,7 +55,10 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     )
     parser.add_argument("--split", default="test", help='split; "real_test" and "camera_val" in NOCS\'s own folders')
     parser.add_argument(
-        "--labels", choices=get_args(Labels), default="gts", help="of NOCS's own splits (default: %(default)s)"
+        "--labels",
+        choices=get_args(Labels),
+        default="gts",
+        help="kind of labels, for the splits of NOCS (default: %(default)s)",
     )
     parser.add_argument(
         "--frames",
@@ -71,16 +74,18 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
         "--report", action="store_true", help="write OUT/report/report.html: curves, frames, worst cases"
     )
     parser.add_argument("--ego-motion", action="store_true", help="give recorded camera poses to the estimator")
-    parser.add_argument("--min-score", type=float, default=0.01, help="least score ranked (default: %(default)s)")
-    parser.add_argument("--max-objects", type=int, default=20, help="most per frame (default: %(default)s)")
+    parser.add_argument(
+        "--min-score", type=float, default=0.01, help="lowest score that is ranked (default: %(default)s)"
+    )
+    parser.add_argument("--max-objects", type=int, default=20, help="maximum per frame (default: %(default)s)")
     parser.add_argument(
         "--recall-score",
         type=float,
         default=ScoringOptions.recall_score,
-        help="least score for recalls, medians, stability and the report's pictures (default: %(default)s)",
+        help="lowest score for recalls, medians, stability and the report's pictures (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core, 1 off the CPU)")
+    parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="predict every N-th clip from the I-th on")
     parser.add_argument("--dataset", choices=sorted(ROWS), help="name the data set that --results were measured on")
     values = vars(parser.parse_args(arguments))

@@ -28,7 +28,7 @@ _MODES = {
 
 
 def evaluate(options: EvaluateOptions) -> Evaluation | None:
-    """Everything that the command does; None for a shard, which is predicted but not scored.
+    """Predict, score, print and report; returns None for a shard, which is predicted but not scored.
 
     :raises ValueError: input that cannot be used. :raises OSError: a file that is missing or cannot be written.
     """
@@ -123,7 +123,7 @@ def _score(
 
 
 def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped: int) -> dict[str, str]:
-    """What the head of a report states about the runs."""
+    """Facts about the runs for the head of a report."""
     if options.checkpoint is None:
         facts = {"results": subject}
     else:
@@ -132,7 +132,7 @@ def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped:
             "weights": f"SHA-256 {weights_digest(options.checkpoint)}",
             "runs": "; ".join(_MODES[name] for name in runs),
             "ego-motion": "recorded camera poses given" if options.ego_motion else "not given",
-            "ranked": f"up to {options.max_objects} predictions per frame of score {options.min_score:g} and more",
+            "ranked": f"up to {options.max_objects} predictions per frame, score at least {options.min_score:g}",
         }
     if skipped:
         facts["skipped"] = f"{skipped} frames or files that cannot be read"

@@ -12,7 +12,7 @@ import yaml
 
 from seqpose_core import config_io
 from seqpose_core.losses.criterion import CriterionConfig
-from seqpose_core.model.config import SeqPoseConfig, at_least
+from seqpose_core.model.config import SeqPoseConfig, check_at_least
 from train.data.augment import Augmentation
 from train.data.nocs_sets import Labels
 from train.data.sampler import Stage
@@ -67,8 +67,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.train or not self.val:
             raise ValueError(f"train has {len(self.train)} sets and val {len(self.val)}; each needs at least one")
-        at_least(1, val_frames=self.val_frames, val_windows=self.val_windows)
-        at_least(0, workers=self.workers)
+        check_at_least(1, val_frames=self.val_frames, val_windows=self.val_windows)
+        check_at_least(0, workers=self.workers)
         if min(self.label_size) < 1:
             raise ValueError(f"label_size is {list(self.label_size)}; both must be at least 1")
 
@@ -99,8 +99,8 @@ class OptimizerConfig:
         for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
-        at_least(0, encoder_rate=self.encoder_rate, backbone_rate=self.backbone_rate)
-        at_least(0, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
+        check_at_least(0, encoder_rate=self.encoder_rate, backbone_rate=self.backbone_rate)
+        check_at_least(0, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; it must lie in 0..1, above 0")
         if not 0 < self.beta2 < 1:
@@ -127,7 +127,7 @@ class ComputeConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, devices=self.devices, num_nodes=self.num_nodes)
+        check_at_least(1, devices=self.devices, num_nodes=self.num_nodes)
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ class TrainConfig:
     save_every: int = 200
 
     def __post_init__(self) -> None:
-        at_least(1, accumulate=self.accumulate, val_every=self.val_every, save_every=self.save_every)
-        at_least(0, seed=self.seed)
+        check_at_least(1, accumulate=self.accumulate, val_every=self.val_every, save_every=self.save_every)
+        check_at_least(0, seed=self.seed)
         if not self.stages:
             raise ValueError("stages is empty; training needs at least one")
         ends = [stage.until_step for stage in self.stages if stage.until_step is not None]
