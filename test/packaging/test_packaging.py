@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed, and from where: the manifests agree, the wheel is whole and needs no ROS."""
+"""Packaging: the manifests agree, and the wheel is complete and needs no ROS."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import seqpose_core
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("seqpose_core", "seqpose_ros", "train")
-# Modules that come with a ROS 2 distribution: pip knows them by other names, or not at all.
+# Modules of a ROS 2 distribution; their packages on PyPI have other names or do not exist.
 ROS_MODULES = {
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy"),
     *("rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "vision_msgs"),
     *("visualization_msgs", "cv_bridge", "launch", "launch_ros", "ament_index_python"),
 }
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}  # where the module's name is not pip's
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}  # by module, where the names differ
 
 
 def manifest() -> ElementTree.Element:
@@ -56,7 +56,7 @@ def third_party(*folders: str) -> dict[str, Path]:
 
 
 def requirements() -> dict[str, set[str]]:
-    """Distributions that pyproject.toml requires, by extra; "" is what is always installed."""
+    """Distributions that pyproject.toml requires, by extra; "" has those that are always installed."""
     found: dict[str, set[str]] = {}
     for line in metadata.requires("seqpose") or []:
         name = re.match(r"[\w.-]+", line)
@@ -75,16 +75,16 @@ def distribution_of(module: str) -> str:
     return normalized(DISTRIBUTIONS.get(module, module))
 
 
-def test_one_version_everywhere() -> None:
+def test_all_manifests_have_the_same_version() -> None:
     stated = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert stated
     assert {stated[1], manifest().findtext("version"), seqpose_core.__version__} == {stated[1]}
 
 
-def test_the_manifest_names_every_ros_package_that_is_imported() -> None:
+def test_package_xml_lists_every_imported_ros_package() -> None:
     declared = {element.text for element in manifest() if element.tag.endswith("depend")}
     declared |= {"tf2_ros"} if "tf2_ros_py" in declared else set()  # the package's module has another name
-    optional = {"cv_bridge"}  # used where a distribution has it
+    optional = {"cv_bridge"}  # used if a distribution has it
     used = {name for name in third_party("seqpose_ros", "launch") if name in ROS_MODULES}
     assert used - optional <= declared
 
@@ -104,7 +104,7 @@ def test_the_core_imports_neither_ros_nor_a_training_framework() -> None:
         (("test",), ("", "report", "ros", "train", "dev")),
     ],
 )
-def test_every_module_that_is_imported_is_declared(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
+def test_every_imported_module_is_declared(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
     declared = set().union(*(requirements()[extra] for extra in extras))
     undeclared = {
         module: str(file.relative_to(ROOT))
@@ -114,7 +114,7 @@ def test_every_module_that_is_imported_is_declared(folders: tuple[str, ...], ext
     assert not undeclared
 
 
-def test_every_declared_package_is_pinned_for_the_set_up() -> None:
+def test_every_declared_package_is_pinned_in_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {normalized(line.split("==")[0]) for line in lines if "==" in line}
     assert set().union(*requirements().values()) <= pinned
@@ -150,7 +150,7 @@ def copy_sources(destination: Path) -> None:
         copytree(ROOT / package, destination / package, ignore=ignore_patterns("__pycache__"))
 
 
-def test_the_wheel_holds_seqpose_core_alone_with_checkpoints_and_samples(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_only_seqpose_core_with_checkpoints_and_samples(wheel: zipfile.ZipFile) -> None:
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     expected = {str(file.relative_to(ROOT)) for file in sources("seqpose_core")} | {"seqpose_core/py.typed"}
     for folder in ("seqpose_core/checkpoints", "seqpose_core/sample_frames"):
@@ -160,7 +160,7 @@ def test_the_wheel_holds_seqpose_core_alone_with_checkpoints_and_samples(wheel: 
     assert {name.split("/")[0] for name in names} == {"seqpose_core"}
 
 
-def test_the_wheel_asks_for_no_ros_unless_told_to(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_requires_ros_packages_only_as_an_extra(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     always = [
         line
@@ -171,9 +171,9 @@ def test_the_wheel_asks_for_no_ros_unless_told_to(wheel: zipfile.ZipFile) -> Non
     assert not [line for line in always if "ros" in line.split()[1]]
 
 
-def test_the_core_works_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_the_core_runs_from_the_wheel_without_ros(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    # As on a machine without ROS: its modules, and the checkout, are out of reach.
+    # As on a machine without ROS and without the checkout.
     program = f"""
 import sys
 class NoRos:
@@ -210,5 +210,5 @@ def test_the_checkout_and_the_generated_messages_are_one_package(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_plain_colcon_build_installs_the_whole_package(tmp_path: Path) -> None:
+def test_a_plain_colcon_build_installs_the_complete_package(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(ROOT / "tools" / "colcon_workspace.py"), str(tmp_path)], check=True)

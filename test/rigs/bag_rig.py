@@ -24,8 +24,8 @@ SIZE = np.array([0.12, 0.10, 0.08])
 
 
 def mug_pose(frame: int) -> np.ndarray:
-    turn = Rotation.from_euler("xyz", [0.2, 0.1 * frame, 0.3]).as_matrix()
-    return make_transform(turn, [0.02 * frame, 0.03, 0.8])
+    rotation = Rotation.from_euler("xyz", [0.2, 0.1 * frame, 0.3]).as_matrix()
+    return make_transform(rotation, [0.02 * frame, 0.03, 0.8])
 
 
 def camera_pose(frame: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def camera_pose(frame: int) -> np.ndarray:
 
 
 def write_clip(root: Path, handle_visible: bool = True) -> Path:
-    """A clip in the NOCS layout: a mug (instance 1) and a can that shows one pixel (2)."""
+    """A clip in the NOCS layout: a mug (instance 1) and a can with one visible pixel (2)."""
     scene, labels = root / "val" / "00003", root / "gts" / "val"
     scene.mkdir(parents=True)
     labels.mkdir(parents=True)
@@ -67,16 +67,16 @@ def write_clip(root: Path, handle_visible: bool = True) -> Path:
     return scene
 
 
-def thing(
+def upright_object(
     category: str,
-    place: tuple[float, float, float],
-    turn: float = 0.0,
-    grown: float = 1.0,
+    position: tuple[float, float, float],
+    yaw: float = 0.0,
+    scale: float = 1.0,
     score: float = 1.0,
 ) -> ObjectPose:
-    """An upright object, turned about y by so many degrees."""
-    rotation = rotation_about_y(np.radians(turn))
-    return ObjectPose(category, score, rotation, np.array(place), SIZE * grown, np.zeros((6, 6)), 1)
+    """An upright object with extents SIZE times ``scale``, rotated by ``yaw`` degrees about y."""
+    rotation = rotation_about_y(np.radians(yaw))
+    return ObjectPose(category, score, rotation, np.array(position), SIZE * scale, np.zeros((6, 6)), 1)
 
 
 def rewrite(

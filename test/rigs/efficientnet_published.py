@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite as published, written out with live batch norms: what our encoder is compared with."""
+"""EfficientNet-Lite as published, with separate batch norms: the reference for our encoder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def random_state(variant: str) -> dict[str, Tensor]:
 
 
 def published_features(variant: str, state: dict[str, Tensor], x: Tensor) -> list[Tensor]:
-    """The outputs of stages 2, 3, 4, 5 and 7, with live batch norms and padding by TensorFlow's formula."""
+    """The outputs of stages 2, 3, 4, 5 and 7, with separate batch norms and padding by TensorFlow's formula."""
 
     def layer(x: Tensor, convolution: str, norm: str, stride: int = 1, groups: int = 1) -> Tensor:
         weight = state[f"{convolution}.weight"]

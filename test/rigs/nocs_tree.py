@@ -53,10 +53,10 @@ def standing(yaw: float) -> np.ndarray:
 def default_solids(random: np.random.Generator) -> list[Solid]:
     """A bottle, a laptop, a mug and a distractor standing apart on the table."""
     kinds = [(1, [0.1, 0.2, 0.1]), (5, [0.16, 0.12, 0.2]), (6, [0.12, 0.1, 0.08]), (0, [0.1, 0.1, 0.1])]
-    places = [(0.15, 0.15), (-0.15, 0.12), (0.13, -0.15), (-0.16, -0.16)]
+    positions = [(0.15, 0.15), (-0.15, 0.12), (0.13, -0.15), (-0.16, -0.16)]
     solids = []
-    for instance, ((class_id, size), place) in enumerate(zip(kinds, places, strict=True), start=1):
-        centre = np.array([*place, size[1] / 2])
+    for instance, ((class_id, size), position) in enumerate(zip(kinds, positions, strict=True), start=1):
+        centre = np.array([*position, size[1] / 2])
         solids.append(Solid(class_id, instance, standing(random.uniform(-3, 3)), centre, np.array(size)))
     return solids
 

@@ -43,7 +43,7 @@ def inputs(batch: int) -> tuple[Tensor, Tensor]:
 
 
 def assert_same(found: list[Tensor], expected: list[Tensor]) -> None:
-    """Equal but for the rounding of 32-bit sums: features reach 70, without an activation that bounds them."""
+    """Equal up to the rounding of 32-bit sums: features reach 70, without an activation that bounds them."""
     for level, (a, b) in enumerate(zip(found, expected, strict=True)):
         assert a.shape == b.shape
         assert (a - b).abs().max() <= 1e-5 * b.abs().max(), f"level {level}"
@@ -86,7 +86,7 @@ def test_the_installed_package_gives_the_published_features(variant: str) -> Non
 
 @torch.no_grad()
 def test_the_published_code_gives_the_same_features() -> None:
-    """The network that the weights were converted for, at the one size that its static padding is made for."""
+    """The network that the weights were converted for, at the one size that its static padding supports."""
     theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
     theirs = theirs_module.EfficientNet.from_name("efficientnet-lite0", image_size=64).eval()
     state = random_state("lite0")
@@ -113,7 +113,7 @@ def test_the_backbone_has_the_published_number_of_parameters() -> None:
         assert sum(p.numel() for p in EfficientNetLite(variant).parameters()) == expected
 
 
-def test_images_are_normalised_as_the_weights_expect() -> None:
+def test_images_are_normalised_for_the_weights() -> None:
     """(x - 127)/128 for x in 0..255: black, middle grey and white."""
     kept: list[Tensor] = []
     model = network()
@@ -128,7 +128,7 @@ def test_images_are_normalised_as_the_weights_expect() -> None:
 
 
 @torch.no_grad()
-def test_levels_have_their_strides_and_see_the_focal_length() -> None:
+def test_levels_have_their_strides_and_depend_on_the_focal_length() -> None:
     model = network()
     images, intrinsics = inputs(1)
     semantic, geometry = features(model, images, intrinsics)
@@ -150,7 +150,7 @@ def test_levels_have_their_strides_and_see_the_focal_length() -> None:
         ({"freeze_depthwise": True}, tuple(f"blocks.{number}.depthwise." for number in range(16))),
     ],
 )
-def test_all_parameters_train_but_those_that_are_frozen(changes: dict[str, object], untrained: tuple[str, ...]) -> None:
+def test_all_parameters_train_except_frozen_ones(changes: dict[str, object], untrained: tuple[str, ...]) -> None:
     model = network(**changes).train()
     with torch.no_grad():  # some weights of the query network start at zero and would block gradients
         for name, parameter in model.named_parameters():
@@ -239,7 +239,7 @@ def test_missing_or_misfitting_weights_are_named_and_nothing_is_loaded(
 
 
 @pytest.mark.parametrize("name", ["frozen", "frozen_blocks", "freeze_depthwise"])
-def test_frozen_weights_must_come_from_somewhere(name: str) -> None:
+def test_frozen_layers_need_initial_weights(name: str) -> None:
     model = network(**{name: True if name != "frozen_blocks" else 3})
     with pytest.raises(ValueError, match=rf"encoder\.{name} is (true|3), but its weights would be random"):
         load_initial_weights(model, TrainConfig(model=model.config))
@@ -256,12 +256,12 @@ def test_frozen_weights_must_come_from_somewhere(name: str) -> None:
         ("{kind: dinov2, size: small, frozen_blocks: 3}", "frozen_blocks is 3; only efficientnet_lite has it"),
     ],
 )
-def test_encoders_that_do_not_exist_are_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_encoder_settings_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text(f"encoder: {text}")
     with pytest.raises(ConfigError, match=message):
         SeqPoseConfig.from_yaml(tmp_path / "model.yaml")
 
 
-def test_more_frozen_blocks_than_there_are_is_refused() -> None:
+def test_too_many_frozen_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="frozen_blocks is 17; the backbone has 16 blocks"):
         network(frozen_blocks=17)

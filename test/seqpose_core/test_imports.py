@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What importing the package loads: heavy dependencies only where they are used."""
+"""Importing the package loads heavy dependencies only where they are used."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the NOCS protocol, each on a case whose answer is known by hand."""
+"""The rules of the NOCS protocol, each on a case calculated by hand."""
 
 import numpy as np
 import pytest
@@ -42,8 +42,10 @@ def test_two_boxes_30_cm_apart_overlap_by_85_percent_under_original_and_not_othe
 
 
 def test_oriented_boxes_have_a_gap_that_camera_frame_boxes_do_not():
-    thin, turn = (1.0, 0.1, 0.1), (0, 0, 45)
-    apart = [frame([item(LAPTOP, pose(rotation=turn), thin)], [item(LAPTOP, pose((0.05, -0.05, 1), turn), thin)])]
+    thin, rotation = (1.0, 0.1, 0.1), (0, 0, 45)
+    apart = [
+        frame([item(LAPTOP, pose(rotation=rotation), thin)], [item(LAPTOP, pose((0.05, -0.05, 1), rotation), thin)])
+    ]
     assert ap(apart, "fixed", 0.1, "laptop") == 1
     assert ap(apart, "oriented", 0.0, "laptop") == 0
 
@@ -84,9 +86,9 @@ def test_pose_thresholds_are_inclusive(kind):
 def test_rotation_about_y_is_free_for_symmetric_objects_only(kind, category, handle, free):
     name, size = CATEGORY_NAMES[category - 1], (0.9, 0.5, 0.3)
     tilted = pose(rotation=(20, 10, 30))
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_rotvec([0, 90, 0], degrees=True).as_matrix()
-    result = [frame([item(category, tilted, size, handle=handle)], [item(category, tilted @ turn, size)])]
+    quarter = np.eye(4)
+    quarter[:3, :3] = Rotation.from_rotvec([0, 90, 0], degrees=True).as_matrix()
+    result = [frame([item(category, tilted, size, handle=handle)], [item(category, tilted @ quarter, size)])]
     report = evaluate(result, kind)
     assert report.pose_ap[name][(0.01, 0.01)] == (1 if free else 0)
     assert report.pose_ap[name][(90.01, 0.01)] == 1
@@ -134,7 +136,7 @@ def test_the_higher_score_is_matched_and_the_other_is_a_false_positive(kind):
 
 
 @pytest.mark.parametrize("kind", IOU_KINDS)
-def test_of_equal_scores_the_later_is_matched_first_and_the_later_frame_ranks_first(kind):
+def test_among_equal_scores_the_later_is_matched_first_and_the_later_frame_ranks_first(kind):
     # The reversed sort inverts the order of equal scores: once per frame for matching, once over all for the ranking.
     ground_truth, wrong, poor = item(CAMERA), item(CAMERA, far(0)), item(CAMERA, pose((0, 0, 1.005)))
     # Both pass, the later one is matched, and the other, a false positive, ranks before it.

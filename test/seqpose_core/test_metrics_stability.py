@@ -51,11 +51,15 @@ def test_jitter_is_the_standard_deviation_of_independent_noise():
 def test_a_constant_error_under_a_moving_camera_is_no_jitter():
     moments = []
     for k in range(6):
-        turn = Rotation.from_rotvec([0.1 * k, 0.2 * k, 0]).as_matrix()
+        rotation = Rotation.from_rotvec([0.1 * k, 0.2 * k, 0]).as_matrix()
         offset = np.array([0.02, 0.01, 0.0])  # in the object's frame
         centre = np.array([0.05 * k, 0, 1 + 0.1 * k])
         moments.append(
-            Moment(0.1 * k, [thing(centre + turn @ offset, 1, rotation=turn)], [thing(centre, 7, rotation=turn)])
+            Moment(
+                0.1 * k,
+                [thing(centre + rotation @ offset, 1, rotation=rotation)],
+                [thing(centre, 7, rotation=rotation)],
+            )
         )
     found = stability(moments).jitter
     assert found["all"].translation == pytest.approx(0, abs=1e-12)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is defined where the official evaluation gives NaN or stops."""
+"""Definitions for the cases in which the official evaluation gives NaN or stops."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_boxes_without_volume_match_nothing(kind):
     assert np.isfinite(list(report.columns("camera").values())).all()
 
 
-def test_unusable_results_are_refused_by_name():
+def test_unusable_results_raise_an_error_that_names_them():
     good = frame([item(CAMERA)], [item(CAMERA)])
     with pytest.raises(ResultError, match="no results"):
         evaluate([])
@@ -113,8 +113,8 @@ def test_unusable_results_are_refused_by_name():
 
 
 def test_missing_handle_visibility_means_visible():
-    turn = pose(rotation=(0, 90, 0))
-    result = frame([item(MUG, handle=0)], [item(MUG, turn)])
+    rotated = pose(rotation=(0, 90, 0))
+    result = frame([item(MUG, handle=0)], [item(MUG, rotated)])
     assert ap([result], "oriented", (5, 5), "mug") == 1
     del result["gt_handle_visibility"]
     assert ap([result], "oriented", (5, 5), "mug") == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""seqpose-predict reads images, folders and videos, and refuses what it cannot read."""
+"""seqpose-predict reads images, folders and videos, and raises errors for unreadable files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_folder_gives_a_picture_per_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "broken.mp4", "broken.png", "empty"])
-def test_what_cannot_be_read_is_named(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_names_an_unreadable_input(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for broken in ("broken.mp4", "broken.png"):
         (tmp_path / broken).write_bytes(b"not an image")

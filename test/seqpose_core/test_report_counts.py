@@ -20,8 +20,8 @@ from seqpose_core.visualize import crop
 EYE = Camera(150, 150, 79.5, 59.5, 160, 120)
 
 
-def at(x, turn=(0, 0, 0), **options):
-    return pose((x, 0, 1), turn, **options)
+def at(x, rotation=(0, 0, 0), **options):
+    return pose((x, 0, 1), rotation, **options)
 
 
 def test_confusion_pairs_nearest_centres_regardless_of_their_category():
@@ -86,12 +86,12 @@ def test_bins_of_visible_pixels_leave_out_ground_truth_with_unknown_pixels():
 
 def test_coverage_counts_ground_truth_within_the_confidence_regions():
     # Quantiles of chi-square: three degrees of freedom 4.642 at 80 %, 6.251 at 90 %; two 4.605 at 90 %, 5.991 at 95 %.
-    shift, turn = 0.02 * np.sqrt(5.0), np.degrees(0.1 * np.sqrt(5.5))
+    shift, angle = 0.02 * np.sqrt(5.0), np.degrees(0.1 * np.sqrt(5.5))
     covariance = np.diag([4e-4] * 3 + [0.01] * 3)
     result = {
         **frame(
             [item(CAN), item(MUG, pose((0.5, 0, 1)), handle=0)],
-            [item(CAN, pose((shift, 0, 1), (turn, 0, 0))), item(MUG, pose((0.5, 0, 1), (0, 170, 0)))],
+            [item(CAN, pose((shift, 0, 1), (angle, 0, 0))), item(MUG, pose((0.5, 0, 1), (0, 170, 0)))],
         ),
         "pred_covariances": np.stack([covariance, covariance]),
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several rotation hypotheses per query: the nearest is trained, the best-scored is published, their spread counts."""
+"""Several rotation hypotheses per query: the nearest is trained, the best-scored is published."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_matching_by_rotation_takes_the_nearest_mode() -> None:
 
 
 def test_the_covariance_contains_the_spread_of_the_modes() -> None:
-    """Two equally likely modes 0.8 rad of yaw apart: 0.5·0.8² about the object's y axis, beside 2·0.1² about each."""
+    """Two equally likely modes 0.8 rad of yaw apart: 0.5·0.8² about the object's y axis, plus 2·0.1² about each."""
     tilted = torch.tensor(Rotation.from_euler("x", 30, degrees=True).as_matrix(), dtype=torch.float32)
     modes = [tilted, tilted @ about_y(math.degrees(0.8))]
     found = covariance(with_modes(modes, [0.0, 0.0]))[0, 0, 3:, 3:]
@@ -139,7 +139,7 @@ def test_the_covariance_contains_the_spread_of_the_modes() -> None:
 
 
 def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
-    """The same query sees a yaw of 70 degrees in half of the samples and of -70 in the other half."""
+    """The target of one query has a yaw of 70 degrees in half of the samples and of -70 in the other half."""
     torch.manual_seed(0)
     head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
     query, reference = torch.randn(1, 1, 16).expand(2, 1, 16), torch.tensor([0.0, 0.0, 1.0]).expand(2, 1, 3)

@@ -47,7 +47,7 @@ def test_the_wait_policy_of_the_user_is_kept() -> None:
     )
 
 
-def test_a_policy_that_comes_too_late_is_not_reported_as_passive() -> None:
+def test_a_policy_that_is_set_too_late_is_not_reported_as_passive() -> None:
     path = ROOT / "seqpose_core" / "threads.py"
     program = f"""
 import runpy, sys, types

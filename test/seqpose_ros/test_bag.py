@@ -80,7 +80,7 @@ def test_raw_images_in_a_sqlite_bag_are_read(tmp_path: Path, bag_path: Path) -> 
     assert frame.ground_truth is None
 
 
-def test_missing_paths_and_topics_are_refused_by_name(tmp_path: Path, bag_path: Path) -> None:
+def test_the_error_names_missing_paths_and_topics(tmp_path: Path, bag_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no bag"):
         Bag(tmp_path / "none")
     with pytest.raises(

@@ -110,7 +110,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_an_unusable_bag_is_refused_by_name(
+def test_the_error_names_an_unusable_bag(
     case: str, bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
     make, message = UNUSABLE[case]

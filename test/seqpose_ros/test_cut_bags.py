@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truncated and corrupted bags: read up to the damage, or refused by name."""
+"""Truncated and corrupted bags: read up to the damage, or named in an error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_images_before_the_truncation_are_recovered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.03, 0.2, 0.45, 0.7, 0.9, 0.999])
-def test_a_file_truncated_anywhere_is_read_or_refused_by_name(share: float, bag_path: Path, tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_is_read_or_named_in_an_error(share: float, bag_path: Path, tmp_path: Path) -> None:
     for storage in (StoragePlugin.MCAP, StoragePlugin.SQLITE3):
         bag = rewrite(bag_path, tmp_path / storage.name, storage=storage)
         cut(storage_file(bag), share)

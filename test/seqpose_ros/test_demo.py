@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_rig import FRAMES, thing
+from bag_rig import FRAMES, upright_object
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_rig import header, restore_ros_environment
 from sensor_msgs.msg import Image
@@ -29,11 +29,11 @@ from seqpose_ros.to_messages import detections_message, transform_messages
 
 def test_all_nested_stamps_are_shifted_together() -> None:
     timeline = Timeline(origin=10 * 10**9, start=1000 * 10**9, rate=2.0)
-    message = detections_message(header(14.0), [thing("mug", (0, 0, 1))])
+    message = detections_message(header(14.0), [upright_object("mug", (0, 0, 1))])
     moved = restamp(deserialize_message(serialize_message(message), Detection3DArray), timeline)
     assert moved.header.stamp == moved.detections[0].header.stamp == header(1002.0).stamp  # 4 s at double speed
     assert moved.detections[0].bbox == message.detections[0].bbox
-    tf = TFMessage(transforms=transform_messages(header(10.0), [thing("mug", (0, 0, 1))], {1: "mug_1"}))
+    tf = TFMessage(transforms=transform_messages(header(10.0), [upright_object("mug", (0, 0, 1))], {1: "mug_1"}))
     assert restamp(tf, timeline).transforms[0].header.stamp == header(1000.0).stamp
     image = Image(header=header(12.0), **image_fields(np.zeros((4, 4, 3), np.uint8)))
     assert restamp(image, timeline).header.stamp == header(1001.0).stamp
@@ -41,7 +41,7 @@ def test_all_nested_stamps_are_shifted_together() -> None:
 
 def test_predictions_are_assigned_to_frames_and_dropped_frames_have_none() -> None:
     timeline = Timeline(origin=0, start=10**18, rate=1.0)
-    mug = thing("mug", (0, 0, 1))
+    mug = upright_object("mug", (0, 0, 1))
     recording = Recording(
         objects={timeline.replayed(200): [mug], 5: []}, latency={timeline.replayed(200): 0.03, 5: 9.0}
     )

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_rig import FRAMES, WIDTH, thing
+from bag_rig import FRAMES, WIDTH, upright_object
 from nocs_tree import write_tree
 from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
@@ -141,7 +141,7 @@ def assert_close(ours: Any, theirs: Any) -> None:
 
 
 def test_ground_truths_without_numbers_give_no_stability_and_the_reason(bag_path: Path) -> None:
-    mug = replace(thing("mug", (0, 0, 1)), track_id=None)
+    mug = replace(upright_object("mug", (0, 0, 1)), track_id=None)
     scored = score_frames([FrameGroundTruth(0, 10**9, [mug])], {0: [mug]}, "bag", ScoringOptions())
     values = bag_figures(scored, 1)
     assert values["stability"] is None

@@ -124,7 +124,7 @@ def test_bytes_after_the_last_row_are_ignored() -> None:
         ({"encoding": "yuyv", "width": 7}, "yuyv image is 7 wide; the width must be even"),
     ],
 )
-def test_bad_images_are_refused_by_name(change: dict[str, Any], expected: str) -> None:
+def test_the_error_of_a_bad_image_names_the_problem(change: dict[str, Any], expected: str) -> None:
     source = message(pixels(*COLOUR), "rgb8")
     vars(source).update(change)
     with pytest.raises(InputError, match=expected):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The headline figures of a bag, on cases whose answer is known by hand."""
+"""The headline figures of a bag, on cases calculated by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bag_rig import thing
+from bag_rig import upright_object
 
 from seqpose_core import ObjectPose
 from seqpose_core.evaluation.figures import headline_figures
@@ -24,11 +24,17 @@ def figures(
 
 
 def test_the_higher_score_is_matched_first_to_the_nearest_ground_truth_of_its_category() -> None:
-    ground_truth = [thing("mug", (0, 0, 1)), thing("mug", (0.3, 0, 1)), thing("can", (0.6, 0, 1))]
+    ground_truth = [
+        upright_object("mug", (0, 0, 1)),
+        upright_object("mug", (0.3, 0, 1)),
+        upright_object("can", (0.6, 0, 1)),
+    ]
     predicted = [
-        thing("mug", (0.01, 0, 1), score=0.5),
-        thing("mug", (0.04, 0, 1), score=0.9),  # matches the first mug, although the other prediction is nearer to it
-        thing("bowl", (0.6, 0, 1)),
+        upright_object("mug", (0.01, 0, 1), score=0.5),
+        upright_object(
+            "mug", (0.04, 0, 1), score=0.9
+        ),  # matches the first mug, although the other prediction is nearer to it
+        upright_object("bowl", (0.6, 0, 1)),
     ]
     values = figures([(ground_truth, predicted)])
     # The remaining ground truth is 29 cm from the other mug, farther than the 20 cm within which pairs are matched.
@@ -38,23 +44,25 @@ def test_the_higher_score_is_matched_first_to_the_nearest_ground_truth_of_its_ca
 
 
 def test_predictions_below_the_score_do_not_count() -> None:
-    values = figures([([thing("mug", (0, 0, 1))], [thing("mug", (0, 0, 1), score=0.2)])], min_score=0.3)
+    values = figures(
+        [([upright_object("mug", (0, 0, 1))], [upright_object("mug", (0, 0, 1), score=0.2)])], min_score=0.3
+    )
     assert (values["objects_predicted"], values["recall_10cm"]) == (0, 0.0)
 
 
 def test_recalls_count_missed_objects_and_medians_are_over_pairs() -> None:
     ground_truth = [
-        thing("mug", (0, 0, 1)),
-        thing("mug", (1, 0, 1)),
-        thing("can", (2, 0, 1)),
-        thing("bowl", (3, 0, 1)),
+        upright_object("mug", (0, 0, 1)),
+        upright_object("mug", (1, 0, 1)),
+        upright_object("can", (2, 0, 1)),
+        upright_object("bowl", (3, 0, 1)),
     ]
     predicted = [
-        thing("mug", (0.02, 0, 1), turn=5.0, grown=1.1),  # within 10 degrees and 10 cm
-        thing("mug", (1.06, 0, 1), turn=30.0, grown=1.2),  # within 10 cm only
-        thing("can", (2.09, 0, 1), turn=170.0, grown=0.9),  # a can is symmetric about its axis
+        upright_object("mug", (0.02, 0, 1), yaw=5.0, scale=1.1),  # within 10 degrees and 10 cm
+        upright_object("mug", (1.06, 0, 1), yaw=30.0, scale=1.2),  # within 10 cm only
+        upright_object("can", (2.09, 0, 1), yaw=170.0, scale=0.9),  # a can is symmetric about its axis
     ]
-    assert figures([(ground_truth, predicted), ([], [thing("mug", (0, 0, 1))])]) == {
+    assert figures([(ground_truth, predicted), ([], [upright_object("mug", (0, 0, 1))])]) == {
         "objects_true": 4,
         "objects_predicted": 4,
         "recall_10deg10cm": 50.0,
@@ -67,20 +75,20 @@ def test_recalls_count_missed_objects_and_medians_are_over_pairs() -> None:
 
 
 def test_without_detections_the_recall_is_0_and_there_is_no_median() -> None:
-    values = figures([([thing("mug", (0, 0, 1))], [])])
+    values = figures([([upright_object("mug", (0, 0, 1))], [])])
     assert (values["recall_10cm"], values["median_rotation_deg"]) == (0.0, None)
 
 
 def test_a_mug_whose_handle_is_hidden_is_compared_by_its_axis() -> None:
     unknown_yaw = np.zeros((6, 6))
     unknown_yaw[4, 4] = np.pi**2
-    known = thing("mug", (0, 0, 1))
+    known = upright_object("mug", (0, 0, 1))
     hidden = replace(known, covariance=unknown_yaw)
-    rotated = [thing("mug", (0, 0, 1), turn=90.0)]
+    rotated = [upright_object("mug", (0, 0, 1), yaw=90.0)]
     assert handle_visible(known) and not handle_visible(hidden)
     assert figures([([hidden], rotated)])["recall_10deg10cm"] == 100.0
     assert figures([([known], rotated)])["recall_10deg10cm"] == 0.0
 
 
 def test_the_yaw_of_a_ground_truth_with_some_noise_is_known() -> None:
-    assert handle_visible(replace(thing("mug", (0, 0, 1)), covariance=1e-4 * np.eye(6)))
+    assert handle_visible(replace(upright_object("mug", (0, 0, 1)), covariance=1e-4 * np.eye(6)))

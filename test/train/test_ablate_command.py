@@ -196,7 +196,7 @@ def test_rows_are_scored_on_the_validation_set() -> None:
 
     assert scored(None) == scored("real_test") == ("elsewhere", "real_test", "relabelled")
     assert scored("val") == ("here", "val", "gts")
-    assert scored("camera_val") == ("elsewhere", "camera_val", "relabelled"), "beside the first, with labels like its"
+    assert scored("camera_val") == ("elsewhere", "camera_val", "relabelled"), "root and labels of the first set"
 
 
 @pytest.mark.parametrize(

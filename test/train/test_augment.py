@@ -223,7 +223,7 @@ def test_gain_scales_grey_and_saturation_keeps_luminance() -> None:
 
 
 @pytest.mark.parametrize("change", [{"flip": 1.2}, {"crop": 1.0}, {"noise": -1.0}, {"jpeg_quality": (90, 20)}])
-def test_impossible_settings_are_refused_by_name(change: dict[str, object]) -> None:
+def test_the_error_names_an_invalid_setting(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         Augmentation(**change)  # type: ignore[arg-type]
 

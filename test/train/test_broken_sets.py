@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Broken sets and results given to train.evaluate and train.to_bag: an error or a counted skip, named."""
+"""Broken data sets and results in train.evaluate and train.to_bag raise an error, or are skipped and reported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BROKEN_FRAMES: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN_FRAMES)
-def test_a_broken_frame_is_a_gap_in_the_bag_and_is_named(case: str, tmp_path: Path) -> None:
+def test_a_broken_frame_is_left_out_of_the_bag_and_reported(case: str, tmp_path: Path) -> None:
     scene = write_clip(tmp_path)
     damage, reason = BROKEN_FRAMES[case]
     damage(scene, tmp_path / "gts" / "val" / "results_val_00003_0002.pkl")
@@ -63,23 +63,25 @@ def test_a_broken_frame_is_a_gap_in_the_bag_and_is_named(case: str, tmp_path: Pa
         assert [round((f.stamp - EPOCH * 10**9) * 1e-9, 3) for f in bag.frames()] == [0.0, 0.1, 0.3]
 
 
-def test_the_command_counts_and_names_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_skipped_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = write_clip(tmp_path)
     (scene / "0001_depth.png").unlink()
     to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
-    said = capsys.readouterr().out
-    assert "3 frames" in said and "1 frames skipped: 00003/0001: " in said and "0001_depth.png: is missing" in said
+    output = capsys.readouterr().out
+    assert (
+        "3 frames" in output and "1 frames skipped: 00003/0001: " in output and "0001_depth.png: is missing" in output
+    )
 
 
-def test_a_scene_without_any_usable_frame_makes_no_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scene_without_usable_frames_gives_no_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = write_clip(tmp_path)
     for path in scene.glob("*_color.png"):
         path.write_bytes(b"torn")
     with pytest.raises(SystemExit) as stop:
         to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
     assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert f"none of the {FRAMES} frames of {scene} can be used" in said and "0000_color.png" in said
+    output = capsys.readouterr().err
+    assert f"none of the {FRAMES} frames of {scene} can be used" in output and "0000_color.png" in output
     assert not (tmp_path / "bag").exists()
 
 
@@ -90,7 +92,7 @@ def test_a_scene_without_any_usable_frame_makes_no_bag(tmp_path: Path, capsys: p
         (lambda root: write_clip(root).parent / "00009", "holds no frames; scenes of"),
     ],
 )
-def test_a_scene_that_is_not_there_is_refused_by_name(
+def test_the_error_names_a_missing_scene(
     make: Callable[[Path], Path], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -110,7 +112,7 @@ def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> Non
     assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
 
 
-def test_a_scene_as_nocs_publishes_it_gets_stamps_by_the_rate_and_its_own_intrinsics(tmp_path: Path) -> None:
+def test_a_published_nocs_scene_has_stamps_of_the_frame_rate_and_nocs_intrinsics(tmp_path: Path) -> None:
     """No camera_poses.txt, no intrinsics.txt, labels under gts/real_test."""
     write_tree(tmp_path, "real_test", clips=1, frames=3, height=84, width=112)
     scene = tmp_path / "real" / "test" / "scene_1"
@@ -165,10 +167,10 @@ def test_results_of_a_wrong_shape_are_refused_with_frame_key_and_shape(key: str,
     folder = write_results(tmp_path, **{key: WRONG_SHAPES[key]})
     with pytest.raises(SystemExit) as stop:
         evaluate.main(["--results", str(folder)])
-    said = str(stop.value)
-    assert "test/00000/0001" in said and "shape" in said
+    output = str(stop.value)
+    assert "test/00000/0001" in output and "shape" in output
     # The classes define the count: if their shape is wrong, the first key that disagrees is named.
-    assert (key if key != "pred_class_ids" else "pred_") in said
+    assert (key if key != "pred_class_ids" else "pred_") in output
 
 
 @pytest.mark.parametrize(
@@ -203,9 +205,7 @@ def test_invalid_instances_are_counted_and_the_others_are_scored(
         (pickle.dumps([1, 2]), "results_0.pkl[0] (result is a int, not a dictionary"),
     ],
 )
-def test_a_folder_without_a_usable_result_is_refused_by_name(
-    content: bytes | None, reason: str, tmp_path: Path
-) -> None:
+def test_the_error_names_a_folder_without_usable_results(content: bytes | None, reason: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "results_0.pkl").write_bytes(content)
     with pytest.raises(SystemExit) as stop:
@@ -214,7 +214,7 @@ def test_a_folder_without_a_usable_result_is_refused_by_name(
 
 
 @pytest.mark.parametrize("name", ["data", "data/test", "gts"])
-def test_an_empty_set_is_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_the_error_names_an_empty_set(name: str, tmp_path: Path) -> None:
     (tmp_path / "data" / "test").mkdir(parents=True)
     if name == "gts":
         (tmp_path / "data" / "gts" / "test").mkdir(parents=True)

@@ -95,7 +95,7 @@ def test_sets_are_mixed_by_weight_independent_of_their_size() -> None:
     assert len(seen) == 10 and max(seen.values()) - min(seen.values()) <= 1
 
 
-def test_shares_are_whole_and_add_up() -> None:
+def test_proportional_counts_are_integers_with_the_given_sum() -> None:
     assert proportional_counts(10, [1, 1, 1]) in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
     assert proportional_counts(100, [3, 1]) == [75, 25] and proportional_counts(5, [1e-9, 1.0]) == [1, 5]
 

@@ -114,12 +114,12 @@ def test_a_broken_frame_is_replaced_by_a_readable_one_in_training(own_tree: Path
     clips = NocsClips([NocsLayout.open(own_tree, "train")])
     pair, good = clips[ClipSample(1, (1, 2), 0)], clips[ClipSample(1, (0, 1), 0)]
     assert pair["skipped"] == 0 and torch.equal(pair["image"], good["image"])  # another frame of the clip
-    whole, following = clips[ClipSample(1, (0, 1, 2, 3), 0)], clips[ClipSample(2, (0, 1, 2, 3), 0)]
-    assert whole["skipped"] == 1 and torch.equal(whole["image"], following["image"])  # the next clip
+    skipped, following = clips[ClipSample(1, (0, 1, 2, 3), 0)], clips[ClipSample(2, (0, 1, 2, 3), 0)]
+    assert skipped["skipped"] == 1 and torch.equal(skipped["image"], following["image"])  # the next clip
     assert [len(list(frames)) for _, frames in clips.sequential()] == [4, 3, 4]
     # It is reported once, by the first item that reads it.
     assert len(pair["broken"]) == 1 and pair["broken"][0].startswith(str(label_file(own_tree, 1, 2)))
-    assert good["broken"] == whole["broken"] == []
+    assert good["broken"] == skipped["broken"] == []
 
 
 def test_a_broken_frame_is_replaced_by_the_nearest_frame(tmp_path: Path) -> None:
@@ -155,6 +155,6 @@ def test_a_clip_being_written_is_not_listed(own_tree: Path) -> None:
     assert [clip.scene for clip in NocsLayout.open(own_tree, "train").clips] == ["00000", "00001", "00002"]
 
 
-def test_a_tree_without_frames_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_without_frames(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="train is not a folder"):
         NocsLayout.open(tmp_path, "train")

@@ -166,7 +166,7 @@ def test_clips_are_restored_in_order_with_identities(full_run):
         assert not clip[0].estimates
 
 
-def test_results_of_others_are_scored_and_unusable_files_named(tmp_path, capsys):
+def test_results_of_other_methods_are_scored_and_unusable_files_are_named(tmp_path, capsys):
     for k, result in enumerate(perfect(2)):
         write_result(tmp_path / f"results_{k}.pkl", result)
     (tmp_path / "results_2.pkl").write_bytes(pickle.dumps([perfect(1)[0], {"gt_class_ids": np.array([1])}]))

@@ -28,7 +28,7 @@ def face_normals(mesh: Mesh) -> np.ndarray:
 
 
 def volume(mesh: Mesh) -> float:
-    """Enclosed volume by the divergence theorem: right only when closed and turned outwards."""
+    """Enclosed volume by the divergence theorem: correct only for closed meshes with outward faces."""
     a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
     return float((a * np.cross(b, c)).sum() / 6)
 
@@ -48,7 +48,7 @@ def part_centre(mesh: Mesh, part: int) -> np.ndarray:
         ("mug", (0.07, 0.05, 0.05), (0.18, 0.145, 0.125)),
     ],
 )
-def test_sizes_are_those_of_real_things(kind: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+def test_sizes_are_those_of_real_objects(kind: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
     extents = np.array([mesh.extents for mesh in shapes(kind)])
     assert (extents >= np.array(low) - 1e-9).all()
     assert (extents <= np.array(high) + 1e-9).all()
@@ -85,7 +85,7 @@ def test_the_mug_handle_points_along_plus_x() -> None:
         body = mesh.vertices[mesh.parts != HANDLE_PART]
         assert handle[:, 0].max() > body[:, 0].max() + 0.012
         assert abs(handle[:, 2].max() + handle[:, 2].min()) < 1e-6
-        # A mug is open at the top: nothing of the body closes it there.
+        # A mug is open at the top: no face of the body is there.
         top = body[body[:, 1] > body[:, 1].max() - 1e-4]
         middle = (body[:, 0].max() + body[:, 0].min()) / 2
         assert np.hypot(top[:, 0] - middle, top[:, 2]).min() > 0.02

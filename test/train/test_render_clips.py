@@ -66,7 +66,7 @@ def test_files_of_a_frame_agree(written: Path) -> None:
                 assert np.linalg.norm(posed - np.stack([x, y, z], axis=-1), axis=1).max() < 0.003
 
 
-def test_an_object_stands_still_in_the_world_over_a_clip(written: Path) -> None:
+def test_an_object_is_static_in_the_world_over_a_clip(written: Path) -> None:
     world: dict[tuple[str, str], list[Array]] = {}
     for clip in ("00000", "00001"):
         rows = np.loadtxt(written / "test" / clip / "camera_poses.txt")
@@ -104,7 +104,7 @@ def test_stamps_follow_the_frame_rate_or_vary(written: Path, tmp_path: Path) -> 
     assert ((free >= 0.1) & (free <= 0.5)).all()
 
 
-def test_a_finished_clip_is_skipped_and_a_missing_one_made(tmp_path: Path) -> None:
+def test_a_finished_clip_is_skipped_and_a_missing_one_is_rendered(tmp_path: Path) -> None:
     job = RenderJob("test", 1, tmp_path, frames=1, width=WIDTH, height=HEIGHT)
     render_clip(job, render_rig.open_resources(), 0)
     finished = tmp_path / "test" / "00000"
@@ -125,7 +125,7 @@ def test_a_partial_clip_is_incomplete(written: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_egl_driver_is_reported_with_the_packages_to_install() -> None:
-    # An empty vendor list is what a machine without Mesa's EGL has.
+    # An empty vendor list, as on a machine without Mesa's EGL.
     environment = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent.json"}
     code = "from train.render.device import create_context; create_context()"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)

@@ -59,7 +59,7 @@ def test_scales_and_scale_give_the_true_extents() -> None:
     np.testing.assert_allclose(scale * labels["gt_scales"][0], item.mesh.extents, rtol=1e-9)
 
 
-def test_the_nearer_surface_wins() -> None:
+def test_the_nearer_surface_is_visible() -> None:
     camera = render_rig.looking_from((0.7, 0.0, 0.25))
     near, far = render_rig.standing("can", at=(0.12, 0.0)), render_rig.standing("bottle", at=(-0.05, 0.0))
     both = render_rig.view_of([near, far], camera)

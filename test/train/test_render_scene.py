@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes: where objects rest, how the camera moves, which split draws from which pool."""
+"""Scenes: placement of objects, camera motion, and the pools of the splits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scenes(count: int, split: str = "test") -> list[Scene]:
     ]
 
 
-def test_objects_rest_on_something_and_do_not_share_a_place() -> None:
+def test_objects_rest_on_a_surface_and_do_not_overlap() -> None:
     standing = raised = 0
     for scene in scenes(25):
         hulls = []
@@ -56,7 +56,7 @@ def box(size: tuple[float, float, float]) -> Mesh:
     return rounded_box(size, 0.0005)
 
 
-def test_a_stacked_object_stands_on_the_lower_ones_top() -> None:
+def test_a_stacked_object_rests_on_top_of_the_lower_one() -> None:
     lower = rest_on_plane("box", "a", box((0.2, 0.07, 0.2)), render_rig.Y_UP)
     upper = rest_on_plane("can", "b", box((0.05, 0.1, 0.05)), render_rig.Y_UP)
     top = stacked(lower, upper, np.random.default_rng(0))
@@ -66,7 +66,7 @@ def test_a_stacked_object_stands_on_the_lower_ones_top() -> None:
     assert stacked(upper, lower, np.random.default_rng(0)) is None, "the lower one is too small"
 
 
-def test_a_leaning_object_is_tilted_and_touches_without_entering() -> None:
+def test_a_leaning_object_is_tilted_and_touches_without_intersecting() -> None:
     wall = rest_on_plane("box", "a", box((0.1, 0.2, 0.1)), render_rig.Y_UP)
     book = rest_on_plane("book", "b", box((0.03, 0.15, 0.1)), render_rig.Y_UP)
     result = leaning(wall, book, np.random.default_rng(0))
@@ -84,7 +84,7 @@ def test_a_tenth_of_the_training_scenes_and_all_of_test_empty_have_no_target() -
     assert not any(item.class_id for scene in scenes(20, "test-empty") for item in scene.objects)
 
 
-def test_the_camera_moves_like_a_hand() -> None:
+def test_the_camera_moves_like_a_hand_held_one() -> None:
     for seed in range(30):
         motion = HandHeldMotion.sample(np.random.default_rng(seed))
         first, soon = motion.world_from_camera(0.0), motion.world_from_camera(1 / 30)
@@ -92,10 +92,10 @@ def test_the_camera_moves_like_a_hand() -> None:
         np.testing.assert_allclose(first[:3, :3].T @ first[:3, :3], np.eye(3), atol=1e-12)
         assert np.linalg.det(first[:3, :3]) == pytest.approx(1)
         assert first[2, 2] < 0, "looks down"
-        assert first[2, 1] < 0, "is upright: the image's down is the world's down"
+        assert first[2, 1] < 0, "the camera is upright: image down is world down"
         assert np.linalg.norm(first[:3, 3] - soon[:3, 3]) < 0.1
-        turn = np.arccos(np.clip((np.trace(first[:3, :3].T @ soon[:3, :3]) - 1) / 2, -1, 1))
-        assert turn < np.radians(6)
+        angle = np.arccos(np.clip((np.trace(first[:3, :3].T @ soon[:3, :3]) - 1) / 2, -1, 1))
+        assert angle < np.radians(6)
 
 
 def test_the_camera_stays_in_front_of_a_wall() -> None:
@@ -108,7 +108,7 @@ def test_the_camera_stays_in_front_of_a_wall() -> None:
             assert abs((azimuth - 1.0 + np.pi) % (2 * np.pi) - np.pi) <= np.radians(60) + 1e-9
 
 
-def test_the_camera_does_not_run_into_objects() -> None:
+def test_the_camera_does_not_collide_with_objects() -> None:
     stamps = np.arange(4) * 0.3
     for seed, scene in enumerate(scenes(15)):
         motion = sample_path(np.random.default_rng(seed), scene, split_settings("test"), stamps)

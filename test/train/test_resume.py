@@ -103,7 +103,7 @@ def test_a_run_without_a_checkpoint_restarts_with_other_settings(config: TrainCo
     assert load(tmp_path / "train.yaml").seed == 0 and step(tmp_path) == 1
 
 
-def test_the_command_prints_one_line_why_it_does_not_resume(config: TrainConfig, started: Path) -> None:
+def test_the_command_prints_in_one_line_why_a_run_is_not_resumed(config: TrainConfig, started: Path) -> None:
     path = started.parent / "other.yaml"
     path.write_text(config_io.dump_yaml(replace(config, seed=5)))
     with pytest.raises(SystemExit, match="seed was 0 and is 5"):

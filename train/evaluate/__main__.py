@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.evaluate``: evaluate a checkpoint, or result pickles of others, by the NOCS protocol.
+"""``python -m train.evaluate``: evaluate a checkpoint, or result pickles of other methods, by the NOCS protocol.
 
     python -m train.evaluate --checkpoint seqpose-nano --data out/data --split test --frames single multi
     python -m train.evaluate --results FOLDER --iou original fixed oriented
 
 Predictions are written to OUT/single and OUT/multi, one pickle per frame; run it again with the same ``--out`` to
-continue an interrupted run. With ``--shard I/N`` a process predicts every N-th clip only; run it once more without, to
-score all. With ``--report`` it also writes OUT/report/report.html with tables, curves, frames and errors.
+continue an interrupted run. With ``--shard I/N`` a process predicts every N-th clip only; run it once more without
+``--shard`` to score all. ``--report`` also writes OUT/report/report.html with tables, curves, frames and errors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from train.evaluate.run import evaluate
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; unusable input ends it with a message."""
+    """Run the command; invalid input ends it with one message."""
     options = parse(arguments, (__doc__ or "").split("\n\n")[0])
     try:
         evaluate(options)

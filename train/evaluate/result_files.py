@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NOCS result files: one pickle per frame with ground truth and predictions, ours or those of others."""
+"""NOCS result files: one pickle per frame with ground truth and predictions, of this or other methods."""
 
 from __future__ import annotations
 
