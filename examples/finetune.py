@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def run(module: str, *arguments: object) -> None:
-    """Run one of the project's commands; its failure ends the program."""
+    """Run a command of this project; if it fails, exit with an error."""
     subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True)
 
 

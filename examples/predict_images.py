@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/pictures"))
     options = parser.parse_args()
 
-    # Photographs have no order in time: without memory, every image is a stream of its own.
+    # The images are unrelated, so the memory is reset before each of them.
     estimator = PoseEstimator.from_pretrained("seqpose-nano", memory_frames=0)
     count = predict(estimator, options.folder, options.out, fov=options.fov, single=True)
     print(f"{count} pictures and poses.jsonl in {options.out}")

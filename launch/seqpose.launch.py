@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start seqpose_node on one camera.
+"""Start seqpose_node for one camera.
 
 ros2 launch seqpose_ros seqpose.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 """

@@ -16,7 +16,7 @@ class Category:
     :param id: class id in label and result files: position in the list of categories, from 1 (0 is background).
     :param symmetric: whether it looks the same under any rotation about its y axis.
     :param typical_size: full extents (x, y, z) of an everyday instance in the NOCS object frame, metres.
-    :param colour: RGB, 0..255, used wherever the category is drawn.
+    :param colour: RGB, 0..255, used to draw the category.
     :raises ValueError: for an empty name, an extent that is not positive and finite, or a colour outside 0..255.
     """
 

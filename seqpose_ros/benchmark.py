@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m seqpose_ros.benchmark``: time of one estimator step next to busy processes, by number of threads.
+"""``python -m seqpose_ros.benchmark``: time of an estimator step by number of threads, while other processes run.
 
-A robot's computer runs other programs. The table shows how the step slows down next to 0, 1 and 2 processes that use a
+The computer of a robot also runs other programs. The table has the time of a step while 0, 1 and 2 processes use one
 core each. ``OMP_WAIT_POLICY=ACTIVE`` in the environment shows the effect of spinning OpenMP threads.
 """
 
@@ -25,7 +25,7 @@ WARM_UP_STEPS = 5
 
 
 @contextlib.contextmanager
-def busy_neighbours(count: int) -> Iterator[None]:
+def busy_processes(count: int) -> Iterator[None]:
     """Run ``count`` processes that use one core each."""
     processes = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(count)]
     try:
@@ -49,12 +49,19 @@ def step_times(estimator: PoseEstimator, steps: int) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; prints one row per number of threads and neighbours."""
+    """Command line; prints one row per number of threads and of busy processes."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
-    parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2], help="busy processes; default: 0 1 2")
+    parser.add_argument(
+        "--busy",
+        "--neighbours",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="numbers of busy processes; default: 0 1 2",
+    )
     parser.add_argument("--steps", type=int, default=50, help="measured steps per row (default 50)")
     options = parser.parse_args(arguments)
     for name in ("threads", "steps"):
@@ -63,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     estimator = PoseEstimator.from_pretrained(options.checkpoint, device=options.device)
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} CPU cores, load {load:.1f}, OpenMP wait policy {threads.wait_policy()}, {options.device}")
-    print("threads  neighbours  p50 ms  p95 ms")
+    print("threads  busy processes  p50 ms  p95 ms")
     for count in options.threads:
         threads.set_threads(count)
-        for neighbours in options.neighbours:
-            with busy_neighbours(neighbours):
+        for busy in options.busy:
+            with busy_processes(busy):
                 p50, p95 = np.percentile(step_times(estimator, options.steps), (50, 95))
-            print(f"{count:7d}  {neighbours:10d}  {p50:6.1f}  {p95:6.1f}", flush=True)
+            print(f"{count:7d}  {busy:14d}  {p50:6.1f}  {p95:6.1f}", flush=True)
     return 0
 
 

@@ -95,7 +95,7 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
             self._call_once(_EXIT_DELAY, lambda: self.finished.set_result(exit_status))
 
     def _call_once(self, delay: float, function: Any) -> None:
-        """Call a function in a callback group of its own after ``delay`` seconds of wall time."""
+        """Call a function in a separate callback group after ``delay`` seconds of wall time."""
 
         def call() -> None:
             timer.cancel()

@@ -13,8 +13,8 @@ def stamp_seconds(stamp: Any) -> float:
 
 def seconds(nanoseconds: int) -> float:
     """Convert nanoseconds to seconds with the same rounding as :func:`stamp_seconds`."""
-    whole, rest = divmod(nanoseconds, 10**9)
-    return whole + rest * 1e-9
+    full_seconds, rest = divmod(nanoseconds, 10**9)
+    return full_seconds + rest * 1e-9
 
 
 def stamp_nanoseconds(stamp: Any) -> int:

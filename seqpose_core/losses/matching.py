@@ -128,10 +128,10 @@ def matching_cost(
     rotation, size = _poses_for_targets(prediction, classes)
     true_size = targets.size[:, None]
     if weights.rotation and prediction.modes is not None:
-        apart = distance.of_rotations(
+        distances = distance.of_rotations(
             prediction.modes[:, :, None], targets.rotation[:, None, :, None], symmetric[..., None]
         )
-        cost = cost + weights.rotation * apart.amin(-1)
+        cost = cost + weights.rotation * distances.amin(-1)
     elif weights.rotation:
         cost = cost + weights.rotation * distance.of_rotations(rotation, targets.rotation[:, None], symmetric)
     if weights.log_size:

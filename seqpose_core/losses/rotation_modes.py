@@ -36,10 +36,10 @@ def mode_losses(
     :param modes: (P, K, 3, 3) rotations, :param mode_logits: (P, K), :param target: (P, 3, 3).
     :param symmetric: (P,) bool: which mode is nearest is a convention for these, so their scores are not trained.
     """
-    apart = distance.of_rotations(modes, target[:, None], symmetric[:, None].expand(-1, modes.shape[1]))
-    winner = apart.detach().argmin(-1)
-    least = apart.gather(1, winner[:, None])[:, 0]
-    regression = (1 - _SHARE_OF_MEAN) * least + _SHARE_OF_MEAN * apart.mean(-1)
+    distances = distance.of_rotations(modes, target[:, None], symmetric[:, None].expand(-1, modes.shape[1]))
+    winner = distances.detach().argmin(-1)
+    least = distances.gather(1, winner[:, None])[:, 0]
+    regression = (1 - _SHARE_OF_MEAN) * least + _SHARE_OF_MEAN * distances.mean(-1)
     selection = F.cross_entropy(mode_logits, winner, reduction="none") * ~symmetric
     nearest = modes.gather(1, winner[:, None, None, None].expand(-1, 1, 3, 3))[:, 0]
     return ModeLosses(regression, selection, nearest)

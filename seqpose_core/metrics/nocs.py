@@ -40,7 +40,7 @@ def evaluate(
     :param iou: "original" computes what the official evaluation does, including its errors; "fixed" takes
         axis-aligned boxes in the camera frame; "oriented" takes exact boxes, and missed objects lower the pose AP.
     :param iou_thresholds: 0..1, computed in addition to the columns of the paper; others are computed on access.
-    :param pose_thresholds: (degrees, centimetres), likewise.
+    :param pose_thresholds: (degrees, centimetres), in addition to the columns of the paper.
     :param categories: the categories that are evaluated, the six of NOCS by default.
     :raises ResultError: (a ValueError) no results, a missing key or a wrong shape; names the frame.
     """

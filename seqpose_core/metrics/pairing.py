@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground truth and predictions matched by their centres alone, so that wrong categories become visible."""
+"""Ground truth and predictions matched by their centres only, to detect wrong categories."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
         name = f"{backbone.model_type} backbone{' with a Depth Anything neck' if with_neck else ''}"
         raise CheckpointError(f"{folder} contains a {name}; this encoder needs a {expected.model_type} backbone")
     names = [name for name in _BACKBONE if hasattr(expected, name)]
-    # ViTDet has a setting of its own for the size of its position embedding, DINOv2 has not.
+    # ViTDet has a separate setting for the size of its position embedding; DINOv2 does not.
     names.append("pretrain_image_size" if expected.model_type == "vitdet" else "image_size")
     differences = _differences(backbone, expected, names + list(_TAPS if with_neck else ()))
     if with_neck:

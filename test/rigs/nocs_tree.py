@@ -51,7 +51,7 @@ def standing(yaw: float) -> np.ndarray:
 
 
 def default_solids(random: np.random.Generator) -> list[Solid]:
-    """A bottle, a laptop, a mug and a distractor standing apart on the table."""
+    """A bottle, a laptop, a mug and a distractor on the table."""
     kinds = [(1, [0.1, 0.2, 0.1]), (5, [0.16, 0.12, 0.2]), (6, [0.12, 0.1, 0.08]), (0, [0.1, 0.1, 0.1])]
     positions = [(0.15, 0.15), (-0.15, 0.12), (0.13, -0.15), (-0.16, -0.16)]
     solids = []

@@ -10,7 +10,7 @@ from seqpose_core.metrics.stability import Moment, associate, jitter, stability
 from seqpose_core.objects import ObjectPose
 
 
-def thing(centre, instance, category="camera", rotation=None, covariance=None):
+def pose(centre, instance, category="camera", rotation=None, covariance=None):
     return ObjectPose(
         category=category,
         score=1.0,
@@ -27,8 +27,8 @@ def sequence(ids, hidden=(), step=0.1):
     return [
         Moment(
             stamp=step * k,
-            estimates=[] if track is None else [thing((0, 0, 1), track)],
-            ground_truths=[thing((0, 0, 1), 7)],
+            estimates=[] if track is None else [pose((0, 0, 1), track)],
+            ground_truths=[pose((0, 0, 1), 7)],
             hidden=frozenset([7]) if k in hidden else frozenset(),
         )
         for k, track in enumerate(ids)
@@ -57,8 +57,8 @@ def test_a_constant_error_under_a_moving_camera_is_no_jitter():
         moments.append(
             Moment(
                 0.1 * k,
-                [thing(centre + rotation @ offset, 1, rotation=rotation)],
-                [thing(centre, 7, rotation=rotation)],
+                [pose(centre + rotation @ offset, 1, rotation=rotation)],
+                [pose(centre, 7, rotation=rotation)],
             )
         )
     found = stability(moments).jitter
@@ -68,7 +68,7 @@ def test_a_constant_error_under_a_moving_camera_is_no_jitter():
 
 
 def test_alternating_shift_has_its_amplitude():
-    moments = [Moment(0.1 * k, [thing((0.01 * (-1) ** k, 0, 1), 1)], [thing((0, 0, 1), 7)]) for k in range(5)]
+    moments = [Moment(0.1 * k, [pose((0.01 * (-1) ** k, 0, 1), 1)], [pose((0, 0, 1), 7)]) for k in range(5)]
     # Steps of 2 cm, over √2.
     assert stability(moments).jitter["all"].translation == pytest.approx(0.02 / np.sqrt(2))
 
@@ -117,8 +117,8 @@ def test_each_occlusion_is_evaluated_up_to_the_next():
 
 
 def test_association_is_one_to_one_by_category_and_distance():
-    ground_truths = [thing((0, 0, 1), 1), thing((0.1, 0, 1), 2), thing((0, 0, 1), 3, "mug")]
-    estimates = [thing((0.06, 0, 1), 10), thing((0.0, 0, 1.02), 11), thing((0.5, 0, 1), 12, "mug")]
+    ground_truths = [pose((0, 0, 1), 1), pose((0.1, 0, 1), 2), pose((0, 0, 1), 3, "mug")]
+    estimates = [pose((0.06, 0, 1), 10), pose((0.0, 0, 1.02), 11), pose((0.5, 0, 1), 12, "mug")]
     found = associate(Moment(0.0, estimates, ground_truths))
     assert {instance: estimate.track_id for instance, estimate in found.items()} == {1: 11, 2: 10}
 
@@ -131,7 +131,7 @@ def test_invalid_sequences_are_refused():
     with pytest.raises(ValueError, match="increase"):
         stability(sequence([1, 1], step=0.0))
     with pytest.raises(ValueError, match="track_id"):
-        stability([Moment(0.0, [], [thing((0, 0, 1), None)])])
+        stability([Moment(0.0, [], [pose((0, 0, 1), None)])])
 
 
 @pytest.mark.parametrize("category", ["camera", "bottle"])
@@ -142,12 +142,12 @@ def test_the_coverage_of_a_calibrated_covariance_is_nominal(category):
     pairs, doubled = [], []
     for k in range(1500):
         error = mix @ rng.normal(size=6)
-        ground_truth = thing((0, 0, 1), 1, category, Rotation.random(random_state=k).as_matrix())
-        turned = Rotation.from_rotvec(error[3:]).as_matrix() @ ground_truth.rotation
+        ground_truth = pose((0, 0, 1), 1, category, Rotation.random(random_state=k).as_matrix())
+        rotated = Rotation.from_rotvec(error[3:]).as_matrix() @ ground_truth.rotation
         if category == "bottle":  # a rotation about its own y axis is no error
-            turned = turned @ Rotation.from_rotvec([0, rng.uniform(0, 6), 0]).as_matrix()
-        pairs.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance), ground_truth))
-        doubled.append((thing(ground_truth.translation + error[:3], 1, category, turned, covariance / 4), ground_truth))
+            rotated = rotated @ Rotation.from_rotvec([0, rng.uniform(0, 6), 0]).as_matrix()
+        pairs.append((pose(ground_truth.translation + error[:3], 1, category, rotated, covariance), ground_truth))
+        doubled.append((pose(ground_truth.translation + error[:3], 1, category, rotated, covariance / 4), ground_truth))
     found = coverage(pairs, (0.5, 0.9))
     for share in (found.translation, found.rotation, found.joint):
         assert share == pytest.approx((0.5, 0.9), abs=0.04)
@@ -157,7 +157,7 @@ def test_the_coverage_of_a_calibrated_covariance_is_nominal(category):
 
 
 def test_an_invalid_covariance_is_counted_and_left_out():
-    certain = thing((0, 0, 1), 1, covariance=np.zeros((6, 6)))
+    certain = pose((0, 0, 1), 1, covariance=np.zeros((6, 6)))
     found = coverage([(certain, certain)])
     assert found.invalid == 1 and found.samples == 0
     assert np.isnan(found.joint).all()

@@ -125,17 +125,17 @@ def test_labels_agree_with_each_other_after_flip_crop_and_canonicalization(
 def test_normals_are_mirrored_with_the_image(layout: NocsLayout) -> None:
     plain = NocsClips([layout])[ClipSample(0, (0,), 0)]["normals"]
     flip = replace(GEOMETRY, flip=1.0, crop=0.0)
-    turned = NocsClips([layout], augmentation=flip)[ClipSample(0, (0,), 0)]["normals"]
-    assert torch.equal(turned.flip(-1) * torch.tensor([-1.0, 1, 1])[:, None, None], plain)
+    mirrored = NocsClips([layout], augmentation=flip)[ClipSample(0, (0,), 0)]["normals"]
+    assert torch.equal(mirrored.flip(-1) * torch.tensor([-1.0, 1, 1])[:, None, None], plain)
 
 
 def test_camera_motion_and_object_poses_stay_consistent_in_a_flipped_clip(layout: NocsLayout) -> None:
     """A static object has a constant position in the (mirrored) world."""
     flip = replace(GEOMETRY, flip=1.0)
     plain = NocsClips([layout])[ClipSample(1, (0, 1, 2), 4)]
-    turned = NocsClips([layout], augmentation=flip)[ClipSample(1, (0, 1, 2), 4)]
-    assert torch.allclose(torch.linalg.det(turned["camera_pose"][:, :3, :3]), torch.ones(3), atol=1e-5)
-    for sample, sign in ((plain, 1.0), (turned, -1.0)):
+    mirrored = NocsClips([layout], augmentation=flip)[ClipSample(1, (0, 1, 2), 4)]
+    assert torch.allclose(torch.linalg.det(mirrored["camera_pose"][:, :3, :3]), torch.ones(3), atol=1e-5)
+    for sample, sign in ((plain, 1.0), (mirrored, -1.0)):
         pose = sample["camera_pose"]
         world = torch.einsum("tij,tmj->tmi", pose[:, :3, :3], sample["translation"]) + pose[:, None, :3, 3]
         present = sample["classes"][0] >= 0
@@ -175,22 +175,22 @@ def test_mirroring_twice_is_the_identity() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_symmetric_label_has_the_camera_in_its_x_half_plane(seed: int, class_id: int) -> None:
     item = make_object(class_id, seed)
-    (turned,) = canonicalize_objects([item])
-    eye = turned.rotation.T @ -turned.translation
+    (rotated,) = canonicalize_objects([item])
+    eye = rotated.rotation.T @ -rotated.translation
     assert eye[2] == pytest.approx(0, abs=1e-9) and eye[0] >= 0
-    assert np.allclose(turned.rotation[:, 1], item.rotation[:, 1])
-    assert turned.size[0] == turned.size[2] == pytest.approx((item.size[0] + item.size[2]) / 2)
-    (mirror,) = mirror_objects([turned])  # still canonical afterwards
+    assert np.allclose(rotated.rotation[:, 1], item.rotation[:, 1])
+    assert rotated.size[0] == rotated.size[2] == pytest.approx((item.size[0] + item.size[2]) / 2)
+    (mirror,) = mirror_objects([rotated])  # still canonical afterwards
     assert (mirror.rotation.T @ -mirror.translation)[2] == pytest.approx(0, abs=1e-9)
 
 
 def test_only_symmetric_objects_are_rotated_and_mugs_with_hidden_handles_on_request() -> None:
     laptop, mug, hidden = make_object(5, 1), make_object(6, 2), make_object(6, 3, handle_visible=False)
     assert canonicalize_objects([laptop, mug, hidden]) == (laptop, mug, hidden)
-    turned = canonicalize_objects([laptop, mug, hidden], hidden_handles=True)
-    assert turned[:2] == (laptop, mug)
-    assert (turned[2].rotation.T @ -hidden.translation)[2] == pytest.approx(0, abs=1e-9)
-    assert np.array_equal(turned[2].size, hidden.size)
+    rotated = canonicalize_objects([laptop, mug, hidden], hidden_handles=True)
+    assert rotated[:2] == (laptop, mug)
+    assert (rotated[2].rotation.T @ -hidden.translation)[2] == pytest.approx(0, abs=1e-9)
+    assert np.array_equal(rotated[2].size, hidden.size)
 
 
 # -- colour ------------------------------------------------------------------------------------------------

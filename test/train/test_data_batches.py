@@ -31,11 +31,11 @@ STAGES = [Stage(5, 1, 4), Stage(9, 3, 2)]
 
 def test_batches_depend_on_seed_and_step_only() -> None:
     lengths = [4, 4, 5, 4, 6]
-    whole = list(StepSampler(lengths, STAGES, seed=3))
-    assert len(whole) == 9 and [len(batch) for batch in whole] == [4] * 5 + [2] * 4
-    assert list(StepSampler(lengths, STAGES, seed=3, start_step=6)) == whole[6:]
-    assert StepSampler(lengths, STAGES, seed=3).batch(7) == whole[7]
-    assert list(StepSampler(lengths, STAGES, seed=4)) != whole
+    full = list(StepSampler(lengths, STAGES, seed=3))
+    assert len(full) == 9 and [len(batch) for batch in full] == [4] * 5 + [2] * 4
+    assert list(StepSampler(lengths, STAGES, seed=3, start_step=6)) == full[6:]
+    assert StepSampler(lengths, STAGES, seed=3).batch(7) == full[7]
+    assert list(StepSampler(lengths, STAGES, seed=4)) != full
 
 
 def test_every_clip_and_every_frame_is_seen_equally() -> None:
@@ -103,16 +103,16 @@ def test_proportional_counts_are_integers_with_the_given_sum() -> None:
 @pytest.mark.parametrize("streaming", [False, True])
 def test_processes_split_the_batches_of_a_single_process(streaming: bool) -> None:
     stages = [Stage(6, 2, 4, streaming=streaming)]
-    whole = list(StepSampler([8] * 9, stages, seed=2))
+    full = list(StepSampler([8] * 9, stages, seed=2))
     parts = [list(StepSampler([8] * 9, stages, seed=2, process=(rank, 2))) for rank in range(2)]
-    assert [first + second for first, second in zip(*parts, strict=True)] == whole
+    assert [first + second for first, second in zip(*parts, strict=True)] == full
     with pytest.raises(ValueError, match="must divide into 3 processes"):
         StepSampler([8] * 9, stages, process=(0, 3))
 
 
 def test_accumulated_parts_make_up_the_batch() -> None:
-    whole, parts = (list(StepSampler([4] * 9, [Stage(3, 1, 4)], accumulate=k)) for k in (1, 2))
-    assert [parts[2 * step] + parts[2 * step + 1] for step in range(3)] == whole
+    full, parts = (list(StepSampler([4] * 9, [Stage(3, 1, 4)], accumulate=k)) for k in (1, 2))
+    assert [parts[2 * step] + parts[2 * step + 1] for step in range(3)] == full
 
 
 def test_a_walk_goes_through_each_clip_in_order_and_resets_where_a_clip_starts() -> None:
@@ -200,10 +200,10 @@ def test_backwards_clips_have_ascending_stamps_of_the_same_spacing(tree: Path) -
 
 def test_loader_gives_the_same_batches_from_any_start_and_any_number_of_workers(tree: Path) -> None:
     clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation())
-    whole = list(make_loader(clips, StepSampler(clips.clip_lengths, STAGES, seed=5), workers=0))
+    full = list(make_loader(clips, StepSampler(clips.clip_lengths, STAGES, seed=5), workers=0))
     resumed = list(make_loader(clips, StepSampler(clips.clip_lengths, STAGES, seed=5, start_step=4), workers=1))
     assert len(resumed) == 5
-    for first, second in zip(islice(whole, 4, None), resumed, strict=True):
+    for first, second in zip(islice(full, 4, None), resumed, strict=True):
         assert first.pop("broken") == second.pop("broken") == []
         for key in first:
             assert torch.equal(first[key].nan_to_num(7), second[key].nan_to_num(7)), key

@@ -49,7 +49,7 @@ def test_normals_of_a_sphere_point_from_its_centre_and_stop_at_its_edge() -> Non
     rays = camera.unproject(np.stack([u, v], -1), np.ones((168, 224)))
     a, b, c = (rays**2).sum(-1), rays @ centre, centre @ centre - radius**2
     with np.errstate(invalid="ignore"):
-        depth = np.nan_to_num((b - np.sqrt(b**2 - a * c)) / a)  # 0 beside the sphere
+        depth = np.nan_to_num((b - np.sqrt(b**2 - a * c)) / a)  # 0 outside the sphere
     normals = surface_normals(np.round(depth * 1000).astype(np.uint16), camera, np.arange(168), np.arange(224))
     known = np.linalg.norm(normals, axis=0) > 0
     assert not known[depth == 0].any()

@@ -3,7 +3,7 @@
 
     python -m train.ablate --table frames --config config/train/nano.yaml --data out/data --steps 1000
 
-A table is the name of a file in config/ablate, or a file. Run the command again with the same ``--out`` to resume:
+A table is the name of a file in config/ablate, or a path. Run the command again with the same ``--out`` to resume:
 finished rows are read, a started row resumes from its last checkpoint. The files are rewritten after each row. With
 another ``--split`` or ``--iou`` trained rows are scored again, not trained again.
 """
@@ -149,7 +149,7 @@ def _table_path(name: str) -> Path:
 
 def _parse(arguments: Sequence[str] | None) -> AblateOptions:
     parser = argparse.ArgumentParser(prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--table", required=True, help="name of a file in config/ablate, or a file")
+    parser.add_argument("--table", required=True, help="name of a table in config/ablate, or path of a table file")
     parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
     parser.add_argument("--data", type=Path, help="folder in the NOCS layout; overrides data.root")
     parser.add_argument("--split", help="split that rows are scored on (default: the first validation set)")
@@ -157,7 +157,9 @@ def _parse(arguments: Sequence[str] | None) -> AblateOptions:
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these rows")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="train each row with each seed (default: 0)")
     parser.add_argument("--devices", type=int, help="training processes of a row; overrides compute.devices")
-    parser.add_argument("--iou", choices=IOU_KINDS, default="oriented", help="default: %(default)s, misses count")
+    parser.add_argument(
+        "--iou", choices=IOU_KINDS, default="oriented", help="default: %(default)s (missed objects count)"
+    )
     parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")
     parser.add_argument(
         "--download", action="store_true", help="download encoder.pretrained from the hub if it is not cached"

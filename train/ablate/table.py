@@ -19,7 +19,7 @@ class AblationRow:
     """One row of a table.
 
     :param name: printed name. :param change: values that replace those of the base, nested as in its YAML file.
-    :param scale: factors applied to values of the base, nested likewise.
+    :param scale: factors applied to values of the base, nested in the same way.
     :param single_frames: train on single frames in random order: every stage draws as many single frames per batch as
         it has frames in the base.
     :param frames: whether the memory is reset before each frame ("single") or each clip ("multi") for scoring.

@@ -17,8 +17,8 @@ def atomic_write(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     :param sync: wait until the data is on the disk, so that it survives a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because renaming is atomic only within a file system. The process id keeps several processes
-    # that write the same file apart.
+    # In the same folder, because renaming is atomic only within a file system. The process id makes the name
+    # unique if several processes write the same file.
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with partial.open("wb") as file:

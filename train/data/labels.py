@@ -133,7 +133,7 @@ def surface_normals(
     """Unit normals (3, h, w) towards the camera at pixels rows (h,) x columns (w,), zero where unknown.
 
     On the plane n·P = c the inverse depth is n·(ray)/c, linear in the pixel. Its slopes give n, exactly for planes;
-    its second difference tells an edge from a slanted plane.
+    its second difference distinguishes an edge from a slanted plane.
 
     :param reach: distance in pixels to the neighbours that are compared.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of papers on REAL275 and CAMERA25 from RGB alone, with their kind of IoU."""
+"""Published figures of RGB-only methods on REAL275 and CAMERA25, with their kind of IoU."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class ClipPredictor:
         self.layout = open_set(job.data, job.split, job.labels, self.estimator.categories).layout
 
     def clips(self) -> list[int]:
-        """Indices of the clips to do."""
+        """Indices of the clips to predict."""
         return list(range(len(self.layout.clips)))[: self.job.limit]
 
     def paths(self, clip: int) -> list[Path]:
@@ -101,7 +101,7 @@ class ClipPredictor:
         return [result_path(self.job.out, self.job.split, folder.scene, name) for name in folder.frames]
 
     def predict(self, clip: int) -> tuple[int, dict[str, str]]:
-        """Predict a clip unless it is done.
+        """Predict a clip unless its results exist.
 
         :return: its number of frames, and the broken ones with the reason.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.fit``: train a SeqPose.
+"""``python -m train.fit``: train a SeqPose model.
 
     python -m train.fit --config config/train/nano.yaml --out out/fit/nano
     torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs --download
@@ -27,7 +27,7 @@ from train.fit.run import fit
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    parser = argparse.ArgumentParser(description="Train a SeqPose.")
+    parser = argparse.ArgumentParser(description="Train a SeqPose model.")
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--out", type=Path, help="folder for logs and checkpoints (default: out/fit/<config name>)")
     parser.add_argument("--data", help="folder in the NOCS layout; overrides data.root")

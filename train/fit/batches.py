@@ -23,7 +23,7 @@ _VALIDATION_BATCH = 8
 def open_clips(config: TrainConfig, sets: Sequence[SetConfig], training: bool) -> NocsClips:
     """The clips of ``sets``, at the image and label sizes of the configuration.
 
-    :param training: whether to augment, and to use camera motion from labels if ``data.camera_motion`` says so.
+    :param training: whether to augment, and to use camera motion from labels if ``data.camera_motion`` is ``labels``.
     :raises FileNotFoundError: a folder or a file is missing, with what was looked for.
     """
     data, model = config.data, config.model

@@ -27,7 +27,7 @@ from train.fit.streaming_memory import StreamingMemory
 
 
 class SeqPoseModule(lightning.LightningModule):
-    """Trains a SeqPose on batches of clips (see train.data.clips for the tensors of a batch)."""
+    """Trains a SeqPose model on batches of clips (see train.data.clips for the tensors of a batch)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()

@@ -203,9 +203,9 @@ def camera(rng: Generator) -> Mesh:
     parts.append(panel([back - 0.0006, low, z], [0, 0, screen_w], [0, screen_h, 0], 4))
     if body.kind != "action":
         pad = lathe([[0.010, 0], [0.010, 0.002], [0.008, 0.003], [0.005, 0.002], [0, 0.002]], 6, 24)
-        turned = rotation_about("z", np.pi / 2)
-        parts.append(pad.moved(turned, [back, low, body.width * 0.35]))
+        rotated = rotation_about("z", np.pi / 2)
+        parts.append(pad.moved(rotated, [back, low, body.width * 0.35]))
         small = lathe([[0.003, 0], [0.003, 0.0012], [0, 0.0015]], 6, 12)
         for dy in (0.30, -0.36):
-            parts.append(small.moved(turned, [back, low + dy * body.height, body.width * 0.34]))
+            parts.append(small.moved(rotated, [back, low + dy * body.height, body.width * 0.34]))
     return join(parts, "leather", "plastic", "plastic", "glass", "screen", "print", "plastic").centred()

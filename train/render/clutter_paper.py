@@ -26,8 +26,8 @@ def flat_box(rng: Generator) -> Mesh:
     parts = [rounded_box(size, 0.0006, 0, 1)]
     if rng.random() < 0.25:
         flap = rounded_box([0.0008, size[1] * 0.9, size[2] * 0.96], 0.0003, 1, 1).moved(None, [0, size[1] * 0.45, 0])
-        turned = rotation_about("z", -rng.uniform(0.2, 1.4))
-        parts.append(flap.moved(turned, [size[0] / 2 - 0.001, size[1] / 2 - 0.001, 0]))
+        rotated = rotation_about("z", -rng.uniform(0.2, 1.4))
+        parts.append(flap.moved(rotated, [size[0] / 2 - 0.001, size[1] / 2 - 0.001, 0]))
     return join(parts, "print", "paper").centred()
 
 

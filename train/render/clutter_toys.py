@@ -16,7 +16,7 @@ def ball(rng: Generator) -> Mesh:
 
 
 def brick(rng: Generator) -> Mesh:
-    """Plug-together toy bricks, up to three on one another."""
+    """Plug-together toy bricks, in stacks of up to three."""
     parts = []
     for level in range(int(rng.integers(1, 4))):
         nx, nz, unit = int(rng.integers(1, 3)), int(rng.integers(2, 5)), 0.016

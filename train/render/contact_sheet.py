@@ -38,7 +38,7 @@ def three_quarter_view(diagonal: float, azimuth: float, elevation: float, height
 
 
 def draw_tile(resources: RenderResources, split: str, kind: str, index: int) -> NDArray[np.uint8]:
-    """Instance ``index`` of a kind alone on a table, +x to the right and towards the camera."""
+    """Instance ``index`` of a kind on an empty table, +x to the right and towards the camera."""
     rng = np.random.default_rng([index, len(kind)])
     pool = split_settings(split).pool
     mesh = instance_mesh(pool, kind, index)
