@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,10 +18,15 @@ from seqpose_core.camera import Camera
 from seqpose_core.categories import Category
 from seqpose_core.config_io import nearest
 from seqpose_core.estimator_options import EstimatorOptions
-from seqpose_core.model.memory import QueryMemory
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.memory import FrameMotion, QueryMemory
 from seqpose_core.model.pose_head import ObjectPrediction, covariance
 from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.model.step_graph import StepInput, empty_memory
 from seqpose_core.objects import ObjectPose
+from seqpose_core.preprocessing import fit_image
+from seqpose_core.runtime.engine import Engine
+from seqpose_core.runtime.torch_engine import TorchEngine
 from seqpose_core.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -50,18 +54,16 @@ class PoseEstimator:
         :raises ValueError: for an unknown option, a value outside its range, or a category the model does not have.
         """
         self.options = (options or EstimatorOptions()).with_changes(changes)
-        self.device = torch.device(device)
-        self.model = _with_memory(model, self.options.memory_frames).to(self.device).eval()
-        self._symmetric = torch.tensor([c.symmetric for c in self.categories], device=self.device)
+        self.model = _with_memory(model, self.options.memory_frames)
+        self._engine: Engine = TorchEngine(
+            self.model, torch.device(device), self.options.precision, self.options.runtime == "compiled"
+        )
+        self._symmetric = torch.tensor([c.symmetric for c in self.categories], device=self._engine.device)
         self._reported = self._reported_categories(self.options)
         self._tracker = Tracker(self.options.min_hits, self.options.max_age, smoothing=self.options.smoothing)
         self._memory: QueryMemory | None = None
         self._stamp: float | None = None
-        compiled = self.options.runtime == "compiled"
-        self._run = torch.compile(self.model) if compiled else self.model
-        _LOG.info(
-            "SeqPose runs %s in %s on %s, as requested", self.options.runtime, self.options.precision, self.device
-        )
+        _LOG.info("SeqPose runs %s in %s on %s, as requested", self.options.runtime, self.options.precision, device)
 
     @classmethod
     def from_pretrained(
@@ -81,9 +83,19 @@ class PoseEstimator:
         return cls(checkpoint.load(name_or_path, allow_download=allow_download), options, device=device, **changes)
 
     @property
+    def config(self) -> SeqPoseConfig:
+        """The model's configuration."""
+        return self._engine.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._engine.device
+
+    @property
     def categories(self) -> tuple[Category, ...]:
         """The model's categories."""
-        return self.model.config.categories
+        return self.config.categories
 
     def reset(self) -> None:
         """Clear memory and tracks. Track ids continue, so that no id is given to a second object."""
@@ -138,28 +150,13 @@ class PoseEstimator:
             raise NonFiniteError("the network returned NaN or infinite values; memory and tracks were reset")
 
     def _prepare(self, image: np.ndarray, camera: Camera) -> tuple[Tensor, Tensor]:
-        """The network's input, resized at constant aspect ratio and padded with grey, and its intrinsics."""
+        """The network's input (1, H, W, 3) uint8 and its intrinsics (1, 3, 3)."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image has shape {image.shape} and type {image.dtype}; it must be (H, W, 3) uint8 RGB")
-        image = camera.rectify(image)
-        config = self.model.config
-        scale = min(config.image_width / camera.width, config.image_height / camera.height)
-        width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
-        if (width, height) != (camera.width, camera.height):
-            method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            image = cv2.resize(image, (width, height), interpolation=method)
-        left, top = (config.image_width - width) // 2, (config.image_height - height) // 2
-        if (width, height) != (config.image_width, config.image_height):
-            canvas = np.full((config.image_height, config.image_width, 3), 114, np.uint8)
-            canvas[top : top + height, left : left + width] = image
-            image = canvas
-        network_camera = (
-            camera.rectified().resized(width, height).cropped(-left, -top, config.image_width, config.image_height)
-        )
-        # torch accepts neither reversed views (BGR as RGB) nor read-only arrays: only those are copied.
-        pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))
-        intrinsics = torch.from_numpy(network_camera.matrix.astype(np.float32))[None].to(self.device)
-        return pixels.to(self.device).permute(2, 0, 1)[None].float() / 255.0, intrinsics
+        config = self.config
+        pixels, intrinsics = fit_image(image, camera, config.image_width, config.image_height)
+        device = self._engine.device
+        return torch.from_numpy(pixels)[None].to(device), torch.from_numpy(intrinsics)[None].to(device)
 
     def _reset_after_gap(self, stamp: float | None) -> None:
         if stamp is None:
@@ -174,15 +171,16 @@ class PoseEstimator:
         self, images: Tensor, intrinsics: Tensor, stamp: float | None, camera_pose: np.ndarray | None
     ) -> ObjectPrediction:
         """One step of the network; updates the memory."""
-        pose = None
+        pose = stamps = None
         if camera_pose is not None:
-            pose = torch.from_numpy(np.asarray(camera_pose, np.float64))[None].to(self.device)
-        stamps = None if stamp is None else torch.tensor([stamp], dtype=torch.float64, device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            prediction, self._memory = self._run(
-                images, intrinsics, memory=self._memory, camera_pose=pose, stamp=stamps, dense=False
-            )
-        return prediction.objects
+            pose = torch.from_numpy(np.asarray(camera_pose, np.float64))[None].to(images.device)
+        if stamp is not None:
+            stamps = torch.tensor([stamp], dtype=torch.float64, device=images.device)
+        memory = self._memory or empty_memory(self.config, device=images.device)
+        frame = FrameMotion.from_optional(pose, stamps, memory)
+        prediction, newest = self._engine(StepInput.of_frame(images, intrinsics, memory, frame))
+        self._memory = memory.push(newest, frame)
+        return prediction
 
     @torch.inference_mode()
     def _select(self, prediction: ObjectPrediction) -> list[ObjectPose]:

@@ -26,6 +26,8 @@ class Attention(nn.Module):
         q, k, v = (self._split(p(x)) for p, x in ((self.query, query), (self.key, key), (self.value, value)))
         if mask is not None:
             mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
+            # Runtimes replace a boolean mask by the lowest number of the type, which overflows to NaN in bfloat16.
+            mask = torch.where(mask, 0.0, -1e4).to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 

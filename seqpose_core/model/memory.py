@@ -137,6 +137,34 @@ class QueryMemory:
 
 
 @dataclass(frozen=True)
+class RelativeMotion:
+    """Camera motion and time between the frame of each memory slot and the current frame, float32.
+
+    :param motion: (B, S, 3, 4) current-from-past [R | t], t in metres; [I | 0] where ``known`` is false.
+    :param elapsed: (B, S) seconds; 0 where unknown.
+    :param known: (B, S) bool: whether both camera poses are known.
+    """
+
+    motion: Tensor
+    elapsed: Tensor
+    known: Tensor
+
+
+def relative_motion(memory: QueryMemory, frame: FrameMotion) -> RelativeMotion:
+    """Motion from the frames in memory to the current one: float64 poses and stamps in, float32 out."""
+    known = memory.pose_known & frame.pose_known[:, None] & memory.valid
+    identity = torch.eye(4, dtype=torch.float64, device=known.device)
+    past = torch.where(known[..., None, None], memory.camera_pose, identity)
+    now = torch.where(known[..., None, None], frame.camera_pose[:, None], identity)
+    # The inverse of a rigid transform, written out: it is exact for a proper rotation.
+    inverse = now[..., :3, :3].transpose(-1, -2)
+    apart = torch.cat([past[..., :3, :3], past[..., :3, 3:] - now[..., :3, 3:]], dim=-1)
+    elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP)
+    elapsed = torch.where(memory.stamp_known & frame.stamp_known[:, None] & memory.valid, elapsed, 0.0)
+    return RelativeMotion(matmul_fp32(inverse, apart).float(), elapsed.float(), known)
+
+
+@dataclass(frozen=True)
 class MemoryView:
     """A memory relative to the current frame: the network's input. Invalid slots are zero.
 
@@ -153,26 +181,27 @@ class MemoryView:
     valid: Tensor
 
 
-def view_from(memory: QueryMemory, frame: FrameMotion) -> MemoryView:
-    """Express a memory relative to the current frame: float64 poses and stamps in, float32 motion out."""
-    valid = memory.valid
-    known = (memory.pose_known & frame.pose_known[:, None] & valid)[..., None, None]
-    identity = torch.eye(4, dtype=torch.float64, device=valid.device)
-    past = torch.where(known, memory.camera_pose, identity)
-    now = torch.where(known, frame.camera_pose[:, None], identity)
-    # The inverse of a rigid transform, written out: it can be exported, and is exact for a proper rotation.
-    inverse = now[..., :3, :3].transpose(-1, -2)
-    rotation = matmul_fp32(inverse, past[..., :3, :3])
-    translation = matmul_fp32(inverse, past[..., :3, 3:] - now[..., :3, 3:])[..., 0]
-    reference = (matmul_fp32(rotation, memory.reference[..., None])[..., 0] + translation).to(memory.reference.dtype)
-    elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP)
-    elapsed = torch.where(memory.stamp_known & frame.stamp_known[:, None] & valid, elapsed, 0.0)
-    motion = torch.cat([(rotation - identity[:3, :3]).flatten(2), translation, elapsed.log1p()[..., None]], dim=-1)
-    motion = motion.to(reference.dtype)
+def view_slots(embedding: Tensor, reference: Tensor, valid: Tensor, relative: RelativeMotion) -> MemoryView:
+    """Express the slots of a memory in the current camera frame.
+
+    :param embedding, reference, valid: as in :class:`QueryMemory`.
+    """
     # The content of invalid slots is zeroed as well as masked, so that no value of it (NaN included) can spread.
+    reference = torch.where(valid[..., None], reference, 0.0)
+    rotation, translation = relative.motion[..., :3], relative.motion[..., 3:]
+    moved = matmul_fp32(rotation, reference[..., None]) + translation
+    known = (relative.known & valid)[..., None]
+    identity = torch.eye(3, device=rotation.device)
+    motion = torch.where(known, torch.cat([(rotation - identity).flatten(2), translation.flatten(2)], dim=-1), 0.0)
+    elapsed = torch.where(valid, relative.elapsed, 0.0)
     return MemoryView(
-        embedding=torch.where(valid[..., None], memory.embedding, 0.0),
-        reference=torch.where(valid[..., None], reference, 0.0),
-        motion=motion,
+        embedding=torch.where(valid[..., None], embedding, 0.0),
+        reference=torch.where(known, moved[..., 0], reference),
+        motion=torch.cat([motion, elapsed.log1p()[..., None]], dim=-1),
         valid=valid,
     )
+
+
+def view_from(memory: QueryMemory, frame: FrameMotion) -> MemoryView:
+    """Express a memory relative to the current frame: float64 poses and stamps in, float32 motion out."""
+    return view_slots(memory.embedding, memory.reference, memory.valid, relative_motion(memory, frame))

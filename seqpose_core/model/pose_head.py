@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seqpose_core.model.config import HeadConfig
 from seqpose_core.model.layers import mlp
-from seqpose_core.model.projection import FAR, NEAR, Pinhole, matmul_fp32, ray_rotation
+from seqpose_core.model.projection import FAR, NEAR, Pinhole, matmul_fp32, ray_rotation, rotation_from_columns
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class PoseHead(nn.Module):
         six_d = six_d.unflatten(-1, (self.rotations_per_query, 2, 3))
         extent = extent.unflatten(-1, (self.poses_per_query, 3))
         # Zhou et al. 2019: two 3-vectors, orthonormalised, are the first two columns.
-        rotations = roma.special_gramschmidt(six_d.transpose(-1, -2))
+        rotations = rotation_from_columns(*six_d.unbind(-2))
         if self.allocentric:
             rotations = matmul_fp32(ray_rotation(translation.detach())[:, :, None], rotations)
         sizes = self.typical_size * extent.clamp(-3.0, 3.0).exp()

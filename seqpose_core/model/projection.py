@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 #: Nearest and farthest depth, metres, that a prediction can have. Points nearer than NEAR count as behind the camera.
@@ -60,11 +61,23 @@ def ray_rotation(points: Tensor) -> Tensor:
     """
     # A point behind the camera has no ray. It is moved in front of the camera, so that the result is a rotation.
     front = torch.cat([points[..., :2], points[..., 2:].clamp_min(NEAR)], dim=-1)
-    ray = torch.nn.functional.normalize(front, dim=-1)
+    ray = F.normalize(front, dim=-1)
     x, y, z = ray.unbind(-1)
     k = 1.0 / (1.0 + z)
     rows = [1 - x * x * k, -x * y * k, x, -x * y * k, 1 - y * y * k, y, -x, -y, z]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def rotation_from_columns(first: Tensor, second: Tensor) -> Tensor:
+    """Gram-Schmidt: the rotation (..., 3, 3) whose first two columns are nearest to two vectors (..., 3).
+
+    Written out with elementwise operations, which every runtime exports.
+    """
+    x = F.normalize(first, dim=-1)
+    y = F.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
+    (x0, x1, x2), (y0, y1, y2) = x.unbind(-1), y.unbind(-1)
+    z = torch.stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], dim=-1)
+    return torch.stack([x, y, z], dim=-1)
 
 
 def matmul_fp32(first: Tensor, second: Tensor) -> Tensor:

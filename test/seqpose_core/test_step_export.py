@@ -1,47 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network is a pure function of float32 tensors and masks that torch.export can trace."""
+"""StepGraph is a pure function of plain tensors that torch.export can trace, and equals the model."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import roma
 import torch
 from tiny import camera_poses, frames, tiny_model
-from torch import Tensor, nn
+from torch import Tensor
 
-from seqpose_core import SeqPose
-from seqpose_core.model.memory import FrameMotion, MemoryView, view_from
-from seqpose_core.model.projection import Pinhole
+from seqpose_core import QueryMemory, SeqPose
+from seqpose_core.model.memory import FrameMotion
+from seqpose_core.model.projection import rotation_from_columns
+from seqpose_core.model.step_graph import StepGraph, StepInput, output_names, split_outputs
 
 
-class Step(nn.Module):
-    """Encoder and query network with tensors as arguments and results."""
-
-    def __init__(self, model: SeqPose) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, intrinsics: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        features = self.model.encode(images, intrinsics, dense=False)
-        pinhole = Pinhole(intrinsics, self.model.image_size)
-        prediction, newest = self.model.decode_queries(features, pinhole, MemoryView(*past))
-        return (*list(vars(prediction.objects).values())[:5], newest.embedding, newest.reference, newest.valid)
+def second_frame() -> tuple[SeqPose, Tensor, QueryMemory, FrameMotion, StepInput]:
+    """A model, an image, the memory after another one, its motion, and the same as arguments of StepGraph."""
+    model = tiny_model()
+    images, intrinsics = frames(1)
+    _, memory = model(images, intrinsics, None, camera_poses(1), torch.zeros(1, dtype=torch.float64))
+    frame = FrameMotion.from_optional(camera_poses(1, seed=5), torch.full((1,), 0.1, dtype=torch.float64), memory)
+    images, intrinsics = frames(1, seed=1)
+    pixels = (255 * images).round()
+    step = StepInput.of_frame(pixels.permute(0, 2, 3, 1).byte(), intrinsics, memory, frame)
+    return model, pixels / 255, memory, frame, step
 
 
 @torch.no_grad()
 def test_exported_step_equals_the_model_and_contains_no_float64() -> None:
-    model = tiny_model()
-    images, intrinsics = frames(1)
-    _, memory = model(images, intrinsics, None, camera_poses(1), torch.zeros(1, dtype=torch.float64))
-    poses, stamp = camera_poses(1, seed=5), torch.full((1,), 0.1, dtype=torch.float64)
-    images, intrinsics = frames(1, seed=1)
-    view = view_from(memory, FrameMotion.from_optional(poses, stamp, memory))
-    arguments = (images, intrinsics, view.embedding, view.reference, view.motion, view.valid)
-    program = torch.export.export(Step(model), arguments, strict=False)
+    model, images, memory, frame, step = second_frame()
+    program = torch.export.export(StepGraph(model), tuple(step), strict=False)
 
-    expected, _ = model(images, intrinsics, memory, poses, stamp)
-    logits, translation, rotation, *_ = program.module()(*arguments)
-    torch.testing.assert_close(logits, expected.objects.logits)
-    torch.testing.assert_close(translation, expected.objects.translation)
-    torch.testing.assert_close(rotation, expected.objects.rotation)
+    expected, pushed = model(images, step.intrinsics, memory, frame.camera_pose, frame.stamp)
+    objects, newest = split_outputs(model.config, program.module()(*step))
+    for name in ("logits", "translation", "rotation", "size", "log_scale"):
+        torch.testing.assert_close(getattr(objects, name), getattr(expected.objects, name), msg=name)
+    torch.testing.assert_close(newest.embedding, pushed.embedding[:, :4])
     values = [node.meta.get("val") for node in program.graph.nodes]
     types = {value.dtype for value in values if isinstance(value, Tensor)}
-    assert types == {torch.float32, torch.int64, torch.bool}
+    assert types == {torch.uint8, torch.float32, torch.int64, torch.bool}
+
+
+@torch.no_grad()
+def test_nan_in_invalid_slots_does_not_spread() -> None:
+    model, _, memory, frame, step = second_frame()
+    assert not memory.valid.all()
+    broken = torch.where(memory.valid[..., None], memory.embedding, torch.nan)
+    reference = torch.where(memory.valid[..., None], memory.reference, torch.nan)
+    other = StepInput.of_frame(
+        step.image, step.intrinsics, replace(memory, embedding=broken, reference=reference), frame
+    )
+    graph = StepGraph(model)
+    for name, a, b in zip(output_names(model.config), graph(*step), graph(*other), strict=True):
+        assert torch.equal(a, b), name
+        assert a.isfinite().all(), name
+
+
+def test_gram_schmidt_equals_that_of_roma() -> None:
+    columns = torch.randn(100, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(rotation_from_columns(*columns.unbind(-1)), roma.special_gramschmidt(columns))
