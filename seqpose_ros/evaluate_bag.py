@@ -138,6 +138,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
             "ground_truths_skipped": len(bag.skipped_ground_truths),
             "skipped": {**bag.skipped_frames, **bag.skipped_ground_truths},
             "damage": bag.damage,
+            "warnings": bag.warnings,
             **bag_figures(run, len(predictions.objects)),
             "step_ms": _percentiles_ms(predictions.step_seconds),
             "bag": options.bag.name,
@@ -149,7 +150,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
         }
         print(f"\n{options.checkpoint} on every frame of {options.bag}")
         _print_run("every frame", report, run, bag, options)
-        for sentence in bag.damage:
+        for sentence in [*bag.damage, *bag.warnings]:
             print(sentence)
         if options.realtime:
             try:

@@ -109,7 +109,7 @@ def objects_from_detections(detections: Sequence[Any], categories: Sequence[Cate
 
 
 def object_from_detection(detection: Any, categories: Sequence[Category] = CATEGORIES) -> ObjectPose:
-    """Convert one vision_msgs/Detection3D.
+    """Convert one vision_msgs/Detection3D, of vision_msgs 4 or of an older layout.
 
     :param categories: the known ones.
     :raises InputError: the detection has no hypothesis, an unknown category, a value that is not finite, or an extent
@@ -117,17 +117,16 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
     """
     if not detection.results:
         raise InputError("detection", "a detection has no hypothesis, so no category and no pose")
-    hypothesis = detection.results[0]
-    name = hypothesis.hypothesis.class_id
+    name, score, with_covariance = _first_hypothesis(detection)
     info = next((c for c in categories if c.name == name), None)
     if info is None:
         raise InputError(
             "detection", f"unknown category {quote(name)}; known are {', '.join(c.name for c in categories)}"
         )
-    p, q = hypothesis.pose.pose.position, hypothesis.pose.pose.orientation
+    p, q = with_covariance.pose.position, with_covariance.pose.orientation
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])
-    covariance = np.reshape(np.asarray(hypothesis.pose.covariance, dtype=np.float64), (6, 6))
+    covariance = np.reshape(np.asarray(with_covariance.covariance, dtype=np.float64), (6, 6))
     for what, values in (
         ("position", position),
         ("orientation", quaternion),
@@ -140,13 +139,30 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
         raise InputError("detection", f"size {size.tolist()} of a {name} is not positive")
     if not quaternion.any():
         raise InputError("detection", f"orientation {quaternion.tolist()} of a {name} is not a quaternion")
+    track_id = str(getattr(detection, "id", getattr(detection, "tracking_id", "")))
     return ObjectPose(
         category=name,
-        score=hypothesis.hypothesis.score,
+        score=score,
         rotation=Rotation.from_quat(quaternion).as_matrix(),
         translation=position,
         size=size,
         covariance=covariance,
-        track_id=int(detection.id) if detection.id.isdigit() else None,
+        track_id=int(track_id) if track_id.isdecimal() else None,
         category_info=info,
     )
+
+
+def _first_hypothesis(detection: Any) -> tuple[str, float, Any]:
+    """Class, score and PoseWithCovariance of the first hypothesis.
+
+    vision_msgs 3 and 4 put class and score into a message ``hypothesis``, older versions into the result itself; the
+    class was named ``id``.
+
+    :raises InputError: the hypothesis has another layout.
+    """
+    result = detection.results[0]
+    hypothesis = getattr(result, "hypothesis", result)
+    name = getattr(hypothesis, "class_id", getattr(hypothesis, "id", None))
+    if name is None or not hasattr(result, "pose") or not hasattr(detection.bbox, "size"):
+        raise InputError("detection", "the layout of vision_msgs/Detection3D is not known: it has no class_id or id")
+    return str(name), float(hypothesis.score), result.pose

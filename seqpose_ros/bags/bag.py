@@ -10,17 +10,15 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
 
 from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_ros.bags.reader import BagError, BagReader
+from seqpose_ros.bags.topics import IMAGE_TYPES, select_camera_info, select_image
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image, object_from_detection
 from seqpose_ros.images import decode
 from seqpose_ros.stamps import stamp_nanoseconds
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 GROUND_TRUTH_TYPE = "vision_msgs/msg/Detection3DArray"
 GROUND_TRUTH_TOPIC = "/truth/detections"
 
@@ -49,15 +47,15 @@ class _GroundTruth:
 
 
 class Bag:
-    """An open bag with one camera (MCAP or sqlite3; raw or compressed images).
+    """An open bag (MCAP or sqlite3; raw or compressed images) and one of its cameras.
 
-    :param image_topic, camera_info_topic: required only if the bag has several topics of that type.
+    :param image_topic: required only if the bag has several image topics.
+    :param camera_info_topic: by default the one in the namespace of the images, or the only one.
     :param rectified: as the node's parameter of that name.
     :param ground_truth_topic: a vision_msgs/Detection3DArray topic; optional in the bag.
     :param categories: of the ground-truth objects; objects of other categories are skipped.
     :raises FileNotFoundError: the path does not exist.
-    :raises BagError: the bag cannot be read, does not have exactly one image and one camera_info topic, or has no
-        messages on them.
+    :raises BagError: the bag cannot be read, the image or camera_info topic is ambiguous, or it has no messages.
     """
 
     def __init__(
@@ -73,11 +71,13 @@ class Bag:
         #: Images and ground-truth objects that cannot be used, with the reason. Filled while frames are read.
         self.skipped_frames: dict[str, str] = {}
         self.skipped_ground_truths: dict[str, str] = {}
+        #: Doubts about the recording that do not prevent its use.
+        self.warnings: list[str] = []
         self._rectified, self._categories = rectified, categories
         self._reader = BagReader(path)
         try:
-            self.image = self._select_topic("image", IMAGE_TYPES, image_topic)
-            self.camera_info = self._select_topic("camera_info", (INFO_TYPE,), camera_info_topic)
+            self.image = select_image(self._reader, image_topic)
+            self.camera_info = select_camera_info(self._reader, self.image, camera_info_topic)
             if self.image.msgcount == 0:
                 raise BagError(f"{path} has no message on {self.image.topic}")
             self._infos, self._first_info = self._read_infos()
@@ -123,7 +123,7 @@ class Bag:
 
         Images that the node would refuse are skipped and listed in :attr:`skipped_frames`.
         """
-        for index, (_, message) in enumerate(self._messages(self.image)):
+        for index, (_, message) in enumerate(self._reader.deserialized(self.image)):
             if isinstance(message, ValueError):
                 self.skipped_frames[f"frame {index}"] = str(message)
                 continue
@@ -143,48 +143,49 @@ class Bag:
         for connection, _, raw in self._reader.messages(connections):
             yield bytes(raw), connection.topic.endswith("tf_static")
 
-    def _select_topic(self, what: str, types: tuple[str, ...], topic: str | None) -> Connection:
-        candidates = [c for c in self._reader.connections if c.msgtype in types]
-        selected = candidates if topic is None else [c for c in candidates if c.topic == topic]
-        if len(selected) != 1:
-            topics = ", ".join(c.topic for c in candidates) or "none"
-            needed = "exactly one is needed; name it" if topic is None else f"{topic} is not among them"
-            if not candidates:
-                needed = f"one of type {' or '.join(types)} is needed"
-            raise BagError(f"the {what} topics of {self.path} are: {topics}; {needed}")
-        return selected[0]
-
-    def _messages(self, connection: Connection) -> Iterator[tuple[int, Any]]:
-        """Recorded time and message, or a ValueError in its place if the bytes cannot be deserialized."""
-        for _, time, raw in self._reader.messages([connection]):
-            try:
-                yield time, self._reader.deserialize(connection, raw)
-            except ValueError as error:
-                yield time, error
-
     def _read_infos(self) -> tuple[dict[int, Any], Any]:
-        """camera_info messages by stamp, and the first message."""
-        infos = [m for _, m in self._messages(self.camera_info) if not isinstance(m, ValueError)]
+        """camera_info messages by stamp, and the first message. If several share a stamp, the first one is used."""
+        messages = [m for _, m in self._reader.deserialized(self.camera_info)]
+        infos = [m for m in messages if not isinstance(m, ValueError)]
         if not infos:
-            raise BagError(f"{self.path} has no readable message on {self.camera_info.topic}")
-        return {stamp_nanoseconds(info.header.stamp): info for info in infos}, infos[0]
+            reason = f"; {messages[0]}" if messages else ""
+            raise BagError(f"{self.path} has no readable message on {self.camera_info.topic}{reason}")
+        if len(infos) < len(messages):
+            self.warnings.append(
+                f"{len(messages) - len(infos)} of {len(messages)} messages on {self.camera_info.topic} cannot be read"
+            )
+        by_stamp: dict[int, Any] = {}
+        for info in infos:
+            first = by_stamp.setdefault(stamp_nanoseconds(info.header.stamp), info)
+            if not _same_camera(first, info):
+                text = f"messages on {self.camera_info.topic} share a stamp and differ; the first of each stamp is used"
+                if text not in self.warnings:
+                    self.warnings.append(text)
+        return by_stamp, infos[0]
 
     def _read_ground_truth(self, topic: str) -> dict[int, _GroundTruth]:
+        found = [t for t in self._reader.connections if t.topic == topic]
+        selected = [t for t in found if t.msgtype == GROUND_TRUTH_TYPE and t.encoding == "cdr"]
+        if found and not selected:
+            raise BagError(
+                f"{topic} of {self.path} is {found[0].msgtype} ({found[0].encoding}); ground truth must be "
+                f"{GROUND_TRUTH_TYPE} (cdr); name another topic with --ground-truth-topic"
+            )
+        by_stamp: dict[int, list[Any]] = {}
+        for time, message in (item for t in selected for item in self._reader.deserialized(t)):
+            if isinstance(message, ValueError):
+                self.skipped_ground_truths[f"ground truth recorded at {_format_stamp(time)}"] = str(message)
+            else:
+                by_stamp.setdefault(stamp_nanoseconds(message.header.stamp), []).append(message)
         ground_truth = {}
-        for connection in self._reader.connections:
-            if connection.topic != topic:
-                continue
-            if connection.msgtype != GROUND_TRUTH_TYPE:
-                raise BagError(
-                    f"{topic} of {self.path} is {connection.msgtype}; ground truth must be {GROUND_TRUTH_TYPE}"
+        for stamp, messages in by_stamp.items():
+            if len({repr(message) for message in messages}) > 1:
+                self.skipped_ground_truths[f"ground truth of stamp {_format_stamp(stamp)}"] = (
+                    f"{len(messages)} different messages have this stamp, so that none can be assigned to an image"
                 )
-            for time, message in self._messages(connection):
-                if isinstance(message, ValueError):
-                    self.skipped_ground_truths[f"ground truth recorded at {_format_stamp(time)}"] = str(message)
-                    continue
-                stamp = stamp_nanoseconds(message.header.stamp)
-                objects = self._ground_truth_objects(stamp, message.detections)
-                ground_truth[stamp] = _GroundTruth(message.header.frame_id, objects)
+                continue
+            objects = self._ground_truth_objects(stamp, messages[0].detections)
+            ground_truth[stamp] = _GroundTruth(messages[0].header.frame_id, objects)
         return ground_truth
 
     def _ground_truth_objects(self, stamp: int, detections: Any) -> list[ObjectPose]:
@@ -206,6 +207,15 @@ class Bag:
             )
             return None
         return ground_truth.objects
+
+
+def _same_camera(first: Any, second: Any) -> bool:
+    """Whether two camera_info messages describe the same camera."""
+    return (first.width, first.height, first.distortion_model) == (
+        second.width,
+        second.height,
+        second.distortion_model,
+    ) and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("d", "k", "p"))
 
 
 def _format_stamp(nanoseconds: int) -> str:

@@ -123,10 +123,10 @@ def play(
 
 def message_class(name: str) -> type | None:
     """The Python class of ``package/msg/Name``, or None if the package is not installed."""
-    package, _, kind = name.split("/")
+    package, _, kind = name.rpartition("/msg/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, TypeError, ValueError):  # the last two: not a name of a package
         return None
 
 

@@ -3,54 +3,68 @@
 
 from __future__ import annotations
 
-import shutil
-import struct
+import heapq
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
+from seqpose_ros.bags.bag_files import BagError, find_files, open_file
+from seqpose_ros.bags.bounded_decompression import decompress_message
+from seqpose_ros.bags.message_types import typestore_of
+from seqpose_ros.bags.storage import Connection, Storage, StorageError
 
-from seqpose_ros.bags import bounded_decompression, mcap_recovery
-
-bounded_decompression.install()
-
-_STORAGE = (".mcap", ".db3")
+__all__ = ["BagError", "BagReader", "Topic"]
 
 
-class BagError(ValueError):
-    """A bag cannot be read. The message names the bag, the reason and a remedy."""
+@dataclass(frozen=True)
+class Topic:
+    """All channels of a bag with one topic, type and message encoding: split and merged bags have several.
+
+    :param msgcount: number of messages that the files declare.
+    """
+
+    topic: str
+    msgtype: str
+    encoding: str
+    msgcount: int
+    channels: tuple[tuple[int, Connection], ...] = field(repr=False)
 
 
 class BagReader:
-    """An open ROS 2 bag: a folder with metadata.yaml, or a single .mcap or .db3 file.
+    """An open ROS 2 bag: a folder, or a single .mcap or .db3 file, also compressed (.zstd).
 
-    A truncated MCAP file (recorder killed, disk full) is read up to the truncation; :attr:`damage` reports it.
+    Only the topics that are read need a readable type definition. A truncated MCAP file (recorder killed, disk full) is
+    read up to the truncation; :attr:`damage` reports it.
 
     :raises FileNotFoundError: the path does not exist. :raises BagError: it cannot be read as a bag.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise FileNotFoundError(f"there is no bag {path}")
         self.path = path
         #: Messages that describe the unreadable parts of the bag; grows while messages are read.
         self.damage: list[str] = []
         self._stack = ExitStack()
+        self._storages: list[Storage] = []
         try:
-            self._reader = AnyReader([self._readable_path()], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            self._stack.enter_context(self._reader)
-        except BagError:
+            found = find_files(path, self._report_damage)
+            temporary = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="seqpose_bag_")))
+            for file in found.files:
+                try:
+                    storage = open_file(file, temporary, self._report_damage)
+                except StorageError as error:
+                    raise BagError("; ".join([f"{file} cannot be read as a bag: {error}", *self.damage])) from error
+                self._stack.callback(storage.close)
+                self._storages.append(storage)
+        except BaseException:
             self.close()
             raise
-        except Exception as error:  # rosbags raises many kinds of exceptions on a damaged file
-            self.close()
-            raise BagError(f"{path} cannot be read as a bag: {_describe(error)}") from error
+        self._metadata = found.metadata
+        self.connections = self._topics()
 
     def __enter__(self) -> BagReader:
         return self
@@ -65,105 +79,86 @@ class BagReader:
         self._stack.close()
 
     @property
-    def connections(self) -> list[Connection]:
-        """The topics with their types."""
-        return self._reader.connections
-
-    @property
     def start_time(self) -> int:
         """Recorded time of the first message, nanoseconds."""
-        return self._reader.start_time
+        return min((s.times[0] for s in self._storages if s.times), default=0)
 
     @property
     def duration(self) -> int:
         """Nanoseconds from the first message to the last."""
-        return self._reader.end_time - self._reader.start_time
+        return max((s.times[1] for s in self._storages if s.times), default=0) - self.start_time
 
-    def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
-        """(connection, recorded time in ns, serialized message) of these connections, in recorded order.
+    def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, bytes]]:
+        """(topic, recorded time in ns, serialized message) of these topics, in recorded order.
 
-        Stops at the first unreadable message; :attr:`damage` reports it.
+        Messages that cannot be read are left out; :attr:`damage` reports them.
         """
-        if not connections:
-            return
-        stream = self._reader.messages(connections)
-        while True:
+        for topic, _, time, raw in self._raw_messages(topics):
+            yield topic, time, raw
+
+    def deserialized(self, topic: Topic) -> Iterator[tuple[int, Any]]:
+        """Recorded time in ns and message, or a ValueError in its place if the bytes cannot be deserialized."""
+        for _, connection, time, raw in self._raw_messages([topic]):
             try:
-                item = next(stream)
-            except StopIteration:
-                return
-            except Exception as error:  # as above
-                self._report_damage(f"{self.path} cannot be read to its end: {_describe(error)}")
-                return
-            yield item
+                yield time, _deserialize(connection, raw)
+            except ValueError as error:
+                yield time, error
 
-    def deserialize(self, connection: Connection, raw: bytes) -> Any:
-        """Deserialize one message.
+    def _raw_messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, Connection, int, bytes]]:
+        channels = {(file, c.id): (topic, c) for topic in topics for file, c in topic.channels}
+        streams = []
+        for file, storage in enumerate(self._storages):
+            ids = [key for index, key in channels if index == file]
+            if ids:
+                streams.append(_with_file(file, storage.messages(ids)))
+        read: Counter[Topic] = Counter()
+        for time, file, key, raw in heapq.merge(*streams, key=lambda item: item[0]):
+            topic, connection = channels[file, key]
+            read[topic] += 1
+            if self._metadata is not None and self._metadata.compressed_messages:
+                try:
+                    raw = decompress_message(raw)
+                except StorageError as error:
+                    self._report_damage(f"{self.path}: on {topic.topic}, {error}")
+                    continue
+            yield topic, connection, time, raw
+        for topic in topics:
+            self._check_count(topic, read[topic])
 
-        :raises ValueError: the bytes are not a message of that type.
-        """
-        try:
-            return self._reader.deserialize(raw, connection.msgtype)
-        except Exception as error:  # as above
-            kind = f"{len(raw)} bytes are no {connection.msgtype}"
-            raise ValueError(f"{kind}: {_describe(error)}") from error
+    def _topics(self) -> list[Topic]:
+        grouped: dict[tuple[str, str, str], list[tuple[int, Connection]]] = {}
+        for file, storage in enumerate(self._storages):
+            for connection in storage.connections:
+                key = (connection.topic, connection.msgtype, connection.encoding)
+                grouped.setdefault(key, []).append((file, connection))
+        return [Topic(*key, sum(c.msgcount for _, c in channels), tuple(channels)) for key, channels in grouped.items()]
+
+    def _check_count(self, topic: Topic, count: int) -> None:
+        declared = topic.msgcount
+        # metadata.yaml counts all types of a topic together.
+        if self._metadata is not None and sum(t.topic == topic.topic for t in self.connections) == 1:
+            declared = max(declared, self._metadata.counts[topic.topic])
+        if count < declared:
+            self._report_damage(f"{self.path} has {count} of the {declared} messages on {topic.topic} that it lists")
 
     def _report_damage(self, text: str) -> None:
         if text not in self.damage:
             self.damage.append(text)
 
-    def _readable_path(self) -> Path:
-        """A path that rosbags can open: the bag itself, or a repaired copy that is deleted on close."""
-        path = self.path
-        if path.suffix == ".bag":
-            raise BagError(f"{path} is a ROS 1 bag; make a ROS 2 bag of it: rosbags-convert --src {path} --dst NEW")
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix in _STORAGE)
-            if not (path / "metadata.yaml").is_file():
-                if len(files) != 1:
-                    raise BagError(
-                        f"{path} is no bag: it holds no metadata.yaml and {len(files)} files of "
-                        f"{' or '.join(_STORAGE)}; `ros2 bag reindex` writes metadata.yaml for several files"
-                    )
-                self._report_damage(f"{path} holds no metadata.yaml; {files[0].name} is read by itself")
-                path = files[0]
-        for file in files:
-            if not file.is_file():
-                raise BagError(f"{file} is not a regular file")
-            _reject_truncated_database(file)
-        truncated = [file for file in files if file.suffix == ".mcap" and mcap_recovery.is_truncated(file)]
-        return self._repair(path, files, truncated) if truncated else path
 
-    def _repair(self, path: Path, files: list[Path], truncated: list[Path]) -> Path:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="seqpose_bag_")))
-        for file in files:
-            if file in truncated:
-                self._report_damage(f"{file} is truncated: everything after its last complete message is lost")
-                mcap_recovery.recover(file, folder / file.name)
-            else:
-                (folder / file.name).symlink_to(file.resolve())
-        if path in files:
-            return folder / path.name
-        shutil.copy(path / "metadata.yaml", folder)
-        return folder
+def _with_file(file: int, messages: Iterator[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
+    for time, key, raw in messages:
+        yield time, file, key, raw
 
 
-def _reject_truncated_database(path: Path) -> None:
-    """Raise BagError for a truncated SQLite file: its pages are spread over the file, so no part can be read."""
-    with path.open("rb") as file:
-        head = file.read(100)
-    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
-        return
-    page, pages = struct.unpack_from(">H", head, 16)[0], struct.unpack_from(">I", head, 28)[0]
-    page = 65536 if page == 1 else page
-    size = path.stat().st_size
-    # The page count holds only if these two agree (https://www.sqlite.org/fileformat.html, 1.3.7).
-    if head[24:28] == head[92:96] and size < page * pages:
-        raise BagError(
-            f"{path} is truncated: it has {size} of {page * pages} bytes; "
-            f"`sqlite3 {path.name} .recover | sqlite3 NEW.db3` recovers the rest"
-        )
+def _deserialize(connection: Connection, raw: bytes) -> Any:
+    """:raises ValueError: the bytes are not a message of that type."""
+    store = typestore_of(connection)
+    try:
+        return store.deserialize_cdr(raw, connection.msgtype)
+    except Exception as error:  # rosbags raises many kinds of exceptions on damaged bytes
+        origin = "" if connection.definition.strip() else " of the current layout (the bag holds no definition)"
+        raise ValueError(f"{len(raw)} bytes are no {connection.msgtype}{origin}: {_describe(error)}") from error
 
 
 def _describe(error: Exception) -> str:

@@ -100,7 +100,8 @@ UNUSABLE: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "truncated sqlite3": (truncated_database, "{out}/made.db3 is truncated: "),
     "truncated before the first message": (
         truncated_at_start,
-        "{out} has no readable message on /camera/camera_info; {out}/made.mcap is truncated",
+        "the image topics of {out} are: none; one of type sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage is "
+        "needed; {out}/made.mcap is truncated",
     ),
     "ground truth of another type": (
         ground_truth_of_another_type,

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write MCAP files record by record (https://mcap.dev/spec), without an index."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+MAGIC = b"\x89MCAP0\r\n"
+
+
+class McapFile:
+    """The records of a file: schemas and channels get ids in the order in which they are added."""
+
+    def __init__(self, profile: str = "ros2") -> None:
+        self._records = [_record(0x01, _text(profile) + _text("test"))]
+        self._schemas = self._channels = 0
+
+    def schema(self, name: str, definition: str | bytes = "", encoding: str = "ros2msg") -> int:
+        self._schemas += 1
+        content = struct.pack("<H", self._schemas) + _text(name) + _text(encoding) + _text(definition)
+        self._records.append(_record(0x03, content))
+        return self._schemas
+
+    def channel(self, topic: str, schema: int, encoding: str = "cdr", metadata: Sequence[tuple[str, str]] = ()) -> int:
+        self._channels += 1
+        entries = b"".join(_text(key) + _text(value) for key, value in metadata)
+        content = struct.pack("<HH", self._channels, schema) + _text(topic) + _text(encoding)
+        self._records.append(_record(0x04, content + struct.pack("<I", len(entries)) + entries))
+        return self._channels
+
+    def message(self, channel: int, time: int, data: bytes) -> None:
+        self._records.append(_record(0x05, struct.pack("<HIQQ", channel, 0, time, time) + bytes(data)))
+
+    def write(self, path: Path) -> Path:
+        end = _record(0x0F, bytes(4)) + _record(0x02, bytes(20))
+        path.write_bytes(MAGIC + b"".join(self._records) + end + MAGIC)
+        return path
+
+
+def _record(opcode: int, content: bytes) -> bytes:
+    return struct.pack("<BQ", opcode, len(content)) + content
+
+
+def _text(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack("<I", len(data)) + data
