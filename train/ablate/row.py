@@ -25,6 +25,7 @@ from train.evaluate.result_files import read_results
 from train.evaluate.sets import EvaluationSet, open_set
 from train.export import export
 from train.fit.config import TrainConfig
+from train.fit.resume import is_finished
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,8 @@ def run_training(config: TrainConfig, folder: Path, download: bool = False) -> N
         except BaseException:
             process.terminate()  # otherwise it would continue after this process
             raise
-    if status or not _is_trained(folder / "run"):
+    if status or not is_finished(folder / "run"):
         raise ValueError(f"the training in {folder / 'run'} ended early, with status {status}; its output is above")
-
-
-def _is_trained(run: Path) -> bool:
-    """Whether the last checkpoint of a run is at the end of its schedule."""
-    if not (run / "last.ckpt").is_file():
-        return False
-    state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
-    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
-    return bool(state["global_step"] >= settings["stages"][-1]["until_step"])
 
 
 def train_and_score(
@@ -122,7 +114,7 @@ def train_and_score(
     atomic_write_text(path, yaml.safe_dump(settings, sort_keys=False))
     if done.is_file():
         return RowResult(**yaml.safe_load(done.read_text(encoding="utf-8")))
-    if not _is_trained(folder / "run"):
+    if not is_finished(folder / "run"):
         run_training(config, folder, download)
     steps = export(folder / "run", folder / "model")
     device = prediction_device(config)

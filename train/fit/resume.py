@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
+
 from seqpose_core import config_io
 from train.fit.config import ComputeConfig, TrainConfig
 
@@ -29,6 +32,15 @@ def resumed_config(config: TrainConfig, out: Path) -> TrainConfig:
             f"with init_from: {out / 'best'} to start from these weights"
         )
     return replace(config, init_from=started.init_from, init_parts=started.init_parts)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the last checkpoint of a run is at the end of its schedule."""
+    if not (run / "last.ckpt").is_file():
+        return False
+    state = torch.load(run / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
+    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+    return bool(state["global_step"] >= settings["stages"][-1]["until_step"])
 
 
 def _fixed_settings(config: TrainConfig) -> dict[str, Any]:
