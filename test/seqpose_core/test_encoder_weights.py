@@ -115,7 +115,7 @@ def set_config(**values: Any) -> Callable[[Path], None]:
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
             ["neither model.safetensors nor model.safetensors.index.json; no other format is read"],
         ),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), ["is damaged or no safetensors file"]),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), ["is damaged or not a safetensors file"]),
     ],
 )
 def test_error_names_weights_that_do_not_fit_and_none_is_loaded(

@@ -194,7 +194,7 @@ def test_a_head_with_modes_is_exported_as_one_graph() -> None:
     torch.manual_seed(0)
     head = Head().eval()
     reference = torch.tensor([0.0, 0.0, 1.0]).expand(1, 9, 3).contiguous()
-    exported = torch.export.export(head, (torch.randn(1, 9, 16), reference)).module()
+    exported = torch.export.export(head, (torch.randn(1, 9, 16), reference), strict=False).module()
     query = torch.randn(1, 9, 16)
     for a, b in zip(exported(query, reference), head(query, reference), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)

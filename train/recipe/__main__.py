@@ -19,6 +19,7 @@ from seqpose_core.config_io import ConfigError
 from train.recipe import phases
 from train.recipe.budget import Ledger, Recipe, SliceEndedError
 from train.recipe.card import write_card
+from train.render.splits import BENCHMARKS
 
 CONFIG = Path(__file__).parents[2] / "config/train/lite.yaml"
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8, help="frames per training step (default: %(default)s)")
     parser.add_argument("--init", help="checkpoint to start from instead of the configuration's weights")
     parser.add_argument("--assets", type=Path, help="folder made by train.render.assets")
+    parser.add_argument("--benchmark", choices=sorted(BENCHMARKS), default="seqpose-synth")
     options = parser.parse_args(arguments)
     assets = None if options.assets is None else str(options.assets.resolve())
     try:
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             batch=options.batch,
             init=options.init,
             assets=assets,
+            benchmark=options.benchmark,
         )
         options.out.mkdir(parents=True, exist_ok=True)
         make(recipe, options.out, options.minutes)

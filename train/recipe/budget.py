@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqpose_core import config_io
@@ -16,6 +18,7 @@ from train.data.atomic_file import atomic_write_text
 
 #: Shares of the time budget; what rendering does not need, because enough clips are there, goes to training.
 RENDER_SHARE, TRAIN_SHARE = 0.25, 0.65
+_GRACE = 20.0  # seconds that a command has to end
 
 
 class SliceEndedError(Exception):
@@ -33,6 +36,7 @@ class Recipe:
     :param batch: frames of each training step.
     :param init: checkpoint that the training starts from; None = as the configuration.
     :param assets: folder of train.render.assets, None = procedural environments only.
+    :param benchmark: name in train.render.splits.BENCHMARKS: what is validated and evaluated on.
     """
 
     hours: float
@@ -43,6 +47,7 @@ class Recipe:
     batch: int = 8
     init: str | None = None
     assets: str | None = None
+    benchmark: str = "seqpose-synth"
 
     def __post_init__(self) -> None:
         if not self.hours > 0:
@@ -55,15 +60,24 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds spent on each phase, over all calls."""
+
+    render: float = 0.0
+    train: float = 0.0
+    evaluate: float = 0.0
+
+
+@dataclass(frozen=True)
 class State:
     """How far a recipe has come.
 
-    :param spent: seconds spent on each phase. :param clips: training clips, once rendering has ended.
+    :param spent: time spent. :param clips: training clips, once rendering has ended.
     :param steps: length of the training, once its speed is measured. :param done: phases that are complete.
     """
 
     recipe: Recipe
-    spent: dict[str, float] = field(default_factory=dict)
+    spent: Spent = Spent()
     clips: int | None = None
     steps: int | None = None
     done: tuple[str, ...] = ()
@@ -90,7 +104,7 @@ class Ledger:
 
     def remaining(self, phase: str, share: float) -> float:
         """Seconds that a phase may still spend of its share of the budget."""
-        return share * 3600 * self.state.recipe.hours - self.state.spent.get(phase, 0.0)
+        return share * 3600 * self.state.recipe.hours - getattr(self.state.spent, phase)
 
     def slice_left(self) -> float | None:
         """Seconds left in this call, None without a limit.
@@ -111,8 +125,8 @@ class Ledger:
         try:
             yield
         finally:
-            spent = {**self.state.spent, phase: self.state.spent.get(phase, 0.0) + time.monotonic() - start}
-            self.update(spent=spent)
+            total = getattr(self.state.spent, phase) + time.monotonic() - start
+            self.update(spent=replace(self.state.spent, **{phase: total}))
 
     def run(self, *arguments: object, limit: float | None = None) -> bool:
         """Run ``python -m`` with these arguments; whether it ended before ``limit`` seconds had passed.
@@ -122,7 +136,8 @@ class Ledger:
         """
         left = self.slice_left()
         timeouts = [value for value in (limit, left) if value is not None]
-        with subprocess.Popen([sys.executable, "-m", *map(str, arguments)]) as process:
+        # A session of its own, so that the workers of the command are ended with it.
+        with subprocess.Popen([sys.executable, "-m", *map(str, arguments)], start_new_session=True) as process:
             try:
                 status = process.wait(min(timeouts) if timeouts else None)
             except subprocess.TimeoutExpired:
@@ -130,8 +145,20 @@ class Ledger:
                     raise SliceEndedError from None
                 return False
             finally:
-                if process.poll() is None:
-                    process.terminate()
+                _end(process)
         if status:
             raise ValueError(f"python -m {' '.join(map(str, arguments))} ended with status {status}")
         return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children, politely at first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            continue

@@ -16,7 +16,6 @@ from seqpose_core import checkpoint
 from seqpose_core.model.seqpose import SeqPose
 from train.data.atomic_file import atomic_write_text
 from train.recipe.budget import State
-from train.recipe.phases import BENCHMARK
 from train.render.splits import BENCHMARKS
 
 RECALLS = ("10cm", "10°10cm", "5°5cm")
@@ -43,13 +42,13 @@ def write_card(state: State, out: Path) -> Path:
             steps=state.steps or 0,
             batch=recipe.batch,
             seen=(state.steps or 0) * recipe.batch,
-            hours=", ".join(f"{phase} {seconds / 3600:.1f} h" for phase, seconds in state.spent.items()),
+            hours=", ".join(f"{phase} {seconds / 3600:.1f} h" for phase, seconds in vars(state.spent).items()),
             hardware=hardware(model),
             budget=recipe.hours,
-            benchmark=BENCHMARK,
+            benchmark=recipe.benchmark,
         )
     ]
-    for part in BENCHMARKS[BENCHMARK]:
+    for part in BENCHMARKS[recipe.benchmark]:
         metrics = json.loads((out / "evaluation" / part.split / "metrics.json").read_text(encoding="utf-8"))
         sections.append(split_section(part.split, part.clips * part.frames, metrics))
     path = out / "model" / "README.md"

@@ -22,7 +22,6 @@ from train.fit.run import fit
 from train.recipe.budget import RENDER_SHARE, TRAIN_SHARE, Ledger
 from train.render.splits import BENCHMARKS
 
-BENCHMARK = "seqpose-synth"
 _TRIAL_STEPS = 24
 _SEED = 31
 #: A run of many stages keeps its weights every few minutes and validates about twenty times.
@@ -36,7 +35,7 @@ def render(ledger: Ledger, out: Path) -> None:
     if recipe.assets is not None:
         common += ["--assets", recipe.assets]
     with ledger.spending("render"):
-        ledger.run("train.render", "--benchmark", BENCHMARK, "--out", out / "benchmark", *common)
+        ledger.run("train.render", "--benchmark", recipe.benchmark, "--out", out / "benchmark", *common)
         limit = max(60.0, ledger.remaining("render", RENDER_SHARE))
         config = load(recipe.config).model
         size = f"{config.image_width}x{config.image_height}"
@@ -99,7 +98,7 @@ def train(ledger: Ledger, out: Path) -> None:
             shutil.rmtree(out / "trial", ignore_errors=True)
             fit(trial, out / "trial", progress=False, callbacks=[timer])
             step = timer.seconds_per_step()
-            rendered = ledger.state.spent.get("render", 0.0)
+            rendered = ledger.state.spent.render
             budget = (RENDER_SHARE + TRAIN_SHARE) * 3600 * ledger.state.recipe.hours - rendered
             steps = max(40, round(budget / step))
             print(f"{step:.3f} s per step of {ledger.state.recipe.batch} frames: {steps} steps")
@@ -124,7 +123,7 @@ def evaluate(ledger: Ledger, out: Path) -> None:
     """Evaluate every split of the benchmark, each frame alone and with memory."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with ledger.spending("evaluate"):
-        for part in BENCHMARKS[BENCHMARK]:
+        for part in BENCHMARKS[ledger.state.recipe.benchmark]:
             if (out / "evaluation" / part.split / "metrics.json").is_file():
                 continue
             command: list[object] = ["train.evaluate", "--checkpoint", out / "model", "--data", out / "benchmark"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -121,8 +122,17 @@ def render_clip(job: RenderJob, resources: RenderResources, clip: int) -> None:
 _worker: tuple[RenderJob, RenderResources] | None = None
 
 
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed; a pool's workers would finish their queue otherwise."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _start_worker(job: RenderJob) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["LP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
     _worker = (job, RenderResources.open(job))

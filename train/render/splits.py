@@ -51,7 +51,13 @@ BENCHMARKS = {
         BenchmarkPart("test", 100, 30, 10.0, 21),
         BenchmarkPart("test-motion", 40, 30, 10.0, 22),
         BenchmarkPart("test-empty", 40, 10, 10.0, 23),
-    )
+    ),
+    # A few frames, to try a pipeline; nothing measured on them means anything.
+    "smoke": (
+        BenchmarkPart("val", 2, 4, None, 20),
+        BenchmarkPart("test", 2, 4, 10.0, 21),
+        BenchmarkPart("test-empty", 1, 2, 10.0, 23),
+    ),
 }
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe: one command from nothing to a checkpoint with a card, in as many calls as it takes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from tiny import tiny_config
+
+from seqpose_core import checkpoint, config_io
+from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainConfig
+from train.recipe.__main__ import UNFINISHED, main
+from train.recipe.budget import Ledger, Recipe, SliceEndedError
+from train.recipe.card import split_section
+
+
+def write_config(folder: Path) -> Path:
+    config = TrainConfig(
+        model=tiny_config(),
+        data=DataConfig(label_size=(24, 32), workers=0),
+        optimizer=OptimizerConfig(warmup_steps=2),
+        compute=ComputeConfig(accelerator="cpu"),
+    )
+    (folder / "tiny.yaml").write_text(config_io.dump_yaml(config))
+    return folder / "tiny.yaml"
+
+
+@pytest.mark.slow
+def test_a_recipe_in_two_calls_ends_with_a_checkpoint_and_its_card(tmp_path: Path) -> None:
+    out = tmp_path / "recipe"
+    common = ["--hours", "0.005", "--clips", "3", "--frames", "4", "--batch", "4", "--benchmark", "smoke"]
+    common += ["--config", str(write_config(tmp_path)), "--out", str(out)]
+    assert main([*common, "--minutes", "0.02"]) == UNFINISHED
+    assert main(common) == 0
+    assert checkpoint.load(out / "model").config == tiny_config()
+    card = (out / "model" / "README.md").read_text()
+    assert "3 clips of 4 frames" in card
+    assert "## test: 8 frames" in card
+    assert "false positives per frame" in card
+    # What is done is not done again.
+    start = time.monotonic()
+    assert main(common) == 0
+    assert time.monotonic() - start < 30
+
+
+def test_a_folder_keeps_its_recipe(tmp_path: Path) -> None:
+    recipe = Recipe(hours=1.0, config="a.yaml")
+    Ledger(tmp_path, recipe).update(clips=3)
+    assert Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml", workers=4)).state.clips == 3
+    with pytest.raises(ValueError, match=r"hours=1\.0.*choose another --out"):
+        Ledger(tmp_path, Recipe(hours=2.0, config="a.yaml"))
+
+
+def test_spent_time_is_kept_and_a_used_up_call_ends(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"), minutes=0.0)
+    with pytest.raises(SliceEndedError), ledger.spending("train"):
+        time.sleep(0.05)
+        ledger.slice_left()
+    resumed = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"))
+    assert 0.05 <= resumed.state.spent.train < 5
+    assert resumed.remaining("train", 0.5) == pytest.approx(1800 - resumed.state.spent.train)
+    assert resumed.slice_left() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"hours": 0.0}, "hours is 0"), ({"batch": 6}, "multiple of 4"), ({"workers": 0}, "workers")],
+)
+def test_impossible_recipes_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{"hours": 1.0, "config": "a.yaml", **changes})  # type: ignore[arg-type]
+
+
+def test_frames_without_objects_are_reported_by_their_false_positives() -> None:
+    run = {"ground_truths": 0, "false_positives": 3}
+    section = split_section("test-empty", 12, {"detections": {"single": {"all": run}}})
+    assert "| single | 0.250 |" in section
