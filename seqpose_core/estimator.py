@@ -89,7 +89,7 @@ class PoseEstimator:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """The device of the network."""
         return self._engine.device
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera's image to the network's input."""
+"""Convert a camera image to the input of the network."""
 
 from __future__ import annotations
 

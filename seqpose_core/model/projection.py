@@ -71,7 +71,7 @@ def ray_rotation(points: Tensor) -> Tensor:
 def rotation_from_columns(first: Tensor, second: Tensor) -> Tensor:
     """Gram-Schmidt: the rotation (..., 3, 3) whose first two columns are nearest to two vectors (..., 3).
 
-    Written out with elementwise operations, which every runtime exports.
+    It consists of elementwise operations, which all runtimes can export.
     """
     x = F.normalize(first, dim=-1)
     y = F.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)

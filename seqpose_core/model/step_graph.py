@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StepGraph: one step of the network as a function of plain tensors. It is what every runtime runs and exports."""
+"""StepGraph: one step of the network as a function of plain tensors, which all runtimes run or export."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StepInput(NamedTuple):
 
 
 class StepGraph(nn.Module):
-    """A step: image, intrinsics and memory to predicted objects and the memory's new queries.
+    """One step: from image, intrinsics and memory to predicted objects and the new queries of the memory.
 
     All results are finite; in evaluation all types are float32, int64, uint8 and bool.
     """

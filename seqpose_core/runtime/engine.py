@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engine: what every runtime provides."""
+"""Engine: the interface of all runtimes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Engine(Protocol):
     """A loaded network that runs one step at a time. It keeps no state between calls.
 
     :param config: of the network; the memory has ``config.memory.frames`` frames.
-    :param device: where it takes its tensors.
+    :param device: of the tensors that it takes.
     """
 
     config: SeqPoseConfig

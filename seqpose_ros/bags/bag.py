@@ -71,7 +71,7 @@ class Bag:
         #: Images and ground-truth objects that cannot be used, with the reason. Filled while frames are read.
         self.skipped_frames: dict[str, str] = {}
         self.skipped_ground_truths: dict[str, str] = {}
-        #: Doubts about the recording that do not prevent its use.
+        #: Inconsistencies of the recording that do not prevent its use.
         self.warnings: list[str] = []
         self._rectified, self._categories = rectified, categories
         self._reader = BagReader(path)

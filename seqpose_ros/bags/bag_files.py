@@ -37,7 +37,7 @@ class BagFiles:
 def find_files(path: Path, report: Callable[[str], None]) -> BagFiles:
     """The storage files of the bag ``path``.
 
-    :param report: receives a description of what is missing, but not needed.
+    :param report: is called with a description of each missing part that is not required.
     :raises FileNotFoundError: the path does not exist. :raises BagError: there are no storage files, or one that
         metadata.yaml lists is missing.
     """
@@ -72,9 +72,10 @@ def find_files(path: Path, report: Callable[[str], None]) -> BagFiles:
 
 
 def open_file(path: Path, temporary: Path, report: Callable[[str], None]) -> Storage:
-    """Open a storage file, by its content.
+    """Open a storage file; the format is detected from its content.
 
-    :param temporary: folder for decompressed or repaired copies. :param report: receives damage, with the file name.
+    :param temporary: folder for decompressed or repaired copies.
+    :param report: is called with a description of damage and the file name.
     :raises StorageError: it cannot be read.
     """
     if not path.is_file():
@@ -121,7 +122,7 @@ def _without_metadata(path: Path, present: list[Path], report: Callable[[str], N
             + ("name one of them, or write metadata.yaml with `ros2 bag reindex`" if present else "name a bag folder")
         )
     names = ", ".join(file.name for file in present)
-    report(f"{path} holds no metadata.yaml; {names} is read by itself")
+    report(f"{path} holds no metadata.yaml; {names} is read without it")
     return tuple(present)
 
 

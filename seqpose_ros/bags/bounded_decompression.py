@@ -47,7 +47,7 @@ def _decompress(decompressor: Any, data: bytes, size: int) -> bytes:
     if size > MAX_CHUNK_BYTES:
         raise StorageError(f"a chunk declares {size} bytes; at most {MAX_CHUNK_BYTES} are read")
     try:
-        # One byte more than declared, so that a longer frame is noticed.
+        # One byte more than declared, to detect a longer frame.
         content = bytes(decompressor.decompress(data, max_length=size + 1))
     except (zstd.ZstdError, RuntimeError) as error:  # lz4 raises RuntimeError
         raise StorageError(f"a chunk cannot be decompressed: {error}") from error

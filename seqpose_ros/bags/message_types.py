@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deserialize the messages of one topic with the definition stored in the bag, or else with a built-in one."""
+"""Deserialize the messages of one topic with the definition stored in the bag, otherwise with a built-in one."""
 
 from __future__ import annotations
 

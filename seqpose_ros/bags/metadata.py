@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reader uses of a bag's metadata.yaml: the storage files, their compression and the number of messages."""
+"""Read metadata.yaml of a bag: the storage files, their compression and the number of messages."""
 
 from __future__ import annotations
 

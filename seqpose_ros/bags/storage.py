@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two storage formats of bags have in common."""
+"""Common types of the storage formats of bags."""
 
 from __future__ import annotations
 

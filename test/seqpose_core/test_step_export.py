@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StepGraph is a pure function of plain tensors that torch.export can trace, and equals the model."""
+"""StepGraph is a pure function of plain tensors that torch.export can trace, and gives the results of the model."""
 
 from __future__ import annotations
 

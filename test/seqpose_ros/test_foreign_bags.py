@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags as other tools and recorders write them: topics that are not read do not prevent reading the others."""
+"""Bags of other tools and recorders: topics that are not used do not prevent reading the others."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ UNPARSABLE = ("demo/msg/Odd", "int32 = = ?\n", "ros2msg", "cdr")
 @pytest.mark.parametrize(
     "unrelated", [EMPTY_DEFINITION, SERVICE, ACTION, JSON, PROTOBUF, SERVICE_EVENT, UNPARSABLE], ids=lambda u: u[0]
 )
-def test_an_unrelated_topic_does_not_decide(
-    unrelated: tuple[str, Any, str, str], bag_path: Path, tmp_path: Path
-) -> None:
+def test_an_unrelated_topic_is_ignored(unrelated: tuple[str, Any, str, str], bag_path: Path, tmp_path: Path) -> None:
     name, definition, encoding, message_encoding = unrelated
 
     def extra(file: McapFile) -> None:
@@ -97,7 +95,7 @@ def test_an_unrelated_topic_does_not_decide(
 
 
 @pytest.mark.parametrize("encoding", ["", "unknown", "jsonschema"])
-def test_an_unrelated_definition_in_a_database_does_not_decide(encoding: str, bag_path: Path, tmp_path: Path) -> None:
+def test_an_unrelated_definition_in_a_database_is_ignored(encoding: str, bag_path: Path, tmp_path: Path) -> None:
     bag = rewrite(bag_path, tmp_path / "bag", storage=StoragePlugin.SQLITE3)
     with sqlite3.connect(storage_file(bag)) as database:
         database.execute("INSERT INTO topics VALUES (99, '/odd', 'demo/msg/Odd', 'json', '- {depth: ?}', 'RIHS01_0')")
@@ -106,11 +104,11 @@ def test_an_unrelated_definition_in_a_database_does_not_decide(encoding: str, ba
     assert_complete(bag)
 
 
-def test_images_without_a_definition_beside_a_camera_info_with_one_are_read(bag_path: Path, tmp_path: Path) -> None:
+def test_images_without_a_definition_are_read_if_camera_info_has_one(bag_path: Path, tmp_path: Path) -> None:
     assert_complete(as_mcap(bag_path, tmp_path / "bag.mcap", defined=(INFO_TOPIC,)))
 
 
-def test_the_definition_in_the_bag_comes_first(bag_path: Path, tmp_path: Path) -> None:
+def test_the_definition_in_the_bag_has_precedence(bag_path: Path, tmp_path: Path) -> None:
     """A CompressedImage with another order of fields, as a vendor's fork could have it."""
     store, definition = typestore(), "string format\nuint8[] data\nstd_msgs/Header header\n"
     messages = content(bag_path)
@@ -163,7 +161,7 @@ def newer_version(metadata: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("edit", [other_qos, other_hashes, no_storage_identifier, newer_version])
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_metadata_that_differs_from_the_file_does_not_decide(
+def test_metadata_that_differs_from_the_file_is_ignored(
     edit: Callable[[dict[str, Any]], None], storage: StoragePlugin, bag_path: Path, tmp_path: Path
 ) -> None:
     assert_complete(edit_metadata(rewrite(bag_path, tmp_path / "bag", storage=storage), edit))
@@ -178,7 +176,7 @@ def test_damaged_metadata_is_reported_and_the_file_is_read(bag_path: Path, tmp_p
     assert text.startswith(f"{bag}/metadata.yaml cannot be read: ParserError")
 
 
-def test_a_file_that_metadata_lists_and_that_is_missing_is_named(bag_path: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file_that_metadata_lists(bag_path: Path, tmp_path: Path) -> None:
     bag = edit_metadata(rewrite(bag_path, tmp_path / "bag"), lambda m: m["relative_file_paths"].append("bag_1.mcap"))
     with pytest.raises(BagError, match=r"bag_1\.mcap is missing, but .*metadata\.yaml lists it; copy it"):
         Bag(bag)
@@ -199,7 +197,7 @@ def test_an_mcap_file_without_the_profile_of_ros2_is_read(profile: str, bag_path
     assert_complete(as_mcap(bag_path, tmp_path / "bag.mcap", profile=profile))
 
 
-def test_a_compressed_file_is_read_by_itself_and_in_its_folder(bag_path: Path, tmp_path: Path) -> None:
+def test_a_compressed_file_is_read_with_and_without_its_folder(bag_path: Path, tmp_path: Path) -> None:
     bag = rewrite(bag_path, tmp_path / "bag")
     file = storage_file(bag)
     packed = bag / f"{file.name}.zstd"
@@ -238,7 +236,7 @@ def test_a_ros1_recording_in_any_file_gets_the_same_advice(bag_path: Path, tmp_p
             Bag(Path(path))
 
 
-def test_a_requested_topic_with_another_encoding_is_refused_by_name(bag_path: Path, tmp_path: Path) -> None:
+def test_the_error_names_a_requested_topic_with_another_encoding(bag_path: Path, tmp_path: Path) -> None:
     def json_image(file: McapFile) -> None:
         schema = file.schema("sensor_msgs/msg/Image", "{}", "jsonschema")
         file.message(file.channel("/json", schema, "json"), 1, b"{}")
@@ -250,7 +248,7 @@ def test_a_requested_topic_with_another_encoding_is_refused_by_name(bag_path: Pa
         assert len(list(opened.frames())) == FRAMES
 
 
-# Rows that are easily lost.
+# Rows of damaged or open databases.
 
 
 def test_rows_in_the_write_ahead_log_are_read(bag_path: Path, tmp_path: Path) -> None:
@@ -317,7 +315,7 @@ def test_messages_without_a_topic_are_reported(bag_path: Path, tmp_path: Path) -
 
 
 def test_two_channels_with_one_topic_are_read_as_one(bag_path: Path, tmp_path: Path) -> None:
-    """As merging two files leaves them."""
+    """As in a bag that was merged from two files."""
     file = McapFile()
     for topic in READ:
         msgtype, definition, messages = content(bag_path)[topic]
@@ -332,7 +330,7 @@ def test_two_channels_with_one_topic_are_read_as_one(bag_path: Path, tmp_path: P
         assert stamps == sorted(stamps)
 
 
-def test_ground_truths_that_share_a_stamp_judge_no_frame(
+def test_different_ground_truths_with_one_stamp_are_not_used(
     bag_path: Path, tmp_path: Path, evaluate: Callable[..., Any]
 ) -> None:
     def stamp_zero(topic: str, number: int, message: Any) -> Any:
@@ -346,7 +344,7 @@ def test_ground_truths_that_share_a_stamp_judge_no_frame(
     assert reason == f"{FRAMES} different messages have this stamp, so that none can be assigned to an image"
 
 
-def test_equal_ground_truths_with_one_stamp_are_one(bag_path: Path, tmp_path: Path) -> None:
+def test_equal_ground_truths_with_one_stamp_are_used_once(bag_path: Path, tmp_path: Path) -> None:
     file = McapFile()
     for topic, (msgtype, definition, messages) in content(bag_path).items():
         if topic in READ:
@@ -401,7 +399,7 @@ def test_camera_info_comes_from_the_namespace_of_the_images(bag_path: Path, tmp_
             assert (opened.camera_info.topic, next(opened.frames()).camera.fx) == (info, focal)
 
 
-def test_the_camera_info_of_another_image_is_not_taken(bag_path: Path, tmp_path: Path) -> None:
+def test_the_camera_info_of_another_image_is_not_used(bag_path: Path, tmp_path: Path) -> None:
     bag = rgbd(bag_path, tmp_path / "bag.mcap", (COLOR[0], *DEPTH))
     with pytest.raises(BagError, match=f"no camera_info for {COLOR[0]}; {DEPTH[1]} belongs to {DEPTH[0]}.*--camera"):
         Bag(bag, image_topic=COLOR[0])
@@ -479,7 +477,7 @@ def test_ground_truth_in_the_layout_of_foxy_is_converted(bag_path: Path, tmp_pat
             np.testing.assert_array_equal(mug.transform, same.transform)
 
 
-def test_ground_truth_without_a_category_is_refused_by_name(bag_path: Path, tmp_path: Path) -> None:
+def test_ground_truth_without_a_category_is_reported(bag_path: Path, tmp_path: Path) -> None:
     class_less = McapFile()
     for topic, (msgtype, definition, messages) in content(bag_path).items():
         if topic in READ:

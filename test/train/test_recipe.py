@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: one command from nothing to a checkpoint with a card, in as many calls as it takes."""
+"""The recipe: one command trains a checkpoint with a model card, over any number of calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiny import tiny_config
 from seqpose_core import checkpoint, config_io
 from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainConfig
 from train.recipe.__main__ import UNFINISHED, main
-from train.recipe.budget import Ledger, Recipe, SliceEndedError
+from train.recipe.budget import CallTimeOverError, Ledger, Recipe
 from train.recipe.card import split_section
 
 
@@ -39,7 +39,7 @@ def test_a_recipe_in_two_calls_ends_with_a_checkpoint_and_its_card(tmp_path: Pat
     assert "3 clips of 4 frames" in card
     assert "## test: 8 frames" in card
     assert "false positives per frame" in card
-    # What is done is not done again.
+    # Complete phases are not repeated.
     start = time.monotonic()
     assert main(common) == 0
     assert time.monotonic() - start < 30
@@ -53,22 +53,22 @@ def test_a_folder_keeps_its_recipe(tmp_path: Path) -> None:
         Ledger(tmp_path, Recipe(hours=2.0, config="a.yaml"))
 
 
-def test_spent_time_is_kept_and_a_used_up_call_ends(tmp_path: Path) -> None:
+def test_spent_time_is_saved_and_a_call_ends_when_its_time_is_over(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"), minutes=0.0)
-    with pytest.raises(SliceEndedError), ledger.spending("train"):
+    with pytest.raises(CallTimeOverError), ledger.spending("train"):
         time.sleep(0.05)
-        ledger.slice_left()
+        ledger.call_time_left()
     resumed = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"))
     assert 0.05 <= resumed.state.spent.train < 5
     assert resumed.remaining("train", 0.5) == pytest.approx(1800 - resumed.state.spent.train)
-    assert resumed.slice_left() is None
+    assert resumed.call_time_left() is None
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"hours": 0.0}, "hours is 0"), ({"batch": 6}, "multiple of 4"), ({"workers": 0}, "workers")],
 )
-def test_impossible_recipes_are_refused(changes: dict[str, float], message: str) -> None:
+def test_invalid_recipes_are_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recipe(**{"hours": 1.0, "config": "a.yaml", **changes})  # type: ignore[arg-type]
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe of the shipped checkpoint: render, train, evaluate and write the model card within a time budget."""
+"""The recipe of the bundled checkpoint: render, train, evaluate and write the model card within a time budget."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.recipe``: make a checkpoint within a time budget: render, train, evaluate, write its card.
+"""``python -m train.recipe``: train a checkpoint within a time budget: render, train, evaluate, write the model card.
 
     python -m train.recipe --hours 12 --out out/recipe
     python -m train.recipe --hours 2 --minutes 9 --workers 16 --batch 32 --out out/recipe
 
-Everything is in OUT; OUT/model is the checkpoint. The same command resumes. With ``--minutes`` a call ends after that
-time with exit status 75 if something is left to do, so that a machine that is lent in slices can be used.
+Everything is in OUT; OUT/model is the checkpoint. The same command resumes. With ``--minutes``, a call ends after that
+time with exit status 75 if the recipe is not complete, for machines with a time limit per job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from seqpose_core.config_io import ConfigError
 from train.recipe import phases
-from train.recipe.budget import Ledger, Recipe, SliceEndedError
+from train.recipe.budget import CallTimeOverError, Ledger, Recipe
 from train.recipe.card import write_card
 from train.render.splits import BENCHMARKS
 
@@ -32,9 +32,9 @@ PHASES: dict[str, Callable[[Ledger, Path], None]] = {
 
 
 def make(recipe: Recipe, out: Path, minutes: float | None = None) -> Path:
-    """Run what is left of a recipe; returns the checkpoint's folder.
+    """Run the remaining phases of a recipe; returns the folder of the checkpoint.
 
-    :raises SliceEndedError: the time of this call is used up. :raises ValueError: a command failed.
+    :raises CallTimeOverError: the time of this call is used up. :raises ValueError: a command failed.
     """
     ledger = Ledger(out, recipe, minutes)
     for name, phase in PHASES.items():
@@ -52,12 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of data, run, evaluation and checkpoint")
     parser.add_argument("--minutes", type=float, help="time of this call (default: no limit)")
     parser.add_argument("--config", type=Path, default=CONFIG, help="training configuration (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=25_000, help="training clips at most (default: %(default)s)")
+    parser.add_argument(
+        "--clips", type=int, default=25_000, help="maximum number of training clips (default: %(default)s)"
+    )
     parser.add_argument("--frames", type=int, default=4, help="frames per clip (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that render and evaluate (default: 1)")
     parser.add_argument("--batch", type=int, default=8, help="frames per training step (default: %(default)s)")
     parser.add_argument("--init", help="checkpoint to start from instead of the configuration's weights")
-    parser.add_argument("--assets", type=Path, help="folder made by train.render.assets")
+    parser.add_argument("--assets", type=Path, help="folder of HDR environments, written by train.render.assets")
     parser.add_argument("--benchmark", choices=sorted(BENCHMARKS), default="seqpose-synth")
     options = parser.parse_args(arguments)
     assets = None if options.assets is None else str(options.assets.resolve())
@@ -75,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         options.out.mkdir(parents=True, exist_ok=True)
         make(recipe, options.out, options.minutes)
-    except SliceEndedError:
-        print(f"the time of this call is used up; the same command resumes from {options.out}")
+    except CallTimeOverError:
+        print(f"the time of this call is over; the same command resumes from {options.out}")
         return UNFINISHED
     except (ConfigError, ValueError, OSError) as error:
         print(f"recipe: {error}", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe may spend, what it has spent, and the state it resumes from."""
+"""The time budget of a recipe, the time spent, and the state from which it resumes."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from pathlib import Path
 from seqpose_core import config_io
 from train.data.atomic_file import atomic_write_text
 
-#: Shares of the time budget; what rendering does not need, because enough clips are there, goes to training.
+#: Shares of the time budget; time that rendering does not use, because there are enough clips, is used for training.
 RENDER_SHARE, TRAIN_SHARE = 0.25, 0.65
 _GRACE = 20.0  # seconds that a command has to end
 
 
-class SliceEndedError(Exception):
-    """The time of this call is used up; the same command resumes."""
+class CallTimeOverError(Exception):
+    """The time of this call is over; the same command resumes."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make.
+    """The settings of a recipe.
 
-    :param hours: the time budget in all, over all calls.
+    :param hours: total time budget over all calls.
     :param config: training configuration whose data and stages the recipe replaces.
-    :param max_clips: training clips to render at most. :param frames: frames of each.
+    :param max_clips: maximum number of rendered training clips. :param frames: frames of each.
     :param workers: processes that render and evaluate.
     :param batch: frames of each training step.
-    :param init: checkpoint that the training starts from; None = as the configuration.
+    :param init: checkpoint that the training starts from; None = that of the configuration.
     :param assets: folder of train.render.assets, None = procedural environments only.
-    :param benchmark: name in train.render.splits.BENCHMARKS: what is validated and evaluated on.
+    :param benchmark: name in train.render.splits.BENCHMARKS, for validation and evaluation.
     """
 
     hours: float
@@ -70,10 +70,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class State:
-    """How far a recipe has come.
+    """The progress of a recipe.
 
-    :param spent: time spent. :param clips: training clips, once rendering has ended.
-    :param steps: length of the training, once its speed is measured. :param done: phases that are complete.
+    :param spent: time spent. :param clips: number of training clips, set after rendering.
+    :param steps: number of training steps, set after the speed was measured. :param done: complete phases.
     """
 
     recipe: Recipe
@@ -106,21 +106,21 @@ class Ledger:
         """Seconds that a phase may still spend of its share of the budget."""
         return share * 3600 * self.state.recipe.hours - getattr(self.state.spent, phase)
 
-    def slice_left(self) -> float | None:
-        """Seconds left in this call, None without a limit.
+    def call_time_left(self) -> float | None:
+        """Remaining seconds of this call, None without a limit.
 
-        :raises SliceEndedError: if there are none.
+        :raises CallTimeOverError: if no time remains.
         """
         if self._deadline is None:
             return None
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise SliceEndedError
+            raise CallTimeOverError
         return left
 
     @contextmanager
     def spending(self, phase: str) -> Iterator[None]:
-        """Add the time of the block to the phase, however it ends."""
+        """Add the duration of the block to the phase, also if it raises an error."""
         start = time.monotonic()
         try:
             yield
@@ -129,20 +129,20 @@ class Ledger:
             self.update(spent=replace(self.state.spent, **{phase: total}))
 
     def run(self, *arguments: object, limit: float | None = None) -> bool:
-        """Run ``python -m`` with these arguments; whether it ended before ``limit`` seconds had passed.
+        """Run ``python -m`` with these arguments; returns whether it ended within ``limit`` seconds.
 
-        :raises SliceEndedError: the time of this call is used up. The command is ended; it must be able to resume.
+        :raises CallTimeOverError: the time of this call is over. The command is terminated; it must be able to resume.
         :raises ValueError: the command failed.
         """
-        left = self.slice_left()
+        left = self.call_time_left()
         timeouts = [value for value in (limit, left) if value is not None]
-        # A session of its own, so that the workers of the command are ended with it.
+        # In a separate session, so that the workers of the command are terminated with it.
         with subprocess.Popen([sys.executable, "-m", *map(str, arguments)], start_new_session=True) as process:
             try:
                 status = process.wait(min(timeouts) if timeouts else None)
             except subprocess.TimeoutExpired:
                 if limit is None or (left is not None and left < limit):
-                    raise SliceEndedError from None
+                    raise CallTimeOverError from None
                 return False
             finally:
                 _end(process)
@@ -152,7 +152,7 @@ class Ledger:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children, politely at first."""
+    """Terminate a process and its children: SIGTERM first, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

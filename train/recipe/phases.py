@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The phases of a recipe: render, train, export, evaluate. Each resumes where it was cut."""
+"""The phases of a recipe: render, train, export, evaluate. Each resumes where it was interrupted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from train.render.splits import BENCHMARKS
 
 _TRIAL_STEPS = 24
 _SEED = 31
-#: A run of many stages keeps its weights every few minutes and validates about twenty times.
+#: A run saves its weights every few minutes and validates about twenty times.
 _SAVE_SECONDS, _VALIDATIONS = 180.0, 20
 
 
@@ -49,7 +49,7 @@ def render(ledger: Ledger, out: Path) -> None:
 
 
 class _StepTimer(Callback):
-    """Seconds of each training step, the loader's wait included."""
+    """Seconds of each training step, including the wait for the loader."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -106,8 +106,8 @@ def train(ledger: Ledger, out: Path) -> None:
             atomic_write_text(out / "train.yaml", config_io.dump_yaml(config))
             ledger.update(steps=steps)
         while not is_finished(out / "run"):
-            left = ledger.slice_left()
-            # A step, a checkpoint and a validation may follow after the time is up.
+            left = ledger.call_time_left()
+            # A step, a checkpoint and a validation may follow after the time is over.
             hours = [] if left is None else ["--hours", max(0.01, (left - 60) / 3600)]
             ledger.run("train.fit", "--config", out / "train.yaml", "--out", out / "run", *hours)
     ledger.update(done=(*ledger.state.done, "train"))
@@ -120,7 +120,7 @@ def export(ledger: Ledger, out: Path) -> None:
 
 
 def evaluate(ledger: Ledger, out: Path) -> None:
-    """Evaluate every split of the benchmark, each frame alone and with memory."""
+    """Evaluate every split of the benchmark, single-frame and with memory."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with ledger.spending("evaluate"):
         for part in BENCHMARKS[ledger.state.recipe.benchmark]:

@@ -123,7 +123,7 @@ _worker: tuple[RenderJob, RenderResources] | None = None
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is killed; a pool's workers would finish their queue otherwise."""
+    """Exit when the parent process is killed; otherwise the workers of the pool would finish their queue."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

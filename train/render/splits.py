@@ -52,7 +52,7 @@ BENCHMARKS = {
         BenchmarkPart("test-motion", 40, 30, 10.0, 22),
         BenchmarkPart("test-empty", 40, 10, 10.0, 23),
     ),
-    # A few frames, to try a pipeline; nothing measured on them means anything.
+    # A few frames to test a pipeline; figures measured on them are meaningless.
     "smoke": (
         BenchmarkPart("val", 2, 4, None, 20),
         BenchmarkPart("test", 2, 4, 10.0, 21),
