@@ -28,7 +28,7 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def clips_of(
+def group_clips(
     results: Sequence[Result], min_score: float, categories: Sequence[Category]
 ) -> tuple[list[list[Moment]], str]:
     """The clips of the results, each a list of moments in the order of their image_path.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seqpose_core.categories import CATEGORIES, Category
-from seqpose_core.evaluation.clips import clips_of
+from seqpose_core.evaluation.clips import group_clips
 from seqpose_core.evaluation.scored_run import ScoredRun
 from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from seqpose_core.metrics.nocs import evaluate
@@ -35,7 +35,7 @@ def score_results(results: Sequence[Result], options: ScoringOptions) -> ScoredR
     :param results: as for :func:`seqpose_core.metrics.nocs.evaluate`.
     :raises ResultError: a result that cannot be scored; names the frame.
     """
-    clips, reason = clips_of(results, options.recall_score, options.categories)
+    clips, reason = group_clips(results, options.recall_score, options.categories)
     return ScoredRun(
         results=results,
         ap_reports={kind: evaluate(results, kind, categories=options.categories) for kind in options.iou_kinds},

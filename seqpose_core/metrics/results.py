@@ -100,7 +100,7 @@ def _array(result: Result, key: str, shape: tuple[int, ...], count: int | None, 
     return value
 
 
-def _side(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray]:
+def _read_instances(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray]:
     ids = _array(result, f"{prefix}_class_ids", (), None, name)
     n = len(ids)
     transform = _array(result, f"{prefix}_RTs", (4, 4), n, name)
@@ -163,7 +163,7 @@ def gather(
     for index, result in enumerate(results):
         name = frame_name(result, index)
         for prefix, parts in zip(("gt", "pred"), sides, strict=True):
-            parts.append(_side(result, prefix, index, name))
+            parts.append(_read_instances(result, prefix, index, name))
     if not sides[0]:
         raise ResultError("there are no results to evaluate")
     ground_truths, predictions = _stack(sides[0], categories), _stack(sides[1], categories)

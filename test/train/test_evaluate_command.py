@@ -13,7 +13,7 @@ from tiny import tiny_model
 
 from seqpose_core import checkpoint
 from seqpose_core.categories import CATEGORIES
-from seqpose_core.evaluation.clips import clips_of
+from seqpose_core.evaluation.clips import group_clips
 from seqpose_core.metrics.nocs import evaluate
 from seqpose_core.objects import ObjectPose
 from train.data.nocs_layout import NocsLayout
@@ -158,7 +158,7 @@ def test_result_files_hold_what_the_nocs_evaluation_reads(data):
 def test_clips_are_restored_in_order_with_identities(full_run):
     _, out = full_run
     results, _ = read_results(sorted((out / "multi").glob("*.pkl"), reverse=True))
-    clips, _ = clips_of(results, 2.0, CATEGORIES)
+    clips, _ = group_clips(results, 2.0, CATEGORIES)
     assert [len(clip) for clip in clips] == [3, 3, 3]
     for clip in clips:
         assert np.all(np.diff([moment.stamp for moment in clip]) > 0)

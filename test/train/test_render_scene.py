@@ -13,7 +13,7 @@ import render_rig
 
 from train.render.clips import sample_path
 from train.render.environments import EnvironmentBank
-from train.render.layout import leaning, rest_on_plane, stacked
+from train.render.layout import lean_on, rest_on_plane, stack_on
 from train.render.meshes import Mesh, rounded_box
 from train.render.motion import HandHeldMotion
 from train.render.scene import Scene, sample_intrinsics, sample_scene
@@ -59,17 +59,17 @@ def box(size: tuple[float, float, float]) -> Mesh:
 def test_a_stacked_object_rests_on_top_of_the_lower_one() -> None:
     lower = rest_on_plane("box", "a", box((0.2, 0.07, 0.2)), render_rig.Y_UP)
     upper = rest_on_plane("can", "b", box((0.05, 0.1, 0.05)), render_rig.Y_UP)
-    top = stacked(lower, upper, np.random.default_rng(0))
+    top = stack_on(lower, upper, np.random.default_rng(0))
     assert top is not None
     assert top.points[:, 2].min() == pytest.approx(0.07, abs=0.0005)
     assert np.abs(top.points[:, :2]).max() < 0.1
-    assert stacked(upper, lower, np.random.default_rng(0)) is None, "the lower one is too small"
+    assert stack_on(upper, lower, np.random.default_rng(0)) is None, "the lower one is too small"
 
 
 def test_a_leaning_object_is_tilted_and_touches_without_intersecting() -> None:
     wall = rest_on_plane("box", "a", box((0.1, 0.2, 0.1)), render_rig.Y_UP)
     book = rest_on_plane("book", "b", box((0.03, 0.15, 0.1)), render_rig.Y_UP)
-    result = leaning(wall, book, np.random.default_rng(0))
+    result = lean_on(wall, book, np.random.default_rng(0))
     assert result is not None
     points = result.points
     assert points[:, 2].min() == pytest.approx(0, abs=1e-9)

@@ -132,7 +132,7 @@ def _start_worker(job: PredictionJob) -> None:
     _worker = ClipPredictor(job)
 
 
-def _work(clip: int) -> tuple[int, dict[str, str]]:
+def _predict_clip(clip: int) -> tuple[int, dict[str, str]]:
     assert _worker is not None
     return _worker.predict(clip)
 
@@ -164,4 +164,4 @@ def _run(
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _start_worker, (job,)) as pool:
-        yield from pool.map(_work, clips)
+        yield from pool.map(_predict_clip, clips)

@@ -31,7 +31,7 @@ PHASES: dict[str, Callable[[Ledger, Path], None]] = {
 }
 
 
-def make(recipe: Recipe, out: Path, minutes: float | None = None) -> Path:
+def run_recipe(recipe: Recipe, out: Path, minutes: float | None = None) -> Path:
     """Run the remaining phases of a recipe; returns the folder of the checkpoint.
 
     :raises CallTimeOverError: the time of this call is used up. :raises ValueError: a command failed.
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             benchmark=options.benchmark,
         )
         options.out.mkdir(parents=True, exist_ok=True)
-        make(recipe, options.out, options.minutes)
+        run_recipe(recipe, options.out, options.minutes)
     except CallTimeOverError:
         print(f"the time of this call is over; the same command resumes from {options.out}")
         return UNFINISHED

@@ -138,7 +138,7 @@ def _start_worker(job: RenderJob) -> None:
     _worker = (job, RenderResources.open(job))
 
 
-def _work(clip: int) -> int:
+def _render_clip(clip: int) -> int:
     assert _worker is not None
     render_clip(*_worker, clip)
     return clip
@@ -185,7 +185,7 @@ def render(job: RenderJob, clips: int, workers: int = 1) -> int:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
     try:
         with tqdm(total=len(todo) * job.frames, unit="frame", smoothing=0.05) as bar:
-            for done in as_completed([pool.submit(_work, clip) for clip in todo]):
+            for done in as_completed([pool.submit(_render_clip, clip) for clip in todo]):
                 done.result()
                 bar.update(job.frames)
     finally:

@@ -84,7 +84,7 @@ def surface_heights(points: Array, faces: NDArray[np.int32], positions: Array) -
     return heights
 
 
-def stacked(base: UnplacedObject, top: UnplacedObject, rng: Generator) -> UnplacedObject | None:
+def stack_on(base: UnplacedObject, top: UnplacedObject, rng: Generator) -> UnplacedObject | None:
     """``top`` placed on ``base``; None if the base has no level surface of its size."""
     if base.kind in _NO_BASE or base.kind == "laptop":
         return None
@@ -114,7 +114,7 @@ def _below(item: UnplacedObject, height: float) -> Array:
     return np.concatenate([points[points[:, 2] < height], a + share * (b - a)])
 
 
-def leaning(base: UnplacedObject, leaner: UnplacedObject, rng: Generator) -> UnplacedObject | None:
+def lean_on(base: UnplacedObject, leaner: UnplacedObject, rng: Generator) -> UnplacedObject | None:
     """``leaner``, upright, tilted against the +x side of ``base``; None if the base is too low."""
     below = base.points
     height = below[:, 2].max()
@@ -128,7 +128,7 @@ def leaning(base: UnplacedObject, leaner: UnplacedObject, rng: Generator) -> Unp
     return item.moved(np.array([reach, (below[:, 1].max() + below[:, 1].min()) / 2 - points[:, 1].mean(), 0]))
 
 
-def held(item: UnplacedObject, hand: UnplacedObject, rng: Generator) -> list[UnplacedObject]:
+def hold(item: UnplacedObject, hand: UnplacedObject, rng: Generator) -> list[UnplacedObject]:
     """The object tilted and lifted, with a hand at its side that hides part of it."""
     tilt = rotation_about("x", rng.normal(0, 0.35)) @ rotation_about("y", rng.normal(0, 0.35))
     lift = rng.uniform(0.03, 0.22)

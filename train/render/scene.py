@@ -16,7 +16,7 @@ from numpy.random import Generator
 from seqpose_core.categories import CATEGORY_NAMES, category
 from train.render.distractors import DISTRACTORS
 from train.render.environments import EnvironmentBank, light_balance
-from train.render.layout import UnplacedObject, held, leaning, place, rest_on_plane, resting_rotation, stacked
+from train.render.layout import UnplacedObject, hold, lean_on, place, rest_on_plane, resting_rotation, stack_on
 from train.render.materials import sample_liquid, sample_materials
 from train.render.meshes import Array, Mesh, rotation_about
 from train.render.room import Room, sample_room
@@ -133,7 +133,7 @@ def _combine(rng: Generator, unplaced: list[UnplacedObject], pool: str) -> list[
         chance = rng.random()
         if chance < 0.22 and waiting:
             other = waiting[int(rng.integers(len(waiting)))]
-            join = stacked if chance < 0.15 else leaning
+            join = stack_on if chance < 0.15 else lean_on
             for base, top in ((item, other), (other, item)):
                 result = join(base, top, rng)
                 if result is not None:
@@ -141,7 +141,7 @@ def _combine(rng: Generator, unplaced: list[UnplacedObject], pool: str) -> list[
                     waiting = [d for d in waiting if d is not other]
                     break
         elif chance > 0.94 and "hand" in DISTRACTORS and item.kind in SHAPES and item.kind != "laptop":
-            group = held(item, _sample_unplaced(rng, pool, "hand"), rng)
+            group = hold(item, _sample_unplaced(rng, pool, "hand"), rng)
         groups.append(group)
     return groups
 

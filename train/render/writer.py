@@ -66,7 +66,7 @@ def frame_labels(scene: Scene, view: Rendered, world_from_camera: Array, image_p
     }
 
 
-def drop_slivers(view: Rendered) -> Rendered:
+def remove_small_instances(view: Rendered) -> Rendered:
     """The view without instances of fewer than :data:`MINIMUM_PIXELS` pixels."""
     counts = np.bincount(view.instances.ravel())
     small = np.isin(view.instances, np.nonzero(counts < MINIMUM_PIXELS)[0])
@@ -94,7 +94,7 @@ class ClipWriter:
     def add(self, view: Rendered, colour: NDArray[np.uint8], world_from_camera: Array, stamp: float) -> None:
         """Write the next frame; ``stamp`` in seconds."""
         index = len(self.poses)
-        view = drop_slivers(view)
+        view = remove_small_instances(view)
         stem = f"{index:04d}"
         coord = np.round(view.nocs * 255).astype(np.uint8)
         seen = view.instances > 0
