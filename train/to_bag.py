@@ -29,7 +29,8 @@ from scipy.spatial.transform import Rotation
 from seqpose_core import Camera
 from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
-from train.evaluate.sets import open_set
+from train.data.model_sizes import ModelSizes
+from train.data.nocs_sets import NOCS_SPLITS, open_layout, split_of_folder
 
 CAMERA_FRAME = "camera_optical_frame"
 WORLD_FRAME = "world"
@@ -235,10 +236,14 @@ def write_bag(
 
 def _layout(scene: Path, labels: Path | None) -> NocsLayout:
     split = scene.parent
-    nocs_split = {("real", "test"): "real_test", ("camera", "val"): "camera_val"}.get((split.parent.name, split.name))
-    if labels is None and nocs_split:
-        return open_set(split.parents[1], nocs_split).layout
-    return NocsLayout(split, labels or split.parent / "gts" / split.name)
+    found = split_of_folder(split)
+    if found is None:
+        return NocsLayout(split, labels or split.parent / "gts" / split.name)
+    root, name = found
+    if labels is None:
+        return open_layout(root, name)
+    nocs = NOCS_SPLITS[name]
+    return NocsLayout(split, labels, nocs.intrinsics, nocs.frame_rate, sizes=ModelSizes(root / "obj_models" / nocs.gts))
 
 
 def _nanoseconds(frame: Frame, scene: Path, stamped: bool, rate: float) -> int:

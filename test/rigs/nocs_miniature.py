@@ -40,7 +40,7 @@ def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
             if gts is not None:
                 (root / "gts" / gts).mkdir(parents=True, exist_ok=True)
                 path = root / "gts" / gts / f"results_{gts}_{scene}_{frame:04d}.pkl"
-                path.write_bytes(pickle.dumps(label, protocol=2))
+                path.write_bytes(pickle.dumps(_published(label, solids[split], frame), protocol=2))
             shown = [s for s in solids[split] if s.class_id and not (frame == 1 and s.instance == DROPPED)]
             relabelled = _relabelled(split, shown, label_of(shown, pose))
             Path(f"{stem}_label.pkl").write_bytes(pickle.dumps(relabelled, protocol=3))
@@ -79,6 +79,19 @@ def _write_images(stem: str, split: str, images: dict[str, np.ndarray]) -> None:
         cv2.imwrite(f"{stem}_{part}.png", image)
 
 
+def _published(label: dict[str, np.ndarray], solids: list[Solid], frame: int) -> dict[str, object]:
+    """The content of a pickle in gts/: poses, and in some files the path of the image and the visibility of handles.
+
+    The visibility is 0 for most objects that are not mugs, where it means nothing.
+    """
+    published: dict[str, object] = {"gt_RTs": label["gt_RTs"]}
+    if frame % 2 == 0:
+        named = [solid for solid in solids if solid.class_id]
+        published["image_path"] = "data/real/test/scene_1/0000"
+        published["handle_visibility"] = np.array([int(s.class_id == 6 and s.handle_visible) for s in named])
+    return published
+
+
 def _relabelled(split: str, solids: list[Solid], gts: dict[str, np.ndarray]) -> dict[str, object]:
     scales = np.cbrt(np.linalg.det(gts["gt_RTs"][:, :3, :3].astype(float)))
     rotations = gts["gt_RTs"][:, :3, :3] / scales[:, None, None]
@@ -104,6 +117,16 @@ def _relabelled(split: str, solids: list[Solid], gts: dict[str, np.ndarray]) -> 
 
 def _write_models(folder: Path, split: str, solids: list[Solid]) -> None:
     folder.mkdir(exist_ok=True)
+    for solid in (solid for solid in solids if solid.class_id):
+        if "real" in split:  # the extents in metres, in no unit of the diagonal
+            path = folder / split / f"{_model(split, solid)}.txt"
+            rows = solid.size
+        else:
+            path = folder / split.removeprefix("camera_") / SYNSETS[solid.class_id] / _model(split, solid) / "bbox.txt"
+            half = solid.size / np.linalg.norm(solid.size) / 2
+            rows = np.stack([half, -half])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(path, rows)
     meta = folder / "mug_meta.pkl"
     mugs = pickle.loads(meta.read_bytes()) if meta.is_file() else {}
     models = {}

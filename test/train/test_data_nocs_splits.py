@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from nocs_miniature import CAMERA, DROPPED, REAL, write_nocs_miniature
 
 from seqpose_core.camera import Camera
+from seqpose_ros.bags.bag import Bag
 from train.data import NocsClips, open_layout
 from train.data.clips import ClipSample
 from train.evaluate.sets import open_set
+from train.to_bag import write_bag
 
 KINDS = [
     ("camera_train", "relabelled"),
@@ -85,7 +88,7 @@ def test_either_spelling_of_the_folders_is_found(root: Path, tmp_path: Path) -> 
     shutil.copytree(root / "real", tmp_path / "Real")
     shutil.copytree(root / "obj_models", tmp_path / "obj_models")
     assert len(open_layout(tmp_path, "real_test", "relabelled").read(0, 0).objects) == 3
-    with pytest.raises(FileNotFoundError, match=r"neither .*camera/val nor .*CAMERA/val"):
+    with pytest.raises(FileNotFoundError, match=r"in none of .*camera/val, .*CAMERA/val.*unzip its archive"):
         open_layout(tmp_path, "camera_val", "relabelled")
 
 
@@ -122,3 +125,84 @@ def test_the_name_of_an_evaluation_set_includes_its_labels(root: Path) -> None:
     assert other.name == "part of REAL275 (2 of 2750 frames), relabelled"
     # The second frame's laptop shows too little depth for the relabelled pickles.
     assert [len(s.layout.read(0, 1).objects) for s in (raw, other)] == [3, 2]
+
+
+def test_the_published_labels_and_our_own_layout_give_the_same_frames(root: Path, tmp_path: Path) -> None:
+    """The same scene, with classes and sizes in the labels and an intrinsics.txt, as our own layout has them."""
+    published = list(open_layout(root, "real_test").frames(0))
+    scene = tmp_path / "real_test" / "scene_1"
+    shutil.copytree(root / "real" / "test" / "scene_1", scene)
+    np.savetxt(scene / "intrinsics.txt", REAL)
+    (tmp_path / "gts" / "real_test").mkdir(parents=True)
+    for path in (root / "gts" / "real_test").iterdir():
+        stored = pickle.loads(path.read_bytes())
+        sizes = np.array([[0.1, 0.2, 0.1], [0.16, 0.12, 0.2], [0.12, 0.1, 0.08]])  # of nocs_tree.default_solids
+        stored["gt_class_ids"] = np.array([1, 5, 6])
+        stored["gt_scales"] = sizes / np.linalg.norm(sizes, axis=1, keepdims=True)
+        (tmp_path / "gts" / "real_test" / path.name).write_bytes(pickle.dumps(stored))
+    own = list(open_layout(tmp_path, "real_test").frames(0))
+    for frame, other in zip(published, own, strict=True):
+        assert frame.camera == other.camera
+        for key, value in frame.ground_truth().items():
+            np.testing.assert_allclose(value, other.ground_truth()[key], atol=1e-9, err_msg=key)
+    assert open_set(root, "real_test").name != open_set(tmp_path, "real_test").name
+
+
+def test_a_hidden_handle_is_read_for_mugs_only(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "nocs")
+    label = tmp_path / "nocs/gts/real_test/results_real_test_scene_1_0000.pkl"
+    stored = pickle.loads(label.read_bytes())
+    assert stored["handle_visibility"].tolist() == [0, 0, 1]
+    layout = open_layout(tmp_path / "nocs", "real_test")
+    assert [item.handle_visible for item in layout.read(0, 0).objects] == [True, True, True]
+    label.write_bytes(pickle.dumps({**stored, "handle_visibility": np.array([0, 0, 0])}))
+    assert [item.handle_visible for item in layout.read(0, 0).objects] == [True, True, False]
+    # The second file has no handle_visibility.
+    assert [item.handle_visible for item in layout.read(0, 1).objects] == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("real_test_6.txt", None, "has neither real_test_6.txt nor <synset>/real_test_6/bbox.txt"),
+        ("real_test_6.txt", "0.1 0.2", "real_test_6.txt cannot be read: "),
+        ("real_test_6.txt", "0.1 0 0.2", "has the extents [0.1, 0.0, 0.2]; they must be positive"),
+    ],
+)
+def test_a_missing_or_damaged_model_size_is_named(
+    root: Path, tmp_path: Path, file: str, text: str | None, reason: str
+) -> None:
+    shutil.copytree(root, tmp_path / "nocs")
+    path = tmp_path / "nocs/obj_models/real_test" / file
+    path.unlink() if text is None else path.write_text(text)
+    layout = open_layout(tmp_path / "nocs", "real_test")
+    assert list(layout.frames(0)) == [] and reason in layout.report()
+
+
+@pytest.mark.parametrize(
+    ("split", "source", "unzipped"), [("real_test", "real/test", "real_test"), ("camera_val", "camera/val", "val")]
+)
+def test_archives_unzipped_side_by_side_are_read(
+    root: Path, tmp_path: Path, split: str, source: str, unzipped: str
+) -> None:
+    for name in ("gts", "obj_models"):
+        shutil.copytree(root / name, tmp_path / name)
+    shutil.copytree(root / source, tmp_path / unzipped)
+    (tmp_path / "camera_full_depths").mkdir()
+    assert len(open_layout(tmp_path, split).read(0, 0).objects) == 3
+    assert open_set(tmp_path, split).name.startswith("part of ")
+    (tmp_path / "gts").rename(tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match=r"gts/.* is not a folder; unzip gts\.zip"):
+        open_layout(tmp_path, split)
+
+
+@pytest.mark.parametrize("labels", [None, "gts/real_test"])
+def test_a_bag_of_a_real_scene_has_its_intrinsics_and_poses(root: Path, tmp_path: Path, labels: str | None) -> None:
+    written = write_bag(root / "real/test/scene_1", tmp_path / "bag", labels=root / labels if labels else None)
+    assert (written.frames, written.skipped) == (2, {})
+    with Bag(tmp_path / "bag") as bag:
+        for frame, source in zip(bag.frames(), open_layout(root, "real_test").frames(0), strict=True):
+            assert frame.camera == Camera.from_matrix(REAL, 640, 480)
+            for item, expected in zip(frame.ground_truth or [], source.objects, strict=True):
+                np.testing.assert_allclose(item.size, expected.size, atol=1e-9)
+                np.testing.assert_allclose(item.translation, expected.translation, atol=1e-9)

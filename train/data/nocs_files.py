@@ -17,6 +17,7 @@ from seqpose_core.camera import Camera
 from seqpose_core.categories import CATEGORIES, Category
 from train.data import safe_pickle
 from train.data.frame import SceneObject
+from train.data.model_sizes import ModelSizes
 
 BACKGROUND = 255  # in the mask
 _CAMERA_UNKNOWN = 32001  # CAMERA's depth value of pixels without a rendered surface
@@ -147,18 +148,28 @@ def rigid_part(path: str, linear: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_objects(
-    meta: str, label: str, pixels: NDArray[np.int64], categories: Sequence[Category] = CATEGORIES
+    meta: str,
+    label: str,
+    pixels: NDArray[np.int64],
+    categories: Sequence[Category] = CATEGORIES,
+    sizes: ModelSizes | None = None,
 ) -> tuple[SceneObject, ...]:
     """The labelled objects of a frame: instances from the file `meta`, poses in the same order from `label`.
+
+    The labels that NOCS publishes hold poses only: classes then come from `meta` and sizes from `sizes`.
 
     :param pixels: (256,) number of pixels of each value in the mask.
     """
     rows = [row for row in read_meta(meta, categories) if row[1] > 0]
-    classes, transforms, scales, handles = _label(label)
-    if len(rows) != len(classes):  # NOCS's labels leave out objects without a pixel in the mask
+    content = _label(label)
+    transforms = content["gt_RTs"]
+    if len(rows) != len(transforms):  # NOCS's labels leave out objects without a pixel in the mask
         rows = [row for row in rows if pixels[row[0]] > 0]
-    if [row[1] for row in rows] != classes.tolist():
-        raise BrokenFrameError(label, f"has classes {classes.tolist()} but {meta} has {[row[1] for row in rows]}")
+    classes = [row[1] for row in rows]
+    if "gt_class_ids" in content and classes != content["gt_class_ids"].tolist():
+        raise BrokenFrameError(label, f"has classes {content['gt_class_ids'].tolist()} but {meta} has {classes}")
+    if len(rows) != len(transforms):
+        raise BrokenFrameError(label, f"has {len(transforms)} poses but {meta} has {len(rows)} objects")
     if not rows:
         return ()
     linear = transforms[:, :3, :3]
@@ -167,15 +178,19 @@ def read_objects(
     if not (scale > 1e-6).all():
         raise BrokenFrameError(label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive")
     rotations = rigid_part(label, linear / scale[:, None, None])
-    sizes = scales * scale[:, None]
+    extents = content.get("gt_scales")
+    if extents is None:
+        extents = _model_extents(label, [row[2] for row in rows], sizes)
+    # Handle visibility is defined for mugs only; the published values of other classes mean nothing.
+    handles = content.get("handles", np.ones(len(rows)))
     return tuple(
         SceneObject(
             class_id=class_id,
             instance=instance,
             rotation=rotations[index],
             translation=transforms[index, :3, 3],
-            size=sizes[index],
-            handle_visible=bool(handles[index]),
+            size=extents[index] * scale[index],
+            handle_visible=bool(handles[index]) or categories[class_id - 1].name != "mug",
             visible_pixels=int(pixels[instance]),
             model=model,
             category_info=categories[class_id - 1],
@@ -184,17 +199,33 @@ def read_objects(
     )
 
 
-def _label(
-    path: str,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _model_extents(label: str, models: Sequence[str], sizes: ModelSizes | None) -> NDArray[np.float64]:
+    if sizes is None:
+        raise BrokenFrameError(label, "holds no gt_scales, and the data set has no obj_models")
+    try:
+        return np.array([sizes.extents(model) for model in models])
+    except ValueError as error:
+        raise BrokenFrameError(label, f"holds no gt_scales, and {error}") from error
+
+
+def _label(path: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a label: gt_RTs (N, 4, 4), and where present gt_class_ids, gt_scales (N, 3) and handles (N,).
+
+    The visibility of handles is named gt_handle_visibility, or handle_visibility in the files that NOCS publishes.
+    """
     data = read_bytes(path)
     try:
-        label = safe_pickle.loads(data)
-        classes = np.asarray(label["gt_class_ids"], dtype=np.int64).reshape(-1)
-        count = len(classes)
-        transforms = np.asarray(label["gt_RTs"], dtype=np.float64).reshape(count, 4, 4)
-        scales = np.asarray(label["gt_scales"], dtype=np.float64).reshape(count, 3)
-        handles = np.asarray(label.get("gt_handle_visibility", np.ones(count)), dtype=np.int64).reshape(count)
+        stored = safe_pickle.loads(data)
+        transforms = np.asarray(stored["gt_RTs"], dtype=np.float64)
+        count = len(transforms)
+        label = {"gt_RTs": transforms.reshape(count, 4, 4)}
+        if "gt_class_ids" in stored:
+            label["gt_class_ids"] = np.asarray(stored["gt_class_ids"], dtype=np.int64).reshape(-1)
+        if "gt_scales" in stored:
+            label["gt_scales"] = np.asarray(stored["gt_scales"], dtype=np.float64).reshape(count, 3)
+        for key in ("handle_visibility", "gt_handle_visibility"):
+            if key in stored:
+                label["handles"] = np.asarray(stored[key], dtype=np.int64).reshape(count)
     except (
         pickle.UnpicklingError,
         ArithmeticError,
@@ -204,8 +235,9 @@ def _label(
         ValueError,
     ) as error:
         raise BrokenFrameError(path, f"{type(error).__name__}: {error}") from error
+    scales = label.get("gt_scales", np.ones((count, 3)))
     if not (np.isfinite(transforms).all() and np.isfinite(scales).all()):
         raise BrokenFrameError(path, "gt_RTs or gt_scales hold values that are not finite")
     if not (scales > 0).all():
         raise BrokenFrameError(path, f"gt_scales {scales.tolist()} must be positive")
-    return classes, transforms, scales, handles
+    return label

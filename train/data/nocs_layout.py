@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from seqpose_core.categories import CATEGORIES, Category
 from train.data.camera_motion import camera_trajectory
 from train.data.frame import Frame, SceneObject
+from train.data.model_sizes import ModelSizes
 from train.data.nocs_files import (
     BrokenFrameError,
     count_values,
@@ -74,10 +75,11 @@ class NocsLayout:
         frame_rate: float | None = None,
         motion_from_labels: bool = False,
         categories: Sequence[Category] = CATEGORIES,
+        sizes: ModelSizes | None = None,
     ) -> None:
         self.frames_folder = Path(frames)
         self.labels = labels if isinstance(labels, Relabelling) else Path(labels)
-        self.intrinsics, self.categories = intrinsics, tuple(categories)
+        self.intrinsics, self.categories, self.sizes = intrinsics, tuple(categories), sizes
         self.frame_rate, self.motion_from_labels = frame_rate, motion_from_labels
         self._trajectories: dict[str, dict[str, NDArray[np.float64] | None]] = {}
         self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
@@ -173,7 +175,7 @@ class NocsLayout:
         if isinstance(self.labels, Relabelling):
             return self.labels.objects(stem, mask, coord, pixels)
         label = os.path.join(self.labels, f"results_{self.labels.name}_{scene}_{name}.pkl")
-        return read_objects(f"{stem}_meta.txt", label, pixels, self.categories)
+        return read_objects(f"{stem}_meta.txt", label, pixels, self.categories, self.sizes)
 
     def _trajectory(self, clip: Clip) -> dict[str, NDArray[np.float64] | None]:
         """Camera poses of all frames of a clip by name, from the labels; computed once."""

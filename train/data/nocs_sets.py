@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.categories import CATEGORIES, Category
+from train.data.model_sizes import ModelSizes
 from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
 from train.data.relabelled import Relabelling
 
@@ -21,24 +22,27 @@ Labels = Literal["gts", "relabelled"]
 
 
 @dataclass(frozen=True)
-class _NocsSplit:
-    """A split of NOCS: folder ``split`` in one of ``sets`` (two spellings), folder of labels, intrinsics, frame rate.
+class NocsSplit:
+    """A split of NOCS.
 
-    CAMERA's folders are not videos and have no frame rate.
+    :param folders: of the scenes under the root, in several spellings: as documented, and as unzipped.
+    :param gts: name of the folders of labels and of model sizes, under gts/ and obj_models/.
+    :param frame_rate: CAMERA's folders are not videos and have none.
     """
 
-    sets: tuple[str, str]
-    split: str
+    folders: tuple[str, ...]
     gts: str
     intrinsics: NDArray[np.float64]
     frame_rate: float | None
 
 
-_NOCS_SPLITS = {
-    "camera_train": _NocsSplit(("camera", "CAMERA"), "train", "train", CAMERA_INTRINSICS, None),
-    "camera_val": _NocsSplit(("camera", "CAMERA"), "val", "val", CAMERA_INTRINSICS, None),
-    "real_train": _NocsSplit(("real", "Real"), "train", "real_train", REAL_INTRINSICS, 30.0),
-    "real_test": _NocsSplit(("real", "Real"), "test", "real_test", REAL_INTRINSICS, 30.0),
+NOCS_SPLITS = {
+    "camera_train": NocsSplit(
+        ("camera/train", "CAMERA/train", "camera_train", "train"), "train", CAMERA_INTRINSICS, None
+    ),
+    "camera_val": NocsSplit(("camera/val", "CAMERA/val", "camera_val", "val"), "val", CAMERA_INTRINSICS, None),
+    "real_train": NocsSplit(("real/train", "Real/train", "real_train"), "real_train", REAL_INTRINSICS, 30.0),
+    "real_test": NocsSplit(("real/test", "Real/test", "real_test"), "real_test", REAL_INTRINSICS, 30.0),
 }
 
 
@@ -53,32 +57,58 @@ def open_layout(
 
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
-    :raises FileNotFoundError: a folder or a file is missing, naming it.
+    :raise FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
-    nocs = _NOCS_SPLITS.get(split)
-    if nocs is None or (root / split).is_dir():
+    if not is_nocs(root, split):
         if labels == "relabelled":
             raise FileNotFoundError(
-                f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(_NOCS_SPLITS)}"
+                f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(NOCS_SPLITS)}"
             )
         return NocsLayout.open(root, split, categories)
+    nocs = NOCS_SPLITS[split]
     motion_from_labels = motion_from_labels and nocs.frame_rate is not None
-    folder = _first_folder([root / name / nocs.split for name in nocs.sets])
+    folder = _scenes_folder(root, split)
     if labels == "relabelled":
         relabelling = Relabelling.open(root / "obj_models", split)
         return NocsLayout(folder, relabelling, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
     gts = root / "gts" / nocs.gts
-    if not gts.is_dir() and split.endswith("_train"):
-        raise FileNotFoundError(
-            f"{gts} is not a folder; NOCS publishes gts of camera_val and real_test only, "
-            "training uses the relabelled pickles (labels: relabelled)"
-        )
-    return NocsLayout(folder, gts, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
+    if not gts.is_dir():
+        remedy = "unzip gts.zip into the same folder"
+        if split.endswith("_train"):
+            remedy = (
+                "NOCS publishes gts of camera_val and real_test only, training uses the relabelled pickles "
+                "(labels: relabelled)"
+            )
+        raise FileNotFoundError(f"{gts} is not a folder; {remedy}")
+    sizes = ModelSizes(root / "obj_models" / nocs.gts)
+    return NocsLayout(folder, gts, nocs.intrinsics, nocs.frame_rate, motion_from_labels, sizes=sizes)
 
 
-def _first_folder(folders: Sequence[Path]) -> Path:
+def is_nocs(root: Path, split: str) -> bool:
+    """Whether ``split`` of ``root`` is a split of NOCS in NOCS's layout.
+
+    A folder of our own layout may have the same name; its scenes have an intrinsics.txt, those of NOCS have none.
+    """
+    return split in NOCS_SPLITS and next((root / split).glob("*/intrinsics.txt"), None) is None
+
+
+def split_of_folder(folder: Path) -> tuple[Path, str] | None:
+    """Root and split of a folder of NOCS scenes; None if it is a folder of our own layout."""
+    for split, nocs in NOCS_SPLITS.items():
+        for name in nocs.folders:
+            depth = name.count("/") + 1
+            if folder.parts[-depth:] == tuple(name.split("/")) and not any(folder.glob("*/intrinsics.txt")):
+                return folder.parents[depth - 1], split
+    return None
+
+
+def _scenes_folder(root: Path, split: str) -> Path:
+    folders = [root / name for name in NOCS_SPLITS[split].folders]
     for folder in folders:
-        if folder.is_dir():
+        if folder.is_dir() and next(folder.glob("*/*_color.png"), None) is not None:
             return folder
-    raise FileNotFoundError(f"there is neither {folders[0]} nor {folders[1]}")
+    raise FileNotFoundError(
+        f"{split} of NOCS is in none of {', '.join(map(str, folders))}; unzip its archive into one of them, with gts/ "
+        f"and obj_models/ in {root}"
+    )

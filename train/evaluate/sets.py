@@ -11,7 +11,7 @@ from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, View
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
-from train.data.nocs_sets import Labels, open_layout
+from train.data.nocs_sets import Labels, is_nocs, open_layout
 from train.evaluate.paper_results import CAMERA25, REAL275
 
 SYNTHETIC = "synthetic renders"
@@ -41,7 +41,7 @@ def open_set(
     :raises FileNotFoundError: a folder is missing; names it.
     """
     layout = open_layout(root, split, labels, categories=categories)
-    if split in _OFFICIAL and not (root / split).is_dir():
+    if split in _OFFICIAL and is_nocs(root, split):
         name, total = _OFFICIAL[split]
         frames = sum(len(clip.frames) for clip in layout.clips)
         name = name if frames >= total else f"part of {name} ({frames} of {total} frames)"
