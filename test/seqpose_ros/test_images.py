@@ -26,7 +26,7 @@ def message(rows: np.ndarray, encoding: str, width: int = WIDTH, padding: int = 
     """A sensor_msgs/Image of rows (H, bytes), each followed by `padding` bytes."""
     padded = np.concatenate([rows, np.full((len(rows), padding), 77, np.uint8)], axis=1)
     return SimpleNamespace(
-        height=len(rows),
+        height=HEIGHT if encoding.startswith("nv") else len(rows),
         width=width,
         encoding=encoding,
         is_bigendian=0,
@@ -47,7 +47,13 @@ def bayer(pattern: str) -> np.ndarray:
     return np.tile(block, (HEIGHT // 2, WIDTH // 2))
 
 
+def wide(rows: np.ndarray) -> np.ndarray:
+    """8-bit samples as little-endian 16-bit samples: the value 200 of 255 is 200 * 257 of 65535."""
+    return (rows.astype("<u2") * 257).view(np.uint8)
+
+
 r, g, b = COLOUR
+CHROMA = np.tile(np.array([U, V], np.uint8), WIDTH)
 TABLE = {
     "rgb8": (pixels(r, g, b), COLOUR, 0),
     "bgr8": (pixels(b, g, r), COLOUR, 0),
@@ -62,6 +68,21 @@ TABLE = {
     "bayer_bggr8": (bayer("bggr"), COLOUR, 0),
     "bayer_gbrg8": (bayer("gbrg"), COLOUR, 0),
     "bayer_grbg8": (bayer("grbg"), COLOUR, 0),
+    "rgb16": (wide(pixels(r, g, b)), COLOUR, 0),
+    "bgr16": (wide(pixels(b, g, r)), COLOUR, 0),
+    "rgba16": (wide(pixels(r, g, b, 9)), COLOUR, 0),
+    "bgra16": (wide(pixels(b, g, r, 9)), COLOUR, 0),
+    "mono16": (wide(pixels(90)), (90, 90, 90), 0),
+    "8UC1": (pixels(90), (90, 90, 90), 0),
+    "8UC3": (pixels(b, g, r), COLOUR, 0),
+    "8UC4": (pixels(b, g, r, 9), COLOUR, 0),
+    "nv12": (np.vstack([pixels(Y), np.tile(CHROMA[:WIDTH], (HEIGHT // 2, 1))]), COLOUR, 3),
+    "nv21": (np.vstack([pixels(Y), np.tile(CHROMA[:WIDTH][::-1], (HEIGHT // 2, 1))]), COLOUR, 3),
+    "nv24": (np.vstack([pixels(Y), np.tile(CHROMA, (HEIGHT, 1)).reshape(2 * HEIGHT, WIDTH)]), COLOUR, 3),
+    "bayer_rggb16": (wide(bayer("rggb")), COLOUR, 0),
+    "bayer_bggr16": (wide(bayer("bggr")), COLOUR, 0),
+    "bayer_gbrg16": (wide(bayer("gbrg")), COLOUR, 0),
+    "bayer_grbg16": (wide(bayer("grbg")), COLOUR, 0),
 }
 
 
@@ -73,7 +94,16 @@ def test_the_table_has_every_supported_encoding() -> None:
 @pytest.mark.parametrize("encoding", TABLE)
 @pytest.mark.parametrize("decode", DECODERS)
 def test_encodings_decode_to_the_expected_colour(decode: Any, encoding: str, padding: int) -> None:
+    if decode is not images.decode_with_numpy and encoding not in images.CV_BRIDGE_ENCODINGS:
+        decode = images.decode_image
     rows, expected, tolerance = TABLE[encoding]
+    if encoding == "nv24" and padding:  # a row of chroma takes two steps, with the padding of both at its end
+        rows = np.vstack([rows[:HEIGHT], np.zeros((2 * HEIGHT, WIDTH), np.uint8)])
+        padded = message(rows, encoding, padding=padding)
+        luma = np.frombuffer(padded.data, np.uint8)[: HEIGHT * padded.step].tobytes()
+        padded.data = luma + HEIGHT * (CHROMA.tobytes() + bytes(2 * padding))
+        assert np.abs(decode(padded).astype(int) - expected).max() <= tolerance
+        return
     image = decode(message(rows, encoding, padding=padding))
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image.dtype == np.uint8
@@ -87,6 +117,27 @@ def test_pixels_keep_their_position(decode: Any) -> None:
     for encoding, channels in (("rgb8", picture), ("bgr8", picture[..., ::-1])):
         image = decode(message(channels.reshape(48, -1), encoding, width=64, padding=7))
         np.testing.assert_array_equal(image, picture)
+
+
+@pytest.mark.parametrize("encoding", [name for name in TABLE if name.endswith("16")])
+def test_16_bit_samples_may_be_big_endian(encoding: str) -> None:
+    rows = TABLE[encoding][0]
+    # 51450 = 0xC8FA is 200.19 of 255; its bytes in the other order are 0xFAC8, 249.8 of 255.
+    distinct = np.full_like(rows.view("<u2"), 0xC8FA)
+    source = message(distinct.astype(">u2").view(np.uint8), encoding)
+    source.is_bigendian = 1
+    assert (images.decode_image(source) == 200).all()
+
+
+def test_nv12_and_nv24_keep_positions() -> None:
+    """The left half is COLOUR, the right half is grey (128 without colour)."""
+    luma = np.hstack([np.full((6, 4), Y), np.full((6, 4), 126)]).astype(np.uint8)
+    for encoding, chroma in (
+        ("nv12", np.tile(np.array([U, V, U, V, 128, 128, 128, 128], np.uint8), (3, 1))),
+        ("nv24", np.tile(np.array([U, V] * 4 + [128] * 8, np.uint8), (6, 1)).reshape(12, 8)),
+    ):
+        image = images.decode_image(message(np.vstack([luma, chroma]), encoding)).astype(int)
+        assert np.abs(image[:, :4] - COLOUR).max() <= 3 and np.abs(image[:, 4:] - 128).max() <= 3
 
 
 def test_rgb8_is_not_copied() -> None:
@@ -121,6 +172,9 @@ def test_bytes_after_the_last_row_are_ignored() -> None:
         ({"data": b""}, r"empty \(8x6, 0 bytes\)"),
         ({"step": 20}, "step is 20 bytes but 8 pixels of rgb8 take 24"),
         ({"data": b"123"}, "holds 3 bytes but 6 rows of 24 bytes take 144"),
+        ({"encoding": "32FC1"}, "'32FC1' is not supported"),
+        ({"encoding": "nv12", "step": 24}, "holds 144 bytes but 9 rows of 24 bytes take 216"),
+        ({"encoding": "nv21", "height": 5, "step": 8}, "nv21 image is 5 high; the height must be even"),
         ({"encoding": "yuyv", "width": 7}, "yuyv image is 7 wide; the width must be even"),
     ],
 )
@@ -159,6 +213,47 @@ def test_the_exif_orientation_is_ignored() -> None:
 )
 def test_bad_compressed_images_are_refused(form: str, data: bytes, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
+        images.decode_compressed(SimpleNamespace(format=form, data=data))
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_compressed_mosaic_is_demosaiced(suffix: str, pattern: str) -> None:
+    mosaic = np.tile(bayer(pattern), (4, 4))
+    data = cv2.imencode(suffix, mosaic, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    form = f"bayer_{pattern}8; {suffix[1:]} compressed "
+    image = images.decode_compressed(SimpleNamespace(format=form, data=data))
+    assert np.abs(image.astype(int) - COLOUR).max() <= (0 if suffix == ".png" else 6)
+
+
+def test_a_mosaic_that_was_converted_before_compression_is_colour() -> None:
+    picture = np.full((48, 64, 3), COLOUR, np.uint8)
+    data = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    image = images.decode_compressed(SimpleNamespace(format="bayer_rggb8; png compressed bgr8", data=data))
+    np.testing.assert_array_equal(image, picture)
+
+
+@pytest.mark.parametrize(("source", "code"), [("mono16", None), ("bayer_rggb16", "rggb"), ("rgb16", "rgb")])
+def test_compressed_16_bit_images_are_scaled(source: str, code: str | None) -> None:
+    expected = (90, 90, 90) if code is None else COLOUR
+    rows = pixels(90) if code is None else bayer(code) if code != "rgb" else pixels(b, g, r).reshape(HEIGHT, WIDTH, 3)
+    data = cv2.imencode(".png", rows.astype(np.uint16) * 257)[1].tobytes()
+    image = images.decode_compressed(SimpleNamespace(format=f"{source}; png compressed ", data=data))
+    assert (image == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("16UC1; png compressed ", "was made of '16UC1', which is not supported"),
+        ("32FC1; png compressed ", "was made of '32FC1'"),
+        ("bayer_xxxx8; png compressed ", "was made of 'bayer_xxxx8'"),
+        ("png", "one channel of 16 bits, as depth images"),
+    ],
+)
+def test_compressed_depth_is_not_taken_for_colour(form: str, reason: str) -> None:
+    data = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 800, np.uint16))[1].tobytes()
+    with pytest.raises(InputError, match=reason):
         images.decode_compressed(SimpleNamespace(format=form, data=data))
 
 
