@@ -25,6 +25,8 @@ class Camera:
     :param width, height: image size, pixels.
     :param distortion: OpenCV coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), or None for
         an image without distortion. All zeros become None.
+    :param fisheye: the lens is equidistant (OpenCV's fisheye model) with the four coefficients ``distortion``; all
+        zeros are the ideal equidistant lens, which is not a pinhole.
     :raises ValueError: if the size or a focal length is not positive, an intrinsic is not finite, or OpenCV has no
         model with this number of distortion coefficients.
     """
@@ -36,6 +38,7 @@ class Camera:
     width: int
     height: int
     distortion: tuple[float, ...] | None = None
+    fisheye: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -48,16 +51,22 @@ class Camera:
             )
         if self.distortion is not None:
             coefficients = tuple(float(c) for c in self.distortion)
+            if self.fisheye and len(coefficients) != 4:
+                raise ValueError(f"an equidistant lens has 4 distortion coefficients, not {len(coefficients)}")
             if len(coefficients) not in _DISTORTION_LENGTHS:
                 raise ValueError(
                     f"distortion has {len(coefficients)} coefficients; OpenCV supports {_DISTORTION_LENGTHS}"
                 )
             if not np.isfinite(coefficients).all():
                 raise ValueError(f"distortion coefficients {coefficients} must be finite")
-            object.__setattr__(self, "distortion", coefficients if any(coefficients) else None)
+            object.__setattr__(self, "distortion", coefficients if self.fisheye or any(coefficients) else None)
+        elif self.fisheye:
+            raise ValueError("an equidistant lens needs 4 distortion coefficients; they may be zero")
 
     @classmethod
-    def from_matrix(cls, matrix: ArrayLike, width: int, height: int, distortion: ArrayLike | None = None) -> Camera:
+    def from_matrix(
+        cls, matrix: ArrayLike, width: int, height: int, distortion: ArrayLike | None = None, fisheye: bool = False
+    ) -> Camera:
         """Build from a (3, 3) intrinsic matrix in pixels.
 
         :raises ValueError: if the matrix is not (3, 3).
@@ -67,7 +76,14 @@ class Camera:
             raise ValueError(f"intrinsic matrix has shape {k.shape}; it must be (3, 3)")
         coefficients = None if distortion is None else tuple(np.asarray(distortion, dtype=np.float64).ravel())
         return cls(
-            float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), int(width), int(height), coefficients
+            float(k[0, 0]),
+            float(k[1, 1]),
+            float(k[0, 2]),
+            float(k[1, 2]),
+            int(width),
+            int(height),
+            coefficients,
+            fisheye,
         )
 
     @property
@@ -86,11 +102,12 @@ class Camera:
             width,
             height,
             self.distortion,
+            self.fisheye,
         )
 
     def cropped(self, x: float, y: float, width: int, height: int) -> Camera:
         """The camera of a window whose pixel (0, 0) is this image's pixel (x, y). It may extend beyond the image."""
-        return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion)
+        return Camera(self.fx, self.fy, self.cx - x, self.cy - y, width, height, self.distortion, self.fisheye)
 
     def rectified(self) -> Camera:
         """The same intrinsics without distortion: the camera of the images that :meth:`rectify` returns."""
@@ -123,7 +140,11 @@ class Camera:
         p = np.asarray(points, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             xy = np.where(p[..., 2:] > 0, p[..., :2] / p[..., 2:], np.nan)
-        if self.distortion is not None:
+        if self.fisheye:
+            radius = np.linalg.norm(xy, axis=-1, keepdims=True)
+            angle = np.arctan(radius)
+            xy = xy * np.divide(self._distorted_angle(angle)[0], radius, out=np.ones_like(radius), where=radius > 0)
+        elif self.distortion is not None:
             flat = np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1).reshape(-1, 3)
             in_front = np.isfinite(flat).all(axis=1)
             pixels = np.full((len(flat), 2), np.nan)
@@ -139,7 +160,14 @@ class Camera:
         uv = np.asarray(pixels, dtype=np.float64)
         z = np.asarray(depth, dtype=np.float64)[..., None]
         xy = (uv - (self.cx, self.cy)) / (self.fx, self.fy)
-        if self.distortion is not None:
+        if self.fisheye:
+            distorted = np.linalg.norm(xy, axis=-1, keepdims=True)
+            angle = distorted.copy()
+            for _ in range(20):  # Newton's method
+                value, slope = self._distorted_angle(angle)
+                angle = np.clip(angle - (value - distorted) / slope, 0, np.pi / 2)
+            xy = xy * np.divide(np.tan(angle), distorted, out=np.ones_like(distorted), where=distorted > 0)
+        elif self.distortion is not None:
             # Fixed-point iteration on project(): exact to rounding. OpenCV's undistortPoints stops after five
             # iterations, with an error of a tenth of a pixel at the corners.
             ones = np.ones_like(xy[..., :1])
@@ -150,11 +178,23 @@ class Camera:
                     break
         return np.concatenate([xy * z, z], axis=-1)
 
+    def _distorted_angle(self, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distance from the principal point in focal lengths, at an angle from the optical axis, and its derivative."""
+        assert self.distortion is not None
+        value, slope = angle, np.ones_like(angle)
+        for power, k in zip((2, 4, 6, 8), self.distortion, strict=True):
+            value, slope = value + k * angle ** (power + 1), slope + k * (power + 1) * angle**power
+        return value, slope
+
 
 @lru_cache(maxsize=8)
 def _rectification_maps(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Source pixel of each rectified pixel, in OpenCV's fixed-point form, computed once per camera."""
     size = (camera.width, camera.height)
+    if camera.fisheye:
+        return cv2.fisheye.initUndistortRectifyMap(
+            camera.matrix, np.asarray(camera.distortion), np.eye(3), camera.matrix, size, cv2.CV_16SC2
+        )
     return cv2.initUndistortRectifyMap(
         camera.matrix, np.asarray(camera.distortion), np.eye(3), camera.matrix, size, cv2.CV_16SC2
     )

@@ -18,9 +18,12 @@ from seqpose_ros.errors import InputError, quote, shorten
 
 # Distortion models whose coefficients are those of OpenCV's pinhole model, in the same order.
 _PINHOLE_MODELS = ("", "plumb_bob", "rational_polynomial")
+_FISHEYE_MODELS = ("equidistant", "fisheye")  # the second is RealSense's name
 
 # Plausible focal lengths in units of the longer image side: from a fisheye lens (0.02) to a crop from a telephoto lens.
 _FOCAL_LENGTHS = (0.02, 200.0)
+# Degrees along the longer side, with a margin around the cameras of the training data (53 to 75).
+_FIELD_OF_VIEW = (30, 100)
 _LARGEST_DISTORTION = 1e4  # coefficients of a rational polynomial can be in the hundreds
 
 
@@ -29,19 +32,22 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
 
     :param rectified: whether the images are rectified: if true, intrinsics are P without distortion, else K with D.
     :return: Camera after the region of interest and binning.
-    :raises InputError: the camera is not calibrated, its intrinsics are implausible, or its distortion model is neither
-        plumb_bob nor rational_polynomial.
+    :raises InputError: the camera is not calibrated, its intrinsics are implausible, or its distortion model is not
+        plumb_bob, rational_polynomial or equidistant.
     """
     matrix = np.asarray(info.p, dtype=np.float64).reshape(3, 4)[:, :3] if rectified else np.reshape(info.k, (3, 3))
+    fisheye = not rectified and info.distortion_model in _FISHEYE_MODELS
     distortion = None if rectified or len(info.d) == 0 or not np.any(info.d) else info.d
-    if distortion is not None and info.distortion_model not in _PINHOLE_MODELS:
+    if fisheye:  # without coefficients it is the ideal equidistant lens, not a pinhole
+        distortion = info.d if len(info.d) else (0.0,) * 4
+    elif distortion is not None and info.distortion_model not in _PINHOLE_MODELS:
         raise InputError(
             "camera_info",
-            f"camera_info has the distortion model {quote(info.distortion_model)}; supported are plumb_bob and "
-            "rational_polynomial. Rectify the images (image_proc) and set rectified to true",
+            f"camera_info has the distortion model {quote(info.distortion_model)}; supported are plumb_bob, "
+            "rational_polynomial and equidistant. Rectify the images (image_proc) and set rectified to true",
         )
     try:
-        camera = Camera.from_matrix(matrix, info.width, info.height, distortion)
+        camera = Camera.from_matrix(matrix, info.width, info.height, distortion, fisheye)
         if info.roi.width and info.roi.height:
             camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         if max(info.binning_x, info.binning_y) > 1:
@@ -56,6 +62,12 @@ def _check_plausible(camera: Camera) -> None:
     """Refuse finite intrinsics that no camera has: they overflow in the network."""
     longest = max(camera.width, camera.height)
     low, high = (limit * longest for limit in _FOCAL_LENGTHS)
+    if max(camera.fx, camera.fy, abs(camera.cx), abs(camera.cy)) < 5:
+        raise InputError(
+            "camera_info",
+            f"camera_info has focal lengths {camera.fx:g} and {camera.fy:g} for {camera.width}x{camera.height} pixels; "
+            "this looks like K in units of the image size, but CameraInfo has pixels: multiply it by the image size",
+        )
     if not (low <= camera.fx <= high and low <= camera.fy <= high):
         raise InputError(
             "camera_info",
@@ -87,9 +99,37 @@ def camera_for_image(image: np.ndarray, info: Any, rectified: bool) -> Camera:
         )
     camera = camera_from_info(info, rectified)
     height, width = image.shape[:2]
+    if (info.width, info.height) == (width, height) != (camera.width, camera.height):
+        raise InputError(
+            "size",
+            f"camera_info announces a region of interest or binning, {camera.width}x{camera.height} of "
+            f"{info.width}x{info.height}, but the image has the full size {width}x{height}; clear roi and binning in "
+            "the driver, or publish the cropped image",
+        )
     if (camera.width, camera.height) != (width, height):
         raise InputError("size", f"camera_info is {camera.width}x{camera.height} but the image is {width}x{height}")
     return camera
+
+
+def camera_doubts(image_topic: str, info: Any, camera: Camera, rectified: bool) -> list[str]:
+    """Sentences about a camera that can be used but is probably not meant so.
+
+    :param info: the sensor_msgs/CameraInfo of ``camera``.
+    """
+    doubts = []
+    name = next((part for part in reversed(image_topic.split("/")) if part.startswith("image")), "")
+    if not rectified and "rect" in name and np.any(info.d):
+        doubts.append(
+            f"{image_topic} is named as rectified images are, but rectified is false and camera_info has distortion: "
+            "the images will be rectified again; set rectified to true"
+        )
+    view = 2 * np.degrees(np.arctan(max(camera.width / camera.fx, camera.height / camera.fy) / 2))
+    if not _FIELD_OF_VIEW[0] <= view <= _FIELD_OF_VIEW[1]:
+        doubts.append(
+            f"the field of view is {view:.0f} degrees; the network was trained on {_FIELD_OF_VIEW[0]} to "
+            f"{_FIELD_OF_VIEW[1]}, so expect larger errors"
+        )
+    return doubts
 
 
 def transform_from_message(message: Any) -> np.ndarray:

@@ -196,8 +196,8 @@ def _to_rgb(pixels: np.ndarray, source: str, name: str) -> np.ndarray:
         pixels = _to_8_bits(pixels)
     if grey:
         # A mosaic is compressed as a grey image.
-        code = ENCODINGS[source].to_rgb if source.startswith("bayer_") else cv2.COLOR_GRAY2RGB
-        return cv2.cvtColor(pixels, code)
+        pattern = source.removeprefix("bayer_").rstrip("0123456789")
+        return cv2.cvtColor(pixels, _BAYER.get(pattern, cv2.COLOR_GRAY2RGB))
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 

@@ -15,7 +15,7 @@ from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_ros.bags.reader import BagError, BagReader
 from seqpose_ros.bags.topics import IMAGE_TYPES, select_camera_info, select_image
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_for_image, object_from_detection
+from seqpose_ros.from_messages import camera_doubts, camera_for_image, object_from_detection
 from seqpose_ros.images import decode
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -130,10 +130,14 @@ class Bag:
             stamp = stamp_nanoseconds(message.header.stamp)
             try:
                 image = decode(message)
-                camera = camera_for_image(image, self._infos.get(stamp, self._first_info), self._rectified)
+                info = self._infos.get(stamp, self._first_info)
+                camera = camera_for_image(image, info, self._rectified)
             except InputError as error:
                 self.skipped_frames[f"frame {index} (stamp {_format_stamp(stamp)})"] = str(error)
                 continue
+            for text in camera_doubts(self.image.topic, info, camera, self._rectified):
+                if text not in self.warnings:
+                    self.warnings.append(text)
             frame_id = message.header.frame_id
             yield BagFrame(index, stamp, frame_id, image, camera, self._ground_truth_of(stamp, frame_id))
 

@@ -90,3 +90,38 @@ def test_invalid_cameras_raise_an_error(values: dict[str, float], message: str) 
 def test_the_error_for_an_image_of_another_size_gives_both_sizes() -> None:
     with pytest.raises(ValueError, match="camera is 640x480 but the image is 1280x720"):
         PLAIN.rectify(np.zeros((720, 1280, 3), np.uint8))
+
+
+FISHEYE = Camera(285.0, 286.0, 424.0, 400.0, 848, 800, (-0.01, 0.04, -0.03, 0.006), fisheye=True)
+IDEAL = Camera(285.0, 285.0, 424.0, 400.0, 848, 800, (0.0, 0.0, 0.0, 0.0), fisheye=True)
+
+
+def test_an_equidistant_lens_without_coefficients_is_no_pinhole() -> None:
+    # 45 degrees off axis: the distance is f · pi/4 instead of f · tan 45 degrees.
+    assert IDEAL.project([1.0, 0.0, 1.0]) == pytest.approx((424.0 + 285.0 * np.pi / 4, 400.0))
+    assert IDEAL.resized(424, 400).project([1.0, 0.0, 1.0])[0] == pytest.approx(211.75 + 142.5 * np.pi / 4)
+
+
+def test_the_projection_of_a_fisheye_lens_agrees_with_opencv_and_is_inverted() -> None:
+    points = np.random.default_rng(0).uniform([-1.5, -1.5, 0.8], [1.5, 1.5, 2.0], (50, 3))
+    for camera in (FISHEYE, IDEAL):
+        expected = cv2.fisheye.distortPoints(
+            (points[:, :2] / points[:, 2:])[:, None], camera.matrix, np.asarray(camera.distortion)
+        )[:, 0]
+        np.testing.assert_allclose(camera.project(points), expected, atol=1e-9)
+        np.testing.assert_allclose(camera.unproject(camera.project(points), points[:, 2]), points, atol=1e-9)
+
+
+def test_rectifying_a_fisheye_image_moves_points_to_their_pinhole_pixels() -> None:
+    image = np.zeros((800, 848), np.float32)
+    point = np.array([0.6, 0.4, 1.0])
+    u, v = np.round(FISHEYE.project(point)).astype(int)
+    cv2.circle(image, (int(u), int(v)), 4, 1.0, -1)
+    rows, columns = np.nonzero(FISHEYE.rectify(image) > 0.5)
+    assert (columns.mean(), rows.mean()) == pytest.approx(FISHEYE.rectified().project(point), abs=1.5)
+
+
+def test_a_fisheye_lens_needs_four_coefficients() -> None:
+    for coefficients in (None, (0.1,) * 5):
+        with pytest.raises(ValueError, match="4 distortion coefficients"):
+            Camera(285.0, 285.0, 424.0, 400.0, 848, 800, coefficients, fisheye=True)

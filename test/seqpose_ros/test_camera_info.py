@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, info_message, picture
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
+from seqpose_core import Camera
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_from_info
+from seqpose_ros.from_messages import camera_doubts, camera_for_image, camera_from_info
 
 Start = Callable[..., InProcess]
 
@@ -111,3 +113,50 @@ def test_long_strings_are_not_copied_into_logs_and_diagnostics(client: Client, s
     client.info.publish(message)
     client.until(lambda: client.diagnostics and "distortion" in client.diagnostics[-1].status[0].message, "the reason")
     assert len(client.diagnostics[-1].status[0].message) < 1000
+
+
+def test_an_equidistant_lens_without_coefficients_stays_a_fisheye() -> None:
+    for d in ([], [0.0] * 4):
+        camera = camera_from_info(info(distortion_model="equidistant", d=d), rectified=False)
+        # 30 degrees off axis: f · pi/6, not f · tan 30 degrees.
+        assert camera.project([np.tan(np.pi / 6), 0, 1])[0] == pytest.approx(31.0 + 90.0 * np.pi / 6)
+    assert not camera_from_info(info(distortion_model="equidistant", d=[0.0] * 4), rectified=True).fisheye
+
+
+def test_k_in_units_of_the_image_size_is_refused_with_the_reason() -> None:
+    with pytest.raises(InputError, match="units of the image size, but CameraInfo has pixels: multiply"):
+        camera_from_info(info(fx=1.2, fy=1.6, cx=0.5, cy=0.5), rectified=False)
+
+
+@pytest.mark.parametrize("crop", [{"binning_x": 2, "binning_y": 2}, {"roi": RegionOfInterest(width=32, height=24)}])
+def test_a_crop_that_is_announced_but_not_made_is_named(crop: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"region of interest or binning, 32x24 of 64x48, but the image has the full"):
+        camera_for_image(picture(), info(**crop), rectified=False)
+    assert camera_for_image(picture()[:24, :32], info(**crop), rectified=False).width == 32
+
+
+def test_rectified_decides_between_k_and_p() -> None:
+    message = info(d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    message.p = [80.0, 0.0, 30.0, 0.0, 0.0, 81.0, 22.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    raw, rectified = (camera_from_info(message, value) for value in (False, True))
+    assert (raw.fx, raw.distortion) == (90.0, (0.1, 0.0, 0.0, 0.0, 0.0))
+    assert (rectified.fx, rectified.distortion) == (80.0, None)
+
+
+def test_rational_polynomial_is_opencvs_model_of_eight_coefficients() -> None:
+    d = [0.5, 0.1, 0.001, -0.002, 0.02, 0.8, 0.2, 0.03]
+    camera = camera_from_info(info(distortion_model="rational_polynomial", d=d), rectified=False)
+    expected = cv2.projectPoints(np.array([[0.2, 0.1, 1.0]]), np.zeros(3), np.zeros(3), CAMERA.matrix, np.array(d))[0]
+    assert camera.project([0.2, 0.1, 1.0]) == pytest.approx(expected.ravel(), abs=1e-9)
+
+
+def test_doubtful_cameras_are_described() -> None:
+    message = info(d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    camera = camera_from_info(message, rectified=False)
+    (text,) = camera_doubts("/camera/image_rect/compressed", message, camera, rectified=False)
+    assert "image_rect/compressed is named as rectified images are" in text and "set rectified to true" in text
+    assert not camera_doubts("/camera/image_rect", message, camera, rectified=True)
+    assert not camera_doubts("/camera/image_raw", message, camera, rectified=False)
+    # 64 pixels at f = 600: 2 · atan(32 / 600) = 6 degrees.
+    (text,) = camera_doubts("/image", info(), Camera(600.0, 600.0, 31.5, 23.5, 64, 48), rectified=False)
+    assert text.startswith("the field of view is 6 degrees")

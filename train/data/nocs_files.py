@@ -218,7 +218,7 @@ def _label(path: str) -> dict[str, NDArray[Any]]:
         stored = safe_pickle.loads(data)
         transforms = np.asarray(stored["gt_RTs"], dtype=np.float64)
         count = len(transforms)
-        label = {"gt_RTs": transforms.reshape(count, 4, 4)}
+        label: dict[str, NDArray[Any]] = {"gt_RTs": transforms.reshape(count, 4, 4)}
         if "gt_class_ids" in stored:
             label["gt_class_ids"] = np.asarray(stored["gt_class_ids"], dtype=np.int64).reshape(-1)
         if "gt_scales" in stored:

@@ -98,7 +98,8 @@ def split_of_folder(folder: Path) -> tuple[Path, str] | None:
     for split, nocs in NOCS_SPLITS.items():
         for name in nocs.folders:
             depth = name.count("/") + 1
-            if folder.parts[-depth:] == tuple(name.split("/")) and not any(folder.glob("*/intrinsics.txt")):
+            named = folder.is_dir() and folder.parts[-depth:] == tuple(name.split("/"))
+            if named and not any(folder.glob("*/intrinsics.txt")):
                 return folder.parents[depth - 1], split
     return None
 
