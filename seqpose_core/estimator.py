@@ -25,8 +25,9 @@ from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.model.step_graph import StepInput, empty_memory
 from seqpose_core.objects import ObjectPose
 from seqpose_core.preprocessing import fit_image
+from seqpose_core.runtime.choose import build_engine
 from seqpose_core.runtime.engine import Engine
-from seqpose_core.runtime.torch_engine import TorchEngine
+from seqpose_core.runtime.exported import is_exported, open_exported, read_info
 from seqpose_core.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -47,23 +48,28 @@ class PoseEstimator:
     """Streaming inference on the images of one camera, with a short memory. Use one estimator per camera."""
 
     def __init__(
-        self, model: SeqPose, options: EstimatorOptions | None = None, *, device: str = "cpu", **changes: Any
+        self, model: SeqPose | Engine, options: EstimatorOptions | None = None, *, device: str = "cpu", **changes: Any
     ) -> None:
-        """:param options: None = the defaults. :param changes: fields of :class:`EstimatorOptions` to change in it.
+        """:param model: a network, or an engine that is already loaded (``device`` is then not used).
 
+        :param options: None = the defaults. :param changes: fields of :class:`EstimatorOptions` to change in it.
         :raises ValueError: for an unknown option, a value outside its range, or a category the model does not have.
+        :raises seqpose_core.runtime.engine.RuntimeUnavailableError: if the runtime cannot be used here.
         """
         self.options = (options or EstimatorOptions()).with_changes(changes)
-        self.model = _with_memory(model, self.options.memory_frames)
-        self._engine: Engine = TorchEngine(
-            self.model, torch.device(device), self.options.precision, self.options.runtime == "compiled"
-        )
+        #: None where an engine was given.
+        self.model = with_memory(model, self.options.memory_frames) if isinstance(model, SeqPose) else None
+        self._engine: Engine
+        if self.model is not None:
+            options = self.options
+            self._engine = build_engine(self.model, options.runtime, torch.device(device), options.precision)
+        else:
+            self._engine = model  # type: ignore[assignment]
         self._symmetric = torch.tensor([c.symmetric for c in self.categories], device=self._engine.device)
         self._reported = self._reported_categories(self.options)
         self._tracker = Tracker(self.options.min_hits, self.options.max_age, smoothing=self.options.smoothing)
         self._memory: QueryMemory | None = None
         self._stamp: float | None = None
-        _LOG.info("SeqPose runs %s in %s on %s, as requested", self.options.runtime, self.options.precision, device)
 
     @classmethod
     def from_pretrained(
@@ -74,13 +80,16 @@ class PoseEstimator:
         options: EstimatorOptions | None = None,
         **changes: Any,
     ) -> PoseEstimator:
-        """An estimator of a bundled checkpoint name, a checkpoint folder or file, or a hub id.
+        """An estimator of a bundled checkpoint name, a checkpoint folder or file, an exported folder, or a hub id.
 
         :param options, changes: as in the constructor.
         :raises seqpose_core.checkpoint.CheckpointError: if the checkpoint cannot be loaded.
         :raises ValueError: for a bad option.
         """
-        return cls(checkpoint.load(name_or_path, allow_download=allow_download), options, device=device, **changes)
+        if not is_exported(name_or_path):
+            return cls(checkpoint.load(name_or_path, allow_download=allow_download), options, device=device, **changes)
+        options = (options or EstimatorOptions()).with_changes(changes)
+        return cls(_open_engine(Path(name_or_path).expanduser(), options, torch.device(device)), options)
 
     @property
     def config(self) -> SeqPoseConfig:
@@ -234,7 +243,20 @@ def _same_object(position: Tensor, size: Tensor) -> Tensor:
     return (across < _DUPLICATE_ACROSS * diagonal) & (along.abs() < _DUPLICATE_ALONG * diagonal)
 
 
-def _with_memory(model: SeqPose, frames: int | None) -> SeqPose:
+def _open_engine(folder: Path, options: EstimatorOptions, device: torch.device) -> Engine:
+    """The engine of an exported folder. Its runtime and memory length are those of the export."""
+    runtime = read_info(folder).runtime
+    if options.runtime not in ("auto", "eager", runtime) and (runtime, options.runtime) != ("onnx", "tensorrt"):
+        raise ValueError(f"{folder} was exported for runtime {runtime}; it cannot run {options.runtime}")
+    engine = open_exported(folder, device, options.precision, tensorrt=options.runtime == "tensorrt")
+    frames = engine.config.memory.frames
+    if options.memory_frames not in (None, frames):
+        raise ValueError(f"{folder} was exported with memory_frames {frames}; it cannot be {options.memory_frames}")
+    _LOG.info("SeqPose runs %s in %s on %s, as exported", runtime, options.precision, device)
+    return engine
+
+
+def with_memory(model: SeqPose, frames: int | None) -> SeqPose:
     """The same weights with another memory length; no weight depends on it."""
     if frames is None or frames == model.config.memory.frames:
         return model

@@ -10,14 +10,17 @@ from typing import Any, Literal, get_args
 from seqpose_core.config_io import nearest
 
 Precision = Literal["fp32", "bf16"]
-Runtime = Literal["eager", "compiled"]
+Runtime = Literal["auto", "eager", "compiled", "openvino", "onnx", "tensorrt"]
 
 
 @dataclass(frozen=True)
 class EstimatorOptions:
     """How an estimator runs and what it reports.
 
-    :param precision: ``fp32`` or ``bf16`` (autocast). :param runtime: ``eager`` or ``compiled`` (torch.compile).
+    :param precision: ``fp32`` or ``bf16`` (autocast).
+    :param runtime: ``eager`` (torch), ``compiled`` (torch.compile), ``openvino``, ``onnx`` (ONNX Runtime on CPU or
+        CUDA), ``tensorrt`` (ONNX Runtime with TensorRT), or ``auto``: the fastest on this machine by a short trial. An
+        exported folder runs in the runtime that it was exported for.
     :param categories: names to report; empty = all of the model's.
     :param score_threshold: detections below it are dropped, 0..1. :param max_objects: at most this many per image,
         best first.

@@ -83,12 +83,14 @@ class Settings:
     )
     runtime: str = field(
         default=_OPTIONS.runtime,
-        metadata=_parameter("Engine that runs the model.", choices=get_args(Runtime)),
+        metadata=_parameter(
+            "Runtime of the model; auto is the fastest on this machine, by a short trial.", choices=get_args(Runtime)
+        ),
     )
     threads: int = field(
         default=1,
         metadata=_parameter(
-            "CPU threads of torch and OpenCV; more than 1 is slower if other programs use the cores.",
+            "CPU threads of the runtime, torch and OpenCV; more than 1 is slower if other programs use the cores.",
             limits=(1, 256),
         ),
     )

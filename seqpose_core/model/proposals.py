@@ -60,7 +60,7 @@ def find_peaks(heat: Tensor) -> Tensor:
     """Cells (B, H, W) bool that no cell of their 3x3 neighbourhood exceeds; of equal neighbours, the first in row-major
     order."""
     height, width = heat.shape[1:]
-    peak = F.max_pool2d(heat, 3, stride=1, padding=1) <= heat
+    peak = F.max_pool2d(heat[:, None], 3, stride=1, padding=1)[:, 0] <= heat
     padded = F.pad(heat, (1, 1, 1, 0), value=-1e4)
     # The neighbours with a lower index: above left, above, above right, left.
     for row, column in ((0, 0), (0, 1), (0, 2), (1, 0)):

@@ -98,7 +98,7 @@ def test_the_core_imports_neither_ros_nor_a_training_framework() -> None:
 @pytest.mark.parametrize(
     ("folders", "extras"),
     [
-        (("seqpose_core",), ("", "report")),
+        (("seqpose_core",), ("", "report", "openvino", "onnx")),
         (("seqpose_ros",), ("", "ros")),
         (("train",), ("", "report", "train")),
         (("test",), ("", "report", "ros", "train", "dev")),

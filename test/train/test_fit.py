@@ -58,7 +58,7 @@ def test_the_best_model_of_a_run_in_half_precision_is_a_checkpoint(config: Train
     short = replace(config, stages=(Stage(2, 1, 2),), val_every=2, precision="bf16-mixed", accumulate=2)
     fit(short, tmp_path, progress=False)
     estimator = PoseEstimator.from_pretrained(tmp_path / "best")
-    assert estimator.model.config == config.model
+    assert estimator.config == config.model
     # The last step is saved although save_every is larger.
     assert export(tmp_path, tmp_path / "last") == 2
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m seqpose_core.export``: write the network of a checkpoint for OpenVINO or ONNX Runtime.
+
+The folder is loaded as a checkpoint is: ``PoseEstimator.from_pretrained(folder)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from seqpose_core import checkpoint
+from seqpose_core.estimator import with_memory
+from seqpose_core.runtime.engine import RuntimeUnavailableError
+from seqpose_core.runtime.exported import Format, export, open_exported
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m seqpose_core.export", description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file (%(default)s)")
+    parser.add_argument("--runtime", choices=get_args(Format), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an export in it is replaced")
+    parser.add_argument("--memory-frames", type=int, help="past frames in the memory (default: as trained)")
+    options = parser.parse_args(arguments)
+    try:
+        model = with_memory(checkpoint.load(options.checkpoint), options.memory_frames)
+        folder = export(model, options.runtime, options.out)
+        open_exported(folder, torch.device("cpu"))
+    except (OSError, ValueError, RuntimeUnavailableError) as error:
+        print(f"seqpose_core.export: {error}", file=sys.stderr)
+        return 1
+    print(f"{folder}: agrees with eager torch on the bundled frames")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a network and a runtime's name to an engine; ``auto`` runs a short trial on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from seqpose_core import config_io
+from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
+from seqpose_core.runtime.exported import Format, cache_root, cached_export, open_exported
+from seqpose_core.runtime.sample import record_sample, recorded_step
+from seqpose_core.runtime.torch_engine import TorchEngine
+
+_LOG = logging.getLogger(__name__)
+_CANDIDATES: tuple[Format, ...] = ("openvino", "onnx")
+_PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
+_WARM_UP, _REPEATS = 2, 11
+#: Another runtime replaces eager only if it takes at most this fraction of its time.
+_WORTHWHILE = 0.95
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome of a trial: the runtime to use, and the median time of a step in each, milliseconds."""
+
+    runtime: str
+    compared: tuple[str, ...]
+    milliseconds: tuple[float, ...]
+
+
+def build_engine(model: SeqPose, runtime: str, device: torch.device, precision: str) -> Engine:
+    """The engine of a network.
+
+    :param runtime: ``auto``, ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``.
+    :raises RuntimeUnavailableError: if the runtime cannot run here, or does not agree with eager torch. ``auto``
+        raises nothing.
+    """
+    if runtime == "auto":
+        runtime = choose(model, device, precision)
+    if runtime in ("eager", "compiled"):
+        engine: Engine = TorchEngine(model, device, precision, runtime == "compiled")
+    else:
+        folder = cached_export(model, "openvino" if runtime == "openvino" else "onnx")
+        engine = open_exported(folder, device, precision, tensorrt=runtime == "tensorrt")
+    _LOG.info("SeqPose runs %s in %s on %s", runtime, precision, device)
+    return engine
+
+
+def choose(model: SeqPose, device: torch.device, precision: str) -> str:
+    """The fastest runtime that agrees with eager torch, by a trial whose outcome is kept in the user's cache."""
+    installed = [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
+    if device.type != "cpu" or not installed:
+        reason = f"the device is {device}" if device.type != "cpu" else "no other runtime is installed"
+        _LOG.info("runtime auto: eager, because %s", reason)
+        return "eager"
+    path = cache_root() / "trials" / f"{_machine_digest(model, installed, precision)}.yaml"
+    if path.is_file():
+        trial = config_io.load_yaml(Trial, path)
+        _LOG.info("runtime auto: %s, by an earlier trial (%s)", trial.runtime, _times(trial))
+        return trial.runtime
+    recorded = record_sample(model.cpu())
+    engines: dict[str, Engine] = {"eager": TorchEngine(model, device, precision)}
+    for name in installed:
+        try:
+            engines[name] = open_exported(cached_export(model, name), device, precision)
+        except RuntimeUnavailableError as error:
+            _LOG.warning("runtime auto: %s is left out: %s", name, error)
+    trial = _compare(engines, recorded)
+    _LOG.info("runtime auto: %s, by a trial on this machine (%s)", trial.runtime, _times(trial))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(config_io.dump_yaml(trial), encoding="utf-8")
+    return trial.runtime
+
+
+def _compare(engines: Mapping[str, Engine], recorded: Mapping[str, Tensor]) -> Trial:
+    """Time the engines in turn, so that other load on the machine affects all of them."""
+    step = recorded_step(recorded, 1)
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(_WARM_UP + _REPEATS):
+        for name, engine in engines.items():
+            begin = time.perf_counter()
+            engine(step)
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    medians = {name: round(median(values[_WARM_UP:]), 3) for name, values in times.items()}
+    best = min(medians, key=medians.__getitem__)
+    runtime = best if medians[best] <= _WORTHWHILE * medians["eager"] else "eager"
+    return Trial(runtime, tuple(medians), tuple(medians.values()))
+
+
+def _times(trial: Trial) -> str:
+    return ", ".join(f"{name} {value:g} ms" for name, value in zip(trial.compared, trial.milliseconds, strict=True))
+
+
+def _machine_digest(model: SeqPose, installed: list[Format], precision: str) -> str:
+    """Of what decides which runtime is fastest: processor, threads, packages and network."""
+    cpu = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        cpu = next((line for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+    versions = [str(getattr(__import__(_PACKAGES[name]), "__version__", "")) for name in installed]
+    facts = (cpu, torch.get_num_threads(), torch.__version__, installed, versions, precision, model.config.to_yaml())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]

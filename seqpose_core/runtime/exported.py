@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exported folders: a step in the format of a runtime, its configuration, and results of eager torch to check it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import seqpose_core
+from seqpose_core import config_io
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.runtime import onnx, openvino
+from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
+from seqpose_core.runtime.sample import check_engine, record_sample, recorded_step
+from seqpose_core.weights import CheckpointError
+
+_LOG = logging.getLogger(__name__)
+CONFIG, INFO, SAMPLE = "config.yaml", "export.yaml", "sample.safetensors"
+Format = Literal["openvino", "onnx"]
+
+
+@dataclass(frozen=True)
+class ExportInfo:
+    """What an exported folder contains.
+
+    :param runtime: format of the step. :param version: of seqpose that wrote it.
+    """
+
+    runtime: Format
+    version: str
+
+
+def is_exported(folder: str | Path) -> bool:
+    """Whether ``folder`` was written by :func:`export`."""
+    return (Path(folder).expanduser() / INFO).is_file()
+
+
+def read_info(folder: Path) -> ExportInfo:
+    """:raises seqpose_core.config_io.ConfigError: for an unknown key or a bad value."""
+    return config_io.load_yaml(ExportInfo, folder / INFO)
+
+
+def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
+    """Write a model's step for a runtime into ``folder``, and return it. A present export is replaced.
+
+    :raises RuntimeUnavailableError: if the runtime's package is missing.
+    :raises FileExistsError: if the folder has other files.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists() and any(folder.iterdir()) and not is_exported(folder):
+        raise FileExistsError(f"{folder} exists and is not an exported folder; choose another one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    model = model.cpu().eval()
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        recorded = record_sample(model)
+        save_file(recorded, draft / SAMPLE)
+        {"openvino": openvino, "onnx": onnx}[runtime].write(model, recorded_step(recorded, 1), draft)  # type: ignore[attr-defined]
+        (draft / CONFIG).write_text(model.config.to_yaml(), encoding="utf-8")
+        info = ExportInfo(runtime, seqpose_core.__version__)
+        (draft / INFO).write_text(config_io.dump_yaml(info), encoding="utf-8")
+        draft.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        try:
+            draft.rename(folder)
+        except OSError:  # another process wrote it at the same time
+            if not is_exported(folder):
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def open_exported(folder: str | Path, device: torch.device, precision: str = "fp32", tensorrt: bool = False) -> Engine:
+    """Load an exported folder and check it against eager torch's results on the bundled frames.
+
+    :raises RuntimeUnavailableError: if the runtime cannot run here or does not agree with eager torch.
+    :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
+    """
+    folder = Path(folder).expanduser()
+    runtime, config = read_info(folder).runtime, SeqPoseConfig.from_yaml(folder / CONFIG)
+    try:
+        recorded = load_file(folder / SAMPLE)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / SAMPLE} is missing or damaged: {error}") from error
+    engine: Engine
+    if runtime == "openvino":
+        if device.type != "cpu":
+            raise RuntimeUnavailableError(f"runtime openvino runs on cpu; device is {device}")
+        engine = openvino.OpenVinoEngine(folder, config, precision)
+    else:
+        if precision != "fp32":
+            raise RuntimeUnavailableError(f"runtime onnx runs in fp32; precision is {precision}")
+        engine = onnx.OnnxEngine(folder, config, device, tensorrt)
+    check_engine(engine, recorded, runtime, precision)
+    return engine
+
+
+def cached_export(model: SeqPose, runtime: Format) -> Path:
+    """An exported folder of the model in the user's cache; it is written if it is not there yet."""
+    folder = cache_root() / "exports" / f"{runtime}-{_digest(model, runtime)}"
+    if not is_exported(folder):
+        _LOG.info("exporting the network for runtime %s to %s; this is done once", runtime, folder)
+        export(model, runtime, folder)
+    return folder
+
+
+def cache_root() -> Path:
+    """$XDG_CACHE_HOME/seqpose, by default ~/.cache/seqpose."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqpose"
+
+
+def _digest(model: SeqPose, runtime: Format) -> str:
+    """Of everything that an export depends on: weights, configuration, code and versions."""
+    package = openvino.import_openvino() if runtime == "openvino" else onnx.import_onnxruntime()
+    digest = hashlib.sha256(f"{torch.__version__} {package.__version__} {model.config.to_yaml()}".encode())
+    for file in sorted(Path(inspect.getfile(SeqPose)).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:20]

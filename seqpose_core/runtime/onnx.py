@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtimes ``onnx`` and ``tensorrt``: ONNX Runtime in float32 on CPU, CUDA or TensorRT."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.memory import TopQueries
+from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.model.step_graph import StepGraph, StepInput, output_names, split_outputs
+from seqpose_core.runtime.engine import RuntimeUnavailableError
+
+FILE = "step.onnx"
+_OPSET = 17  # grid sampling needs 16, layer norm 17
+
+
+def _missing(error: ImportError) -> RuntimeUnavailableError:
+    return RuntimeUnavailableError(f"runtime onnx needs more packages ({error}): pip install 'seqpose[onnx]'")
+
+
+def import_onnxruntime() -> Any:
+    """The package. :raises RuntimeUnavailableError: if it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing(error) from error
+    return onnxruntime
+
+
+def write(model: SeqPose, example: StepInput, folder: Path) -> None:
+    """Convert the model's step, for the shapes of ``example``, to ``folder``/step.onnx.
+
+    :raises RuntimeUnavailableError: if the package onnx is missing.
+    """
+    try:
+        import onnx  # noqa: F401 (torch.onnx needs it)
+    except ImportError as error:
+        raise _missing(error) from error
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the tracer: shapes are constants, as intended
+        torch.onnx.export(
+            StepGraph(model).eval(),
+            tuple(example),
+            str(folder / FILE),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=list(StepInput._fields),
+            output_names=list(output_names(model.config)),
+        )
+
+
+class OnnxEngine:
+    """An exported step in ONNX Runtime, with as many CPU threads as torch has when it is loaded."""
+
+    def __init__(self, folder: Path, config: SeqPoseConfig, device: torch.device, tensorrt: bool = False) -> None:
+        """:raises RuntimeUnavailableError: if ONNX Runtime or its provider for the device is not installed."""
+        runtime = import_onnxruntime()
+        self.config, self.device = config, device
+        providers = ["CPUExecutionProvider"]
+        if device.type == "cuda":
+            index = {"device_id": device.index or 0}
+            providers = [("CUDAExecutionProvider", index), *providers]  # type: ignore[list-item]
+            if tensorrt:
+                providers = [("TensorrtExecutionProvider", index), *providers]  # type: ignore[list-item]
+        available = runtime.get_available_providers()
+        first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if first not in available or (tensorrt and device.type != "cuda"):
+            raise RuntimeUnavailableError(
+                f"ONNX Runtime has {', '.join(available)}, and {device} needs "
+                f"{'TensorrtExecutionProvider on a cuda device' if tensorrt else first}: install onnxruntime-gpu"
+            )
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.threads = int(options.intra_op_num_threads)
+        self._session = runtime.InferenceSession(str(folder / FILE), options, providers=providers)
+        self._names = [item.name for item in self._session.get_inputs()]
+
+    def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
+        arrays: dict[str, np.ndarray] = {name: getattr(step, name).cpu().numpy() for name in self._names}
+        outputs = [torch.from_numpy(array).to(self.device) for array in self._session.run(None, arrays)]
+        return split_outputs(self.config, outputs)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every installed runtime agrees with eager torch on the bundled frames, with memory and camera motion."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+from torch import Tensor
+
+from seqpose_core import ObjectPose, PoseEstimator, SeqPose, threads
+from seqpose_core.export import main as export_command
+from seqpose_core.geometry import rotation_error
+from seqpose_core.runtime import choose, exported
+from seqpose_core.runtime.engine import RuntimeUnavailableError
+from seqpose_core.samples import sample_frames
+
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
+RUNTIMES = list(PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache folder is a temporary one."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+def run_samples(estimator: PoseEstimator) -> list[list[ObjectPose]]:
+    """Objects of five bundled frames, with camera poses that move 1 cm per frame."""
+    results = []
+    for index, (image, camera, stamp) in zip(range(5), sample_frames(), strict=False):
+        pose = np.eye(4)
+        pose[0, 3] = 0.01 * index
+        results.append(estimator.step(image, camera, 1e9 + stamp, pose))
+    return results
+
+
+def assert_agree(first: list[list[ObjectPose]], second: list[list[ObjectPose]]) -> None:
+    assert all(first), "there are objects to compare in every frame"
+    for a, b in zip(first, second, strict=True):
+        assert [(o.category, o.track_id) for o in a] == [(o.category, o.track_id) for o in b]
+        for one, other in zip(a, b, strict=True):
+            assert np.linalg.norm(one.translation - other.translation) <= 1e-5  # metres
+            assert np.abs(one.size - other.size).max() <= 1e-5
+            assert rotation_error(one.rotation, other.rotation) <= 1e-5
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip(PACKAGES[runtime])
+    folder = tmp_path / "exported"
+    assert export_command(["--runtime", runtime, "--out", str(folder)]) == 0
+    estimator = PoseEstimator.from_pretrained(folder)
+    eager = PoseEstimator.from_pretrained("seqpose-nano", runtime="eager")
+    assert_agree(run_samples(eager), run_samples(estimator))
+    with pytest.raises(ValueError, match="was exported with memory_frames 3; it cannot be 1"):
+        PoseEstimator.from_pretrained(folder, memory_frames=1)
+    with pytest.raises(ValueError, match=f"was exported for runtime {runtime}; it cannot run compiled"):
+        PoseEstimator.from_pretrained(folder, runtime="compiled")
+
+
+def as_recorded(model: SeqPose, folder: Path) -> dict[str, Tensor]:
+    """The recorded results of an exported folder, for changing them."""
+    exported.export(model, "openvino", folder)
+    return exported.load_file(folder / exported.SAMPLE)
+
+
+@pytest.mark.slow
+def test_an_export_that_differs_from_eager_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    recorded = as_recorded(tiny_model(), tmp_path / "exported")
+    recorded["1.translation"] += 0.01
+    exported.save_file(recorded, tmp_path / "exported" / exported.SAMPLE)
+    with pytest.raises(RuntimeUnavailableError, match=r"translation of frame 1 .* differs by 0\.01 from eager torch"):
+        PoseEstimator.from_pretrained(tmp_path / "exported")
+
+
+@pytest.mark.slow
+def test_auto_runs_one_trial_and_keeps_its_outcome(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("openvino")
+    model = tiny_model()
+    with caplog.at_level(logging.INFO):
+        first = choose.choose(model, torch.device("cpu"), "fp32")
+        again = choose.choose(model, torch.device("cpu"), "fp32")
+    assert first == again
+    assert [m for m in caplog.messages if "by a trial on this machine" in m and "eager" in m and " ms" in m]
+    assert [m for m in caplog.messages if "by an earlier trial" in m]
+    assert len(list((cache / "seqpose" / "trials").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "runtime"),
+    [({"eager": 10.0, "openvino": 5.0}, "openvino"), ({"eager": 10.0, "openvino": 9.9}, "eager")],
+    ids=["faster", "no faster"],
+)
+def test_auto_is_never_slower_than_eager(
+    milliseconds: dict[str, float], runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def engine(name: str) -> object:
+        def run(_: object) -> None:
+            clock[0] += milliseconds[name] / 1e3
+
+        return run
+
+    monkeypatch.setattr(choose.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(choose, "recorded_step", lambda *_: None)
+    trial = choose._compare({name: engine(name) for name in milliseconds}, {})  # type: ignore[misc]
+    assert trial == choose.Trial(runtime, tuple(milliseconds), pytest.approx(tuple(milliseconds.values())))
+
+
+@pytest.mark.parametrize(("runtime", "package"), PACKAGES.items())
+def test_a_missing_package_is_reported_with_its_extra(
+    runtime: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(RuntimeUnavailableError, match=rf"pip install 'seqpose\[{runtime}\]'"):
+        PoseEstimator(tiny_model(), runtime=runtime)
+
+
+def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "find_spec", lambda _: None)
+    assert choose.choose(tiny_model(), torch.device("cpu"), "fp32") == "eager"
+
+
+def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    as_recorded(tiny_model(), tmp_path / "exported")
+    with pytest.raises(RuntimeUnavailableError, match="runtime openvino runs on cpu; device is cuda"):
+        exported.open_exported(tmp_path / "exported", torch.device("cuda"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_one_number_of_threads_holds_for_torch_and_the_engine(runtime: str, cache: Path) -> None:
+    pytest.importorskip(PACKAGES[runtime])
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            threads.set_threads(count)
+            engine = choose.build_engine(tiny_model(), runtime, torch.device("cpu"), "fp32")
+            assert engine.threads == count  # type: ignore[attr-defined]
+    finally:
+        threads.set_threads(before)
+
+
+@pytest.mark.slow
+def test_conversion_does_not_import_the_telemetry_of_openvino(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    program = f"""
+import sys, seqpose_core.export
+seqpose_core.export.main(["--runtime", "openvino", "--out", {str(tmp_path / "exported")!r}])
+print([name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None])
+"""
+    home = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": ":".join(sys.path)}
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=home)
+    assert process.stdout.splitlines()[-1] == "[]"
+    assert not (tmp_path / "intel").exists(), "no client id is written"
+    assert not list(tmp_path.glob("**/*openvino_ga*"))
