@@ -35,8 +35,8 @@ def group_clips(
 
     Frames whose image_path has the same folder form a clip. Beyond the NOCS keys, results need image_path, stamp,
     gt_instance_ids, pred_track_ids and pred_covariances; results without them or without a stamp form no clip. Objects
-    of unknown class or with values that are not finite are left out; ``metrics.results.gather`` counts them. Ground
-    truth with gt_visible_pixels 0 is hidden.
+    of unknown class or with values that are not finite are left out; ``metrics.results.gather`` counts them.
+    Ground truth with gt_visible_pixels 0 is hidden.
 
     :return: the clips, and why the last clip that was left out cannot be used.
     :raises ResultError: an array whose shape does not fit; names the frame.
