@@ -123,11 +123,13 @@ class Bag:
 
         Images that the node would refuse are skipped and listed in :attr:`skipped_frames`.
         """
+        unmatched = set(self._ground_truth)
         for index, (_, message) in enumerate(self._reader.deserialized(self.image)):
             if isinstance(message, ValueError):
                 self.skipped_frames[f"frame {index}"] = str(message)
                 continue
             stamp = stamp_nanoseconds(message.header.stamp)
+            unmatched.discard(stamp)
             try:
                 image = decode(message)
                 info = self._infos.get(stamp, self._first_info)
@@ -136,16 +138,21 @@ class Bag:
                 self.skipped_frames[f"frame {index} (stamp {_format_stamp(stamp)})"] = str(error)
                 continue
             for text in camera_doubts(self.image.topic, info, camera, self._rectified):
-                if text not in self.warnings:
-                    self.warnings.append(text)
+                self._warn(text)
             frame_id = message.header.frame_id
             yield BagFrame(index, stamp, frame_id, image, camera, self._ground_truth_of(stamp, frame_id))
+        if unmatched:
+            self._warn(f"{len(unmatched)} of {len(self._ground_truth)} ground truths have the stamp of no image")
 
     def transforms(self) -> Iterator[tuple[bytes, bool]]:
         """Every serialized tf2_msgs/TFMessage, and whether it was recorded on /tf_static."""
         connections = [c for c in self._reader.connections if c.msgtype == "tf2_msgs/msg/TFMessage"]
         for connection, _, raw in self._reader.messages(connections):
             yield bytes(raw), connection.topic.endswith("tf_static")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def _read_infos(self) -> tuple[dict[int, Any], Any]:
         """camera_info messages by stamp, and the first message. If several share a stamp, the first one is used."""
@@ -155,16 +162,16 @@ class Bag:
             reason = f"; {messages[0]}" if messages else ""
             raise BagError(f"{self.path} has no readable message on {self.camera_info.topic}{reason}")
         if len(infos) < len(messages):
-            self.warnings.append(
+            self._warn(
                 f"{len(messages) - len(infos)} of {len(messages)} messages on {self.camera_info.topic} cannot be read"
             )
         by_stamp: dict[int, Any] = {}
         for info in infos:
             first = by_stamp.setdefault(stamp_nanoseconds(info.header.stamp), info)
             if not _same_camera(first, info):
-                text = f"messages on {self.camera_info.topic} share a stamp and differ; the first of each stamp is used"
-                if text not in self.warnings:
-                    self.warnings.append(text)
+                self._warn(
+                    f"messages on {self.camera_info.topic} share a stamp and differ; the first of each stamp is used"
+                )
         return by_stamp, infos[0]
 
     def _read_ground_truth(self, topic: str) -> dict[int, _GroundTruth]:
@@ -188,6 +195,8 @@ class Bag:
                     f"{len(messages)} different messages have this stamp, so that none can be assigned to an image"
                 )
                 continue
+            if len(messages) > 1:
+                self._warn(f"the ground truth of stamp {_format_stamp(stamp)} is recorded {len(messages)} times")
             objects = self._ground_truth_objects(stamp, messages[0].detections)
             ground_truth[stamp] = _GroundTruth(messages[0].header.frame_id, objects)
         return ground_truth

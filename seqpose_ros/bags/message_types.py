@@ -37,7 +37,8 @@ def typestore_of(connection: Connection) -> Typestore:
         try:
             types.update(_parse(connection))
         except Exception as error:  # the parsers raise many kinds of exceptions
-            text = f"its definition of {connection.msgtype} cannot be parsed: {type(error).__name__}: {error}"
+            reason = " ".join(str(error).split())[:200]  # the parsers quote the definition
+            text = f"its definition of {connection.msgtype} cannot be parsed: {type(error).__name__}: {reason}"
             raise ValueError(text) from error
     needed, waiting = {}, [connection.msgtype]
     while waiting:

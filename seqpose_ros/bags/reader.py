@@ -163,5 +163,5 @@ def _deserialize(connection: Connection, raw: bytes) -> Any:
 
 def _describe(error: Exception) -> str:
     """Type and text of an exception; some libraries raise exceptions without text."""
-    text = str(error).strip()
+    text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -355,6 +355,7 @@ def test_equal_ground_truths_with_one_stamp_are_used_once(bag_path: Path, tmp_pa
                     file.message(channel, time, raw)
     with Bag(file.write(tmp_path / "bag.mcap")) as bag:
         assert all(frame.ground_truth for frame in bag.frames()) and not bag.skipped_ground_truths
+        assert bag.warnings[0] == "the ground truth of stamp 1700000000.000000000 is recorded 2 times"
 
 
 # Several cameras, and older layouts of the ground truth.
