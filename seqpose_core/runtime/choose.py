@@ -58,9 +58,14 @@ def build_engine(model: SeqPose, runtime: str, device: torch.device, precision: 
     return engine
 
 
+def installed_runtimes() -> list[Format]:
+    """Runtimes besides torch whose package is installed."""
+    return [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
+
+
 def choose(model: SeqPose, device: torch.device, precision: str) -> str:
     """The fastest runtime that agrees with eager torch, by a trial whose outcome is kept in the user's cache."""
-    installed = [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
+    installed = installed_runtimes()
     if device.type != "cpu" or not installed:
         reason = f"the device is {device}" if device.type != "cpu" else "no other runtime is installed"
         _LOG.info("runtime auto: eager, because %s", reason)

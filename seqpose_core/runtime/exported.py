@@ -55,9 +55,13 @@ def read_info(folder: Path) -> ExportInfo:
 def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
     """Write a model's step for a runtime into ``folder``, and return it. A present export is replaced.
 
-    :raises RuntimeUnavailableError: if the runtime's package is missing.
+    :raises RuntimeUnavailableError: if the runtime's package is missing, or the model has no memory.
     :raises FileExistsError: if the folder has other files.
     """
+    if not model.config.memory.frames:  # OpenVINO ends the process on tensors without elements
+        raise RuntimeUnavailableError(
+            "a model with 0 memory frames cannot be exported; export it with a memory and reset it before each frame"
+        )
     folder = Path(folder).expanduser()
     if folder.exists() and any(folder.iterdir()) and not is_exported(folder):
         raise FileExistsError(f"{folder} exists and is not an exported folder; choose another one")

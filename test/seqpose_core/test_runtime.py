@@ -87,6 +87,14 @@ def test_an_export_that_differs_from_eager_is_refused(tmp_path: Path) -> None:
         PoseEstimator.from_pretrained(tmp_path / "exported")
 
 
+def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    model = tiny_model(memory_frames=0)
+    with pytest.raises(RuntimeUnavailableError, match="a model with 0 memory frames cannot be exported"):
+        exported.export(model, "openvino", tmp_path / "exported")
+    assert choose.choose(model, torch.device("cpu"), "fp32") == "eager"
+
+
 @pytest.mark.slow
 def test_auto_runs_one_trial_and_keeps_its_outcome(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("openvino")
@@ -97,7 +105,8 @@ def test_auto_runs_one_trial_and_keeps_its_outcome(cache: Path, caplog: pytest.L
     assert first == again
     assert [m for m in caplog.messages if "by a trial on this machine" in m and "eager" in m and " ms" in m]
     assert [m for m in caplog.messages if "by an earlier trial" in m]
-    assert len(list((cache / "seqpose" / "trials").iterdir())) == 1
+    trials = [path.read_text() for path in (cache / "seqpose" / "trials").iterdir()]
+    assert sum("openvino" in text for text in trials) == 1
 
 
 @pytest.mark.parametrize(
