@@ -22,7 +22,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
@@ -34,7 +34,7 @@ from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_from_info
+from seqpose_ros.from_messages import camera_doubts, camera_from_info
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
@@ -49,6 +49,8 @@ except ImportError:  # Humble
 
 # Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
 SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A camera_info that was published once before the node started.
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _DESCRIPTION = (
     "9-DoF object poses from a camera stream. Options are ROS arguments, for example: "
     "--ros-args -p checkpoint:=seqpose-nano -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
@@ -185,13 +187,23 @@ class SeqPoseNode(ResponsiveLifecycleNode):
                 (CompressedImage if compressed else Image, image, self._on_image),
             )
         ]
+        # Without reports of incompatible QoS: most publishers are volatile, and the first subscription hears them.
+        silent = SubscriptionEventCallbacks(use_default_callbacks=False)
+        latched = self.create_subscription(
+            CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=silent
+        )
+        self._inputs.append(latched)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
-            camera_from_info(message, self.settings.rectified)
+            camera = camera_from_info(message, self.settings.rectified)
         except InputError as error:  # the last valid camera_info is kept
             self._diagnostics.report_problem(error.kind, str(error))
         else:
+            if self._camera_info is None:
+                image = self.resolve_topic_name("image")
+                for text in camera_doubts(image, message, camera, self.settings.rectified):
+                    self.get_logger().warning(text)
             self._camera_info = message
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -201,7 +213,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             )
 
     def _on_incompatible_qos(self, event: Any) -> None:
-        topics = " or ".join(subscription.topic_name for subscription in self._inputs)
+        topics = " or ".join(subscription.topic_name for subscription in self._inputs[:2])
         self._diagnostics.report_problem(
             "qos",
             f"no messages from a publisher of {topics}: it offers an incompatible QoS ({event.last_policy_kind})",
@@ -248,7 +260,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     def _report_missing_images(self) -> None:
         if self._diagnostics.seconds_since_image() < NO_IMAGE_TIMEOUT:
             return
-        info, image = (subscription.topic_name for subscription in self._inputs)
+        info, image = (subscription.topic_name for subscription in self._inputs[:2])
         missing = [image] if self._camera_info is not None else [image, info]
         counts = " and ".join(f"{topic} ({self.count_publishers(topic)} publishers)" for topic in missing)
         self._diagnostics.report_problem("silence", f"waiting for {counts}")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, info_message, picture
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
@@ -160,3 +161,17 @@ def test_doubtful_cameras_are_described() -> None:
     # 64 pixels at f = 600: 2 · atan(32 / 600) = 6 degrees.
     (text,) = camera_doubts("/image", info(), Camera(600.0, 600.0, 31.5, 23.5, 64, 48), rectified=False)
     assert text.startswith("the field of view is 6 degrees")
+
+
+def test_camera_info_that_was_published_once_before_the_node_started_is_received(client: Client, start: Start) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.destroy_publisher(client.info)
+    client.info = client.node.create_publisher(CameraInfo, "camera_info", latched)
+    client.send_info()
+    estimator = FakeEstimator()
+    start(estimator)
+    client.until(lambda: client.image.get_subscription_count(), "the node")
+    while not client.detections:
+        client.send_image(picture(), STAMP)
+        client.executor.spin_once(timeout_sec=0.2)
+    assert estimator.steps[-1]["camera"] == CAMERA
