@@ -8,12 +8,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from seqpose_core import weights
 from seqpose_core.model.backbone import BackboneEncoder
 from seqpose_core.model.efficientnet_lite import EfficientNetLiteEncoder
 from seqpose_core.model.efficientnet_lite_weights import load_efficientnet_lite
+from seqpose_core.model.published_names import read_published
 from seqpose_core.weights import CheckpointError
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +56,10 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     EfficientNet-Lite takes an installed package or a file, see
     :func:`seqpose_core.model.efficientnet_lite_weights.load_efficientnet_lite`.
 
-    :param source: a folder, or a hub id (``owner/name``).
+    A .pth file as the authors of DINOv2 and Depth Anything V2 publish it has no configuration: names and shapes of its
+    tensors must fit.
+
+    :param source: a folder, a .pth file, or a hub id (``owner/name``).
     :param allow_download: whether a hub id may be downloaded; otherwise only a cached copy is used.
     :raises CheckpointError: naming the settings, or the missing, unknown and misshaped tensors, that do not fit; the
         encoder is then unchanged.
@@ -65,6 +69,11 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
         return
     if not isinstance(encoder, BackboneEncoder):
         raise CheckpointError(f"a {type(encoder).__name__} is trained from scratch; it takes no weights from {source}")
+    file = Path(source).expanduser()
+    if file.suffix in (".pth", ".pt") and file.is_file():
+        tensors, with_neck = read_published(file)
+        _load(encoder, tensors, with_neck, file)
+        return
     folder = _locate(source, allow_download)
     stored = _read_config(folder)
     expected: Any = encoder.backbone.config
@@ -83,10 +92,14 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     if differences:
         raise CheckpointError(f"{folder / _CONFIG} does not fit this encoder: {'; '.join(differences)}")
 
-    file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    if file is None:
+    found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
         raise CheckpointError(f"{folder} has neither {' nor '.join(_WEIGHTS)}; no other format is read")
-    tensors = weights.read(file)
+    _load(encoder, weights.read(found), with_neck, found)
+
+
+def _load(encoder: BackboneEncoder, tensors: dict[str, Tensor], with_neck: bool, file: Path) -> None:
+    """Copy the tensors into the encoder; without a neck, into its backbone."""
     if not with_neck:
         tensors = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
     unused = _UNUSED if getattr(encoder, "depth_decoder", False) else _UNUSED + _DEPTH_DECODER
@@ -96,7 +109,7 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     else:
         tensors = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
         weights.load_into(encoder.backbone, tensors, f"{file} does not fit this encoder's backbone")
-        _LOG.warning("%s contains a backbone only: the layers after it start from random weights", folder)
+        _LOG.warning("%s contains a backbone only: the layers after it start from random weights", file)
 
 
 def _locate(source: str | Path, allow_download: bool) -> Path:
