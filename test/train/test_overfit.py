@@ -12,7 +12,7 @@ from nocs_tree import write_tree
 from tiny import tiny_config, tiny_model
 
 from seqpose_core import ObjectPose, config_io
-from seqpose_core.categories import CATEGORY_NAMES
+from seqpose_core.categories import CATEGORIES, CATEGORY_NAMES
 from train.data.nocs_layout import NocsLayout
 from train.fit.config import DataConfig, TrainConfig
 from train.overfit import main, recall
@@ -39,6 +39,8 @@ def test_ground_truth_has_full_recall_and_memory_is_reset_per_frame_or_per_clip(
     resets = []
 
     class GroundTruthEstimator:
+        categories = CATEGORIES
+
         def __init__(self, *_: object, **__: object) -> None:
             self.frames = iter(frames)
 
