@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -29,13 +28,14 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
-from seqpose_core import Camera, PoseEstimator, threads
+from seqpose_core import threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_doubts, camera_from_info
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
+from seqpose_ros.load import load_estimator
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
@@ -57,16 +57,6 @@ _DESCRIPTION = (
 )
 EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
 NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
-
-
-def load_estimator(settings: Settings) -> PoseEstimator:
-    """Create the estimator and run one warm-up step: the first step is slow (kernel selection, compilation)."""
-    threads.set_threads(settings.threads)
-    options = parameters.estimator_options(settings)
-    estimator = PoseEstimator.from_pretrained(settings.checkpoint, settings.device, options=options)
-    estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
-    estimator.reset()
-    return estimator
 
 
 class SeqPoseNode(ResponsiveLifecycleNode):
