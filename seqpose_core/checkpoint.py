@@ -80,6 +80,8 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
     }
     save_file(tensors, folder / WEIGHTS)
     (folder / CONFIG).write_text("# SPDX-License-Identifier: Apache-2.0\n" + model.config.to_yaml(), encoding="utf-8")
+    # safetensors makes files that only their owner may read; the configuration has the user's usual permissions.
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode & 0o777)
     return folder
 
 

@@ -128,6 +128,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
         options.camera_info_topic,
         options.rectified,
         options.ground_truth_topic,
+        estimator.categories,
     ) as bag:
         options.out.mkdir(parents=True, exist_ok=True)
         predictions = predict_bag(estimator, bag, options.fixed_frame)
