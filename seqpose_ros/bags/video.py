@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import imageio.v2 as imageio
 import numpy as np
 
 from seqpose_core import ObjectPose
@@ -41,6 +40,8 @@ def write_video(
     :param predictions: by frame index; frames without an entry were dropped.
     :return: the file written: ``path``, or the same path with suffix .gif.
     """
+    import imageio.v2 as imageio  # needed for videos alone; some distributions have an older one without v2
+
     pictures = (panels(frame, predictions.get(frame.index)) for frame in frames)
     try:
         import imageio_ffmpeg
