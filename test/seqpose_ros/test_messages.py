@@ -174,8 +174,8 @@ def test_an_unusable_camera_is_refused_with_a_reason() -> None:
     uncalibrated.k = np.zeros(9)
     with pytest.raises(InputError, match="calibrated"):
         camera_from_info(uncalibrated, False)
-    fisheye = info(d=[0.1, 0.1, 0.1, 0.1])
-    fisheye.distortion_model = "equidistant"
-    with pytest.raises(InputError, match=r"'equidistant'.*Rectify"):
-        camera_from_info(fisheye, False)
-    assert camera_from_info(fisheye, True).distortion is None
+    mirror = info(d=[0.1, 0.1, 0.1, 0.1])
+    mirror.distortion_model = "omnidirectional"
+    with pytest.raises(InputError, match=r"'omnidirectional'.*(?i:rectify)"):
+        camera_from_info(mirror, False)
+    assert camera_from_info(mirror, True).distortion is None
