@@ -253,7 +253,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         info, image = (subscription.topic_name for subscription in self._inputs[:2])
         missing = [image] if self._camera_info is not None else [image, info]
         counts = " and ".join(f"{topic} ({self.count_publishers(topic)} publishers)" for topic in missing)
-        self._diagnostics.report_problem("silence", f"waiting for {counts}")
+        self._diagnostics.report_problem("no_images", f"waiting for {counts}")
 
 
 def main(args: Sequence[str] | None = None) -> int:

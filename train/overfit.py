@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from seqpose_core.estimator import PoseEstimator
 from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.seqpose import SeqPose
-from train.data.augment import Augmentation
+from train.data.augment import NO_AUGMENTATION
 from train.data.nocs_layout import NocsLayout
 from train.data.sampler import Stage
 from train.evaluate.result_files import result_of_frame
@@ -37,20 +37,6 @@ from train.fit.module import SeqPoseModule
 from train.fit.run import fit
 
 SETTINGS = ("single", "multi")
-_NO_AUGMENTATION = Augmentation(
-    flip=0,
-    crop=0,
-    gain=0,
-    colour=0,
-    gamma=0,
-    contrast=0,
-    saturation=0,
-    noise=0,
-    blur=0,
-    blur_probability=0,
-    jpeg_probability=0,
-    hide_pose=0.5,
-)
 _MIN_SCORE = 0.3  # the node's default score threshold
 
 
@@ -106,7 +92,13 @@ def overfit(base: TrainConfig, data: Path, out: Path, steps: int, every: int, go
         init_from=None,
         init_parts=(),
         frozen_parts=(),
-        data=replace(base.data, root=str(data), val=base.data.train, augmentation=_NO_AUGMENTATION, workers=0),
+        data=replace(
+            base.data,
+            root=str(data),
+            val=base.data.train,
+            augmentation=replace(NO_AUGMENTATION, hide_pose=0.5),
+            workers=0,
+        ),
         # Averaged weights lag behind the current ones, which are measured here.
         optimizer=replace(base.optimizer, ema=0.0, weight_decay=0.0, warmup_steps=min(50, steps // 4)),
         stages=(Stage(steps // 2, 1, 8), Stage(steps, frames, 2)),

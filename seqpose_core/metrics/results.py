@@ -152,9 +152,9 @@ def gather(
 ) -> tuple[Instances, Instances, int, dict[str, int]]:
     """Flatten results into ground truth and predictions.
 
-    Classes that are not among ``categories`` are left out, as in the official evaluation, and so are ground-truth
-    objects with values that are not finite and predictions whose score is not finite. A prediction whose pose or size
-    is not finite is kept: it matches nothing and counts as a false positive.
+    Objects of other categories than ``categories``, ground-truth objects with values that are not finite, and
+    predictions whose score is not finite are left out. A prediction whose pose or size is not finite is kept: it
+    matches nothing and counts as a false positive.
 
     :return: ground truth, predictions, the number of frames, and counts of what was left out, by reason.
     :raises ResultError: no results, a missing key, a shape that does not fit; names the frame.

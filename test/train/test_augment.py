@@ -16,24 +16,12 @@ from scipy.spatial.transform import Rotation
 from seqpose_core.camera import Camera
 from seqpose_core.geometry import box_corners
 from train.data import Augmentation, NocsClips, NocsLayout
-from train.data.augment import ClipAugmentation, Window, centred_window, mirror_transform
+from train.data.augment import NO_AUGMENTATION, ClipAugmentation, Window, centred_window, mirror_transform
 from train.data.clips import ClipSample
 from train.data.frame import SceneObject
 from train.data.labels import canonicalize_objects, mirror_objects
 
-GEOMETRY = Augmentation(
-    flip=0.5,
-    crop=0.3,
-    gain=0,
-    colour=0,
-    gamma=0,
-    contrast=0,
-    saturation=0,
-    noise=0,
-    blur=0,
-    jpeg_probability=0,
-    hide_pose=0,
-)
+GEOMETRY = replace(NO_AUGMENTATION, flip=0.5, crop=0.3)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from encoders_rig import CONV_VIT, DINOV2, REGISTERS, VITDET
 from tiny import tiny_config
 
 from seqpose_core.model.encoder_config import EncoderConfig
@@ -14,25 +15,7 @@ from seqpose_core.model.seqpose import SeqPose
 from train.fit.config import OptimizerConfig
 from train.fit.optimizer import encoder_depths, make_optimizer, parameter_groups, rate_at
 
-DINOV2 = EncoderConfig(
-    kind="dinov2",
-    width=32,
-    depth=4,
-    heads=2,
-    neck_width=16,
-    out_layers=(1, 2, 3, 4),
-    reassemble_widths=(8, 16, 24, 32),
-    pretrain_image_size=56,
-)
-VITDET = EncoderConfig(
-    kind="vitdet", width=32, depth=3, heads=2, neck_width=16, pretrain_image_size=56, depth_decoder=False
-)
-ENCODERS = {
-    "conv_vit": tiny_config().encoder,
-    "dinov2": DINOV2,
-    "registers": replace(DINOV2, kind="dinov2_registers"),
-    "vitdet": VITDET,
-}
+ENCODERS = {"conv_vit": CONV_VIT, "dinov2": DINOV2, "registers": REGISTERS, "vitdet": VITDET}
 
 
 def network(encoder: EncoderConfig) -> SeqPose:

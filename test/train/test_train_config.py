@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from encoders_rig import DINOV2
 from nocs_tree import write_tree
 from tiny import tiny_config
 
 from seqpose_core import config_io
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.encoder_config import EncoderConfig
 from train.data.sampler import Stage
 from train.fit import __main__ as fit
 from train.fit.config import DataConfig, OptimizerConfig, SetConfig, TrainConfig, expand_encoder_size, load
@@ -119,17 +119,7 @@ def test_the_single_frame_configuration_differs_from_real275_in_memory_and_sampl
 def test_a_missing_weight_file_ends_the_command_with_one_sentence(tmp_path: Path) -> None:
     write_tree(tmp_path / "data", "train", clips=2, frames=1)
     write_tree(tmp_path / "data", "val", clips=2, frames=1)
-    encoder = EncoderConfig(
-        kind="dinov2",
-        width=32,
-        depth=4,
-        heads=2,
-        neck_width=16,
-        out_layers=(1, 2, 3, 4),
-        reassemble_widths=(8, 16, 24, 32),
-        pretrain_image_size=56,
-        pretrained=str(tmp_path / "weights"),
-    )
+    encoder = replace(DINOV2, pretrained=str(tmp_path / "weights"))
     config = TrainConfig(
         model=replace(tiny_config(), encoder=encoder),
         data=DataConfig(root=str(tmp_path / "data"), label_size=(24, 32), workers=0),

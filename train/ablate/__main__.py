@@ -31,6 +31,7 @@ from train.ablate.table import (
     with_changes,
 )
 from train.ablate.table_files import write_table
+from train.command_line import check_at_least_one
 from train.fit.batches import stages_in_steps
 from train.fit.config import ComputeConfig, TrainConfig, load
 from train.fit.distributed import process_layout
@@ -166,10 +167,7 @@ def _parse(arguments: Sequence[str] | None) -> AblateOptions:
     )
     parser.add_argument("--out", type=Path, help="default: out/ablate/<table>")
     parsed = parser.parse_args(arguments)
-    for name in ("steps", "devices"):
-        value = getattr(parsed, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} is {value}; it must be at least 1")
+    check_at_least_one(parser, parsed, "steps", "devices")
     if len(set(parsed.seeds)) < len(parsed.seeds):
         parser.error(f"--seeds names one twice: {' '.join(map(str, parsed.seeds))}")
     parsed.out = parsed.out or Path("out/ablate") / Path(parsed.table).stem

@@ -24,12 +24,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from seqpose_core import config_io
+from train.command_line import check_at_least_one, load_config
 from train.data.loader import make_loader
 from train.data.sampler import Stage, StepSampler
 from train.fit.batches import Batches
 from train.fit.callbacks import AveragedWeights
-from train.fit.config import TrainConfig, load
+from train.fit.config import TrainConfig
 from train.fit.module import SeqPoseModule
 
 _WARM_UP = 2  # steps that are not timed: memory is allocated, kernels are chosen
@@ -114,16 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=10, help="training steps for one figure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of torch in the training step")
     options = parser.parse_args(arguments)
-    for name in ("batches", "steps", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} is {value}; it must be at least 1")
-    try:
-        config = load(options.config)
-    except (OSError, config_io.ConfigError) as error:
-        parser.error(str(error))
-    if options.data:
-        config = replace(config, data=replace(config.data, root=options.data))
+    check_at_least_one(parser, options, "batches", "steps", "threads")
+    config = load_config(parser, options)
     if options.threads:
         torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", module="lightning")

@@ -60,6 +60,23 @@ class Augmentation:
             raise ValueError(f"augmentation jpeg_quality is {self.jpeg_quality}; it must be (low, high) in 0..100")
 
 
+#: Nothing is changed.
+NO_AUGMENTATION = Augmentation(
+    flip=0,
+    crop=0,
+    gain=0,
+    colour=0,
+    gamma=0,
+    contrast=0,
+    saturation=0,
+    noise=0,
+    blur=0,
+    blur_probability=0,
+    jpeg_probability=0,
+    hide_pose=0,
+)
+
+
 @dataclass(frozen=True)
 class Window:
     """The part of a stored image that is used as input: width x height pixels from (x, y), mirrored if ``flip``."""

@@ -21,7 +21,8 @@ import torch
 
 from seqpose_core import config_io
 from seqpose_core.weights import CheckpointError
-from train.fit.config import expand_encoder_size, load
+from train.command_line import check_at_least_one, load_config
+from train.fit.config import expand_encoder_size
 from train.fit.run import fit
 
 
@@ -37,16 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--download", action="store_true", help="download encoder.pretrained if it is not cached")
     parser.add_argument("--print-config", action="store_true", help="print the full configuration and exit")
     options = parser.parse_args(arguments)
-    for name in ("devices", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} is {value}; it must be at least 1")
-    try:
-        config = load(options.config)
-    except (OSError, config_io.ConfigError) as error:
-        parser.error(str(error))
-    if options.data:
-        config = replace(config, data=replace(config.data, root=options.data))
+    check_at_least_one(parser, options, "devices", "threads")
+    config = load_config(parser, options)
     if options.devices:
         config = replace(config, compute=replace(config.compute, devices=options.devices))
     if options.print_config:
