@@ -48,12 +48,15 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
     """Replay, score and draw; returns the report, also written to ``out``.
 
     :raises ReplayError: the node or the player failed, or the node published nothing.
+    :raises seqpose_core.weights.CheckpointError: there is no checkpoint ``name``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with Bag(bag_path) as bag:
+    categories = checkpoint.read_config(name).categories
+    with Bag(bag_path, categories=categories) as bag:
         frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
         run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
-        scored = score_frames(frames, run.predictions, bag_path.name, ScoringOptions(iou_kinds=()))
+        options = ScoringOptions(iou_kinds=(), categories=categories)
+        scored = score_frames(frames, run.predictions, bag_path.name, options)
         print("drawing")
         video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
         shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)

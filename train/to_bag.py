@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 
-from seqpose_core import Camera
+from seqpose_core import CATEGORIES, Camera, Category, SeqPoseConfig
 from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
 from train.data.model_sizes import ModelSizes
@@ -185,17 +185,23 @@ class WrittenBag:
 
 
 def write_bag(
-    scene: Path, out: Path, jpeg_quality: int = 82, labels: Path | None = None, rate: float = 30.0
+    scene: Path,
+    out: Path,
+    jpeg_quality: int = 82,
+    labels: Path | None = None,
+    rate: float = 30.0,
+    categories: Sequence[Category] = CATEGORIES,
 ) -> WrittenBag:
     """Write the clip in folder ``scene`` to a new bag folder ``out``; frames that cannot be read are skipped.
 
     :param labels: folder of the label pickles; by default ``gts/<split>`` next to the split's folder, and NOCS's
         labels for scenes of ``real/test`` and ``camera/val``.
     :param rate: frames per second of a scene without camera_poses.txt, which holds the stamps.
+    :param categories: that the class ids of the labels refer to; scenes of NOCS have its own six.
     :raises FileNotFoundError: the scene or its labels are missing.
     :raises ValueError: no frame can be read, or ``out`` exists.
     """
-    layout = _layout(scene, labels)
+    layout = _layout(scene, labels, categories)
     clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
     if clip is None:
         raise FileNotFoundError(
@@ -234,11 +240,11 @@ def write_bag(
     return WrittenBag(count, skipped)
 
 
-def _layout(scene: Path, labels: Path | None) -> NocsLayout:
+def _layout(scene: Path, labels: Path | None, categories: Sequence[Category]) -> NocsLayout:
     split = scene.parent
     found = split_of_folder(split)
     if found is None:
-        return NocsLayout(split, labels or split.parent / "gts" / split.name)
+        return NocsLayout(split, labels or split.parent / "gts" / split.name, categories=categories)
     root, name = found
     if labels is None:
         return open_layout(root, name)
@@ -270,11 +276,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--rate", type=float, default=30.0, help="frames per second of a scene without stamps (default %(default)g)"
     )
+    parser.add_argument(
+        "--model", type=Path, help="model configuration whose categories the labels have (default: the six of NOCS)"
+    )
     options = parser.parse_args(arguments)
     if not options.rate > 0:
         parser.error(f"--rate is {options.rate}; it must be more than 0")
     try:
-        bag = write_bag(options.scene.resolve(), options.out, options.jpeg_quality, options.labels, options.rate)
+        categories = CATEGORIES if options.model is None else SeqPoseConfig.from_yaml(options.model).categories
+        scene = options.scene.resolve()
+        bag = write_bag(scene, options.out, options.jpeg_quality, options.labels, options.rate, categories)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     size = sum(path.stat().st_size for path in options.out.iterdir())

@@ -73,7 +73,8 @@ class Bag:
         self.skipped_ground_truths: dict[str, str] = {}
         #: Inconsistencies of the recording that do not prevent its use.
         self.warnings: list[str] = []
-        self._rectified, self._categories = rectified, categories
+        self.categories = categories
+        self._rectified = rectified
         self._reader = BagReader(path)
         try:
             self.image = select_image(self._reader, image_topic)
@@ -205,7 +206,7 @@ class Bag:
         objects = []
         for row, detection in enumerate(detections):
             try:
-                objects.append(object_from_detection(detection, self._categories))
+                objects.append(object_from_detection(detection, self.categories))
             except InputError as error:
                 self.skipped_ground_truths[f"ground truth {row} of stamp {_format_stamp(stamp)}"] = str(error)
         return objects

@@ -44,7 +44,14 @@ def run(
     """
     player_report = out / "player.json"
     recording = replay.run(
-        bag.path, bag.image.topic, bag.camera_info.topic, bag.compressed, dict(parameters), rate, player_report
+        bag.path,
+        bag.image.topic,
+        bag.camera_info.topic,
+        bag.compressed,
+        dict(parameters),
+        rate,
+        player_report,
+        bag.categories,
     )
     return summarize_replay(bag.image.topic, frames, recording, json.loads(player_report.read_text()))
 

@@ -25,7 +25,7 @@ from rclpy.qos import QoSProfile
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
-from seqpose_core import ObjectPose
+from seqpose_core import CATEGORIES, Category, ObjectPose
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -49,12 +49,15 @@ class Recording:
 
 
 class Recorder(Node):
-    """Records the outputs of one ``seqpose_node``."""
+    """Records the outputs of one ``seqpose_node``.
 
-    def __init__(self, node_name: str, context: Context) -> None:
+    :param categories: of the node's checkpoint.
+    """
+
+    def __init__(self, node_name: str, context: Context, categories: Sequence[Category] = CATEGORIES) -> None:
         super().__init__("seqpose_recorder", context=context)
         self.recording = Recording()
-        self._node_name = node_name
+        self._node_name, self._categories = node_name, categories
         self._frame_id: str | None = None
         # A deep queue, so that no message is lost while this process is slow.
         deep = QoSProfile(depth=1000)
@@ -66,7 +69,7 @@ class Recorder(Node):
     def _on_detections(self, message: Detection3DArray, info: dict[str, int]) -> None:
         stamp = stamp_nanoseconds(message.header.stamp)
         self._frame_id = message.header.frame_id
-        self.recording.objects[stamp] = objects_from_detections(message.detections)
+        self.recording.objects[stamp] = objects_from_detections(message.detections, self._categories)
         self.recording.latency[stamp] = (info["source_timestamp"] - stamp) * 1e-9
 
     def _on_transforms(self, message: TFMessage) -> None:
@@ -88,6 +91,7 @@ def run(
     parameters: dict[str, Any],
     rate: float,
     report: Path,
+    categories: Sequence[Category] = CATEGORIES,
     log: Callable[[str], None] = print,
 ) -> Recording:
     """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
@@ -95,13 +99,14 @@ def run(
     :param image: the recorded image topic; it ends in /compressed if ``compressed``.
     :param parameters: of the node.
     :param report: file for the player's report.
+    :param categories: of the node's checkpoint.
     :raises ReplayError: a process died or was not ready in time, or the node exited with an error.
     """
     base = image.removesuffix("/compressed")
     arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
     for name, value in {**parameters, "image_transport": "compressed" if compressed else "raw"}.items():
         arguments += ["-p", f"{name}:={value}"]
-    with _recorder() as (recorder, spin_once):
+    with _recorder(categories) as (recorder, spin_once):
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
             log("waiting for the node to load its model")
@@ -167,10 +172,10 @@ def _free_domain() -> int:
 
 
 @contextlib.contextmanager
-def _recorder() -> Iterator[tuple[Recorder, Callable[[], None]]]:
+def _recorder(categories: Sequence[Category]) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     context = Context()
     rclpy.init(context=context)
-    recorder = Recorder("/seqpose_node", context)
+    recorder = Recorder("/seqpose_node", context, categories)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
     try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -82,8 +83,16 @@ def test_the_demo_runs_the_bag_through_the_real_node(
 
 
 def test_a_demo_whose_node_dies_fails_with_a_message(
-    bag_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    bag_path: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     restore_ros_environment(monkeypatch)
-    assert demo.main(["--bag", str(bag_path), "--checkpoint", "none-such", "--out", str(tmp_path)]) == 1
+    damaged = tmp_path / "damaged"
+    shutil.copytree(weights, damaged)
+    (damaged / "model.safetensors").write_bytes(b"no weights")
+    assert demo.main(["--bag", str(bag_path), "--checkpoint", str(damaged), "--out", str(tmp_path)]) == 1
     assert "seqpose_node died with exit status 1" in capsys.readouterr().err
+
+
+def test_a_demo_without_its_checkpoint_fails_with_a_message(bag_path: Path, tmp_path: Path, capsys: Any) -> None:
+    assert demo.main(["--bag", str(bag_path), "--checkpoint", "none-such", "--out", str(tmp_path)]) == 1
+    assert "demo failed: checkpoint 'none-such'" in capsys.readouterr().err

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from kettle_rig import KETTLE, detect_kettles, save_kettle_model
+from rclpy.context import Context
 from std_msgs.msg import Header
 
 from seqpose_core import CATEGORIES
 from seqpose_ros import parameters
+from seqpose_ros.bags.replay import Recorder
 from seqpose_ros.errors import InputError
 from seqpose_ros.frame_names import FrameNamePool
 from seqpose_ros.from_messages import objects_from_detections
@@ -52,3 +54,17 @@ def test_the_categories_parameter_accepts_the_names_of_the_checkpoint(seven: Pat
     assert parameters.find_unknown_categories(Settings(checkpoint=str(seven), categories=("kettle", "mug"))) is None
     reason = parameters.find_unknown_categories(Settings(checkpoint="seqpose-nano", categories=("kettle", "mug")))
     assert reason == "categories has unknown 'kettle'; known are bottle, bowl, camera, can, laptop, mug"
+
+
+def test_a_recorded_replay_has_the_categories_of_the_checkpoint(seven: Path, private_domain: None) -> None:
+    message = detections_message(HEADER, detect_kettles(seven))
+    context = Context()
+    context.init()
+    try:
+        recorder = Recorder("/seqpose_node", context, (*CATEGORIES, KETTLE))
+        recorder._on_detections(message, {"source_timestamp": 5})
+        recorder.destroy_node()
+    finally:
+        context.shutdown()
+    assert {o.category_info for o in recorder.recording.objects[0]} == {KETTLE}
+    assert recorder.recording.latency == {0: 5e-9}

@@ -13,6 +13,8 @@ from kettle_rig import KETTLE, save_kettle_model
 from nocs_tree import Solid, write_tree
 
 from seqpose_core import CATEGORIES, CATEGORY_NAMES
+from seqpose_ros.bags.bag import Bag
+from train import to_bag
 from train.data.clips import ClipSample, NocsClips
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_sets import open_layout
@@ -54,6 +56,14 @@ def test_ground_truth_objects_have_the_configured_category(tree: Path) -> None:
 def test_a_class_id_outside_the_categories_breaks_the_frame(tree: Path) -> None:
     with pytest.raises(BrokenFrameError, match="class out of range"):
         open_layout(tree, "train").read(0, 0)
+
+
+def test_a_bag_is_written_with_the_categories_of_a_model(tree: Path, tmp_path: Path) -> None:
+    model = save_kettle_model(tmp_path / "model")
+    to_bag.main([str(tree / "train" / "00000"), "--out", str(tmp_path / "bag"), "--model", str(model / "config.yaml")])
+    with Bag(tmp_path / "bag", categories=SEVEN) as bag:
+        names = {item.category for frame in bag.frames() for item in frame.ground_truth or []}
+    assert names == {"kettle", "laptop", "mug"}
 
 
 def test_a_checkpoint_is_evaluated_in_its_own_categories(tree: Path, tmp_path: Path) -> None:

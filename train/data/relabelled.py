@@ -3,7 +3,8 @@
 
 They are stored next to the images as <frame>_label.pkl and list instance ids; objects with fewer than 64 pixels of
 depth are left out. Sizes are twice the largest coordinate of a model's points. The origin of mugs is on the axis of
-the body instead of the box centre, so figures on mugs are not comparable with those on the labels of NOCS.
+the body instead of the box centre, so figures on mugs are not comparable with those on the labels of NOCS. They exist
+for the six NOCS categories only, so the categories are not configurable here.
 """
 
 from __future__ import annotations
