@@ -106,6 +106,11 @@ class PoseEstimator:
         """The model's categories."""
         return self.config.categories
 
+    @property
+    def memory_queries(self) -> int:
+        """Number of valid queries in the memory."""
+        return 0 if self._memory is None else int(self._memory.valid.sum())
+
     def reset(self) -> None:
         """Clear memory and tracks. Track ids continue, so that no id is given to a second object."""
         self._memory, self._stamp = None, None

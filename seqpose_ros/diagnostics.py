@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diagnostics of the node: image counts, rates, latencies and current problems. Logging is throttled per problem."""
+"""Diagnostics of the node: image counts, rates, stage times and current problems. Logging is throttled per problem."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,11 +14,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from seqpose_ros.errors import shorten
+from seqpose_ros.problems import ERROR, OK, STALE, WARN, Problem, Problems
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-WINDOW = 200  # processed frames in the latency percentiles
+WINDOW = 200  # processed frames in the percentiles of the stage times
 LOG_PERIOD = 5.0  # seconds before the same problem is logged again
-PROBLEM_LIFETIME = 3.0  # seconds after its last report until a problem counts as solved
+#: Stages of an image: from its stamp to its arrival; waiting for tf and for the worker; decoding; camera and its pose;
+#: estimator; building and publishing the messages. The latency is from the stamp to the end of publishing.
+STAGES = ("transport", "waiting", "decode", "prepare", "inference", "publish")
 
 
 class NodeDiagnostics:
@@ -31,52 +33,72 @@ class NodeDiagnostics:
     def __init__(
         self, warn: Callable[[str], None], error: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._log = {WARN: warn, ERROR: error}
+        self._log = {WARN: warn, STALE: warn, ERROR: error}
         self._clock = clock
         self._lock = threading.Lock()
         self._counts = {"images_received": 0, "images_processed": 0, "images_dropped": 0, "images_refused": 0}
-        self._latency: deque[float] = deque(maxlen=WINDOW)
-        self._inference: deque[float] = deque(maxlen=WINDOW)
-        self._problems: dict[str, tuple[bytes, str, float]] = {}  # kind -> level, text, time of the last report
+        self._refused: Counter[str] = Counter()  # by kind of the problem
+        self._times: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in (*STAGES, "latency")}
+        self._problems = Problems()
+        self._image = 0  # number of the current image
         self._logged: dict[str, float] = {}
         self._last_image = clock()
         self._rate_origin = (clock(), dict(self._counts))
 
-    def image_received(self, replaced: bool) -> None:
-        """Count a received image. ``replaced``: an older image was dropped in favour of it."""
+    def image_received(self) -> None:
+        """Count a received image."""
         with self._lock:
             self._counts["images_received"] += 1
-            self._counts["images_dropped"] += replaced
             self._last_image = self._clock()
 
-    def image_processed(self, latency: float, inference: float) -> None:
+    def image_dropped(self) -> None:
+        """Count an image that was replaced by a newer one before it was processed."""
+        with self._lock:
+            self._counts["images_dropped"] += 1
+
+    def image_started(self) -> None:
+        """The worker took the next image: problems of the previous one end unless they are reported again."""
+        with self._lock:
+            self._image += 1
+
+    def image_processed(self, times: Mapping[str, float]) -> None:
         """Count a processed image.
 
-        :param latency: seconds from the image stamp to publishing. :param inference: seconds in the estimator.
+        :param times: seconds of each stage, and ``latency``; stages that are not known are absent.
         """
         with self._lock:
             self._counts["images_processed"] += 1
-            self._latency.append(latency)
-            self._inference.append(inference)
+            for name, seconds in times.items():
+                self._times[name].append(seconds)
 
-    def image_refused(self) -> None:
-        """Count an image that could not be used; :meth:`report_problem` gives the reason."""
+    def image_refused(self, kind: str, text: str, level: bytes = WARN, details: str = "") -> None:
+        """Count an image that could not be used, and report the reason as :meth:`report_problem` does."""
         with self._lock:
             self._counts["images_refused"] += 1
+            self._refused[kind] += 1
+        self.report_problem(kind, text, level, details)
 
-    def report_problem(self, kind: str, text: str, level: bytes = WARN, details: str = "") -> None:
-        """Report a problem: it is part of the status for :data:`PROBLEM_LIFETIME`, and is logged with throttling.
+    def report_problem(
+        self, kind: str, text: str, level: bytes = WARN, details: str = "", lasting: bool = False
+    ) -> None:
+        """Add a problem to the status while its condition lasts (see :mod:`problems`), and log it with throttling.
 
         :param details: logged after ``text``, but not part of the status.
+        :param lasting: the problem ends only with :meth:`resolve`.
         """
         now, text = self._clock(), shorten(text)
         with self._lock:
-            self._problems[kind] = (level, text, now)
+            self._problems.report(kind, Problem(level, text, now, self._image, lasting))
             due = now - self._logged.get(kind, -LOG_PERIOD) >= LOG_PERIOD
             if due:
                 self._logged[kind] = now
         if due:
             self._log[level](shorten(f"{text}\n{details}", 4000).strip())
+
+    def resolve(self, kind: str) -> None:
+        """End a problem."""
+        with self._lock:
+            self._problems.resolve(kind)
 
     def seconds_since_image(self) -> float:
         """Seconds since the last received image, or since :meth:`start`."""
@@ -84,10 +106,11 @@ class NodeDiagnostics:
             return self._clock() - self._last_image
 
     def start(self) -> None:
-        """Clear the timings, on activation."""
+        """Clear timings and problems, on activation."""
         with self._lock:
-            self._latency.clear()
-            self._inference.clear()
+            for times in self._times.values():
+                times.clear()
+            self._problems.clear()
             self._last_image = self._clock()
 
     def message(self, name: str, stamp: Time, active: bool, facts: Mapping[str, object]) -> DiagnosticArray:
@@ -98,17 +121,18 @@ class NodeDiagnostics:
         """
         now = self._clock()
         with self._lock:
-            self._problems = {k: v for k, v in self._problems.items() if now - v[2] < PROBLEM_LIFETIME}
-            problems = [text for _, text, _ in self._problems.values()]
-            level = max((level for level, _, _ in self._problems.values()), default=OK)
-            counts, latency, inference = dict(self._counts), list(self._latency), list(self._inference)
+            level, problems = self._problems.current(now, self._image)
+            counts, refused = dict(self._counts), dict(self._refused)
+            times = {stage: list(seconds) for stage, seconds in self._times.items()}
+            age = now - self._last_image
             (since, before), self._rate_origin = self._rate_origin, (now, counts)
         period = max(now - since, 1e-9)
-        values: dict[str, object] = dict(facts)
-        values.update(counts)
+        values: dict[str, object] = {**facts, **counts}
+        values |= {f"images_refused_{kind}": count for kind, count in sorted(refused.items())}
         values["input_rate_hz"] = _format((counts["images_received"] - before["images_received"]) / period)
         values["output_rate_hz"] = _format((counts["images_processed"] - before["images_processed"]) / period)
-        for label, seconds in (("latency", latency), ("inference", inference)):
+        values["newest_image_age_s"] = _format(age) if counts["images_received"] else "none yet"
+        for label, seconds in times.items():
             for percent in (50, 95):
                 text = _format(1e3 * float(np.percentile(seconds, percent))) if seconds else "none yet"
                 values[f"{label}_p{percent}_ms"] = text

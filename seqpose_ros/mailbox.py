@@ -23,14 +23,20 @@ class Mailbox(Generic[T]):
         with self._condition:
             replaced = self._item is not None
             self._item = item
-            self._condition.notify()
+            self._condition.notify_all()
         return replaced
+
+    def wait_until_taken(self, timeout: float) -> None:
+        """Wait until the slot is empty, at most ``timeout`` seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._item is None, timeout)
 
     def take(self) -> T | None:
         """Wait for an item and take it. Returns None after :meth:`close`, even if an item is waiting."""
         with self._condition:
             self._condition.wait_for(lambda: self._closed or self._item is not None)
             item, self._item = self._item, None
+            self._condition.notify_all()
             return None if self._closed else item
 
     def close(self) -> None:

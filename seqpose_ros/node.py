@@ -21,41 +21,30 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from seqpose_core import threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.diagnostics import NodeDiagnostics
-from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_doubts, camera_from_info
+from seqpose_ros.inputs import CameraInputs
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
 from seqpose_ros.load import load_estimator
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
+from seqpose_ros.problems import ERROR, STALE
 from seqpose_ros.publishers import Publishers
+from seqpose_ros.transform_wait import TransformWait
 from seqpose_ros.transforms import TransformLookup
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
-# Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
-SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
-# A camera_info that was published once before the node started.
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _DESCRIPTION = (
     "9-DoF object poses from a camera stream. Options are ROS arguments, for example: "
     "--ros-args -p checkpoint:=seqpose-nano -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
 )
 EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
+RELEASE_INTERVAL = 0.02  # seconds that the worker has to take an image before another that waited for tf replaces it
 NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
 
 
@@ -72,14 +61,15 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
         self.settings = parameters.read_settings(self)
         self._load = load
-        self._diagnostics = NodeDiagnostics(self.get_logger().warning, self.get_logger().error)
+        # Two functions: rclpy raises if one source line logs with different severities.
+        self._diagnostics = NodeDiagnostics(self._log_warning, self._log_error)
         self._outputs = Publishers(self)
         self._transforms: TransformLookup | None = None
         self._estimator: Estimator | None = None
         self._pipeline: Pipeline | None = None
         self._worker: Worker[ImageWithInfo] | None = None
-        self._inputs: list[Subscription] = []
-        self._camera_info: CameraInfo | None = None
+        self._inputs: CameraInputs | None = None
+        self._transform_wait: TransformWait | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: diagnostics are published also while simulated time is paused.
@@ -99,7 +89,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             options = ", ".join(f"{name} {value}" for name, value in self._engine().items())
             self.get_logger().error(f"the estimator could not be created with {options}: {error}")
             return TransitionCallbackReturn.FAILURE
-        if self.settings.target_frame or self.settings.fixed_frame:
+        if self.settings.tf_frames:
             self._transforms = TransformLookup(self)
         return super().on_configure(state)
 
@@ -117,7 +107,14 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._worker = Worker(self._pipeline.process, "seqpose_inference")
         result = super().on_activate(state)
         self._diagnostics.start()
-        self._subscribe()
+        on_image = self._deliver
+        if self._transforms is not None:
+            frames = self.settings.tf_frames
+            self._transform_wait = TransformWait(
+                self._transforms, frames, lambda: self.settings.tf_timeout, self._deliver_one_of_several
+            )
+            on_image = self._transform_wait.put
+        self._inputs = CameraInputs(self, self.settings, self._diagnostics, on_image)
         self.get_logger().info("active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items()))
         return result
 
@@ -146,68 +143,31 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        if self._inputs is not None:
+            self._inputs.close()
+        if self._transform_wait is not None:
+            self._transform_wait.stop()
         if self._worker is not None:
             self._worker.stop()
-        self._inputs, self._worker, self._pipeline, self._camera_info = [], None, None, None
+        self._inputs, self._transform_wait, self._worker, self._pipeline = None, None, None, None
 
     def _release(self) -> None:
         if self._transforms is not None:
             self._transforms.close()
         self._transforms, self._estimator = None, None
 
-    # Inputs -------------------------------------------------------------------------------------------------
+    def _deliver(self, item: ImageWithInfo) -> None:
+        """Put an image into the worker's mailbox."""
+        worker = self._worker
+        if worker is not None and worker.mailbox.put(item):
+            self._diagnostics.image_dropped()
 
-    def _subscribe(self) -> None:
-        compressed = self.settings.image_transport == "compressed"
-        # As in image_transport: the base topic is remapped, then the name of the transport is appended.
-        image = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
-        self._inputs = [
-            self.create_subscription(
-                kind,
-                topic,
-                callback,
-                SENSOR_DATA,
-                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-            for kind, topic, callback in (
-                (CameraInfo, "camera_info", self._on_camera_info),
-                (CompressedImage if compressed else Image, image, self._on_image),
-            )
-        ]
-        # Without reports of incompatible QoS: most publishers are volatile, and the first subscription hears them.
-        silent = SubscriptionEventCallbacks(use_default_callbacks=False)
-        latched = self.create_subscription(
-            CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=silent
-        )
-        self._inputs.append(latched)
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        try:
-            camera = camera_from_info(message, self.settings.rectified)
-        except InputError as error:  # the last valid camera_info is kept
-            self._diagnostics.report_problem(error.kind, str(error))
-        else:
-            if self._camera_info is None:
-                image = self.resolve_topic_name("image")
-                for text in camera_doubts(image, message, camera, self.settings.rectified):
-                    self.get_logger().warning(text)
-            self._camera_info = message
-
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        if self._worker is not None:
-            self._diagnostics.image_received(
-                replaced=self._worker.mailbox.put(ImageWithInfo(message, self._camera_info))
-            )
-
-    def _on_incompatible_qos(self, event: Any) -> None:
-        topics = " or ".join(subscription.topic_name for subscription in self._inputs[:2])
-        self._diagnostics.report_problem(
-            "qos",
-            f"no messages from a publisher of {topics}: it offers an incompatible QoS ({event.last_policy_kind})",
-        )
+    def _deliver_one_of_several(self, item: ImageWithInfo) -> None:
+        """Put an image into the mailbox after the previous one was taken: one transform can release several images."""
+        worker = self._worker
+        if worker is not None:
+            worker.mailbox.wait_until_taken(RELEASE_INTERVAL)
+        self._deliver(item)
 
     # Services, parameters, diagnostics ----------------------------------------------------------------------
 
@@ -233,6 +193,12 @@ class SeqPoseNode(ResponsiveLifecycleNode):
                 self._pipeline.apply_settings(settings)
         return SetParametersResult(successful=True)
 
+    def _log_warning(self, text: str) -> None:
+        self.get_logger().warning(text)
+
+    def _log_error(self, text: str) -> None:
+        self.get_logger().error(text)
+
     def _engine(self) -> dict[str, str]:
         names = ("checkpoint", "device", "runtime", "precision", "threads")
         return {name: str(getattr(self.settings, name)) for name in names} | {"openmp_waiting": threads.wait_policy()}
@@ -241,19 +207,30 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         active = self._worker is not None
         if active:
             self._report_missing_images()
-        facts = {"state": self.state_label, **self._engine(), **self._outputs.listeners()}
+            self._report_second_node()
+        memory = {} if self._estimator is None else {"memory_queries": self._estimator.memory_queries}
+        facts = {"state": self.state_label, **self._engine(), **memory, **self._outputs.listeners()}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
         self._outputs.diagnostics.publish(
             self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)
         )
 
     def _report_missing_images(self) -> None:
-        if self._diagnostics.seconds_since_image() < NO_IMAGE_TIMEOUT:
-            return
-        info, image = (subscription.topic_name for subscription in self._inputs[:2])
-        missing = [image] if self._camera_info is not None else [image, info]
-        counts = " and ".join(f"{topic} ({self.count_publishers(topic)} publishers)" for topic in missing)
-        self._diagnostics.report_problem("no_images", f"waiting for {counts}")
+        inputs = self._inputs
+        if inputs is not None and self._diagnostics.seconds_since_image() >= NO_IMAGE_TIMEOUT:
+            self._diagnostics.report_problem("no_images", inputs.explain_silence(), STALE, lasting=True)
+        else:
+            self._diagnostics.resolve("no_images")
+
+    def _report_second_node(self) -> None:
+        """Two nodes of one name publish on the same topics and answer the same services."""
+        name = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(name)
+        if count > 1:
+            text = f"{count} nodes have the name {self.get_fully_qualified_name()}; remap __node or __ns of the others"
+            self._diagnostics.report_problem("node_name", text, ERROR, lasting=True)
+        else:
+            self._diagnostics.resolve("node_name")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -153,9 +153,9 @@ class Settings:
         ),
     )
     tf_timeout: float = field(
-        default=0.05,
+        default=0.25,
         metadata=_parameter(
-            "Seconds to wait for a transform at the image stamp; with slow tf, at least its period.",
+            "Longest wait of an image for transforms at its stamp, seconds; with slow tf, at least its period.",
             live=True,
             limits=(0.0, 2.0),
         ),
@@ -186,6 +186,11 @@ class Settings:
         default=True,
         metadata=_parameter("Configure and activate at start; false leaves both to a lifecycle manager."),
     )
+
+    @property
+    def tf_frames(self) -> tuple[str, ...]:
+        """Frames whose transforms from the camera are looked up for every image."""
+        return tuple(frame for frame in (self.fixed_frame, self.target_frame) if frame)
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Settings)}

@@ -15,16 +15,19 @@ from std_msgs.msg import Header
 
 from seqpose_core import Camera, EstimatorOptions, ObjectPose
 from seqpose_core.estimator import NonFiniteError
-from seqpose_ros.diagnostics import ERROR, NodeDiagnostics
+from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError, quote
 from seqpose_ros.from_messages import camera_for_image
 from seqpose_ros.images import decode
 from seqpose_ros.parameters import Settings, estimator_options
+from seqpose_ros.problems import ERROR
 from seqpose_ros.publishers import Publishers
 from seqpose_ros.stamps import stamp_nanoseconds, stamp_seconds
 from seqpose_ros.transforms import TransformLookup
 
 MAX_FRAME_ID = 255  # characters; the frame_id is copied into every detection
+#: Seconds by which a stamp may be behind or ahead of the node's clock at arrival; otherwise it is of another clock.
+MAX_BEHIND, MAX_AHEAD = 10.0, 0.5
 
 
 class Estimator(Protocol):
@@ -40,15 +43,39 @@ class Estimator(Protocol):
 
     def reset(self) -> None: ...
 
+    @property
+    def memory_queries(self) -> int: ...
+
     def configure(self, options: EstimatorOptions) -> None: ...
+
+
+class Stopwatch:
+    """Durations of consecutive stages.
+
+    :param begin: of the first stage, monotonic seconds.
+    """
+
+    def __init__(self, begin: float) -> None:
+        self.times: dict[str, float] = {}
+        self._last = begin
+
+    def stop(self, stage: str) -> None:
+        """End a stage; the next one begins."""
+        now = time.monotonic()
+        self.times[stage], self._last = now - self._last, now
 
 
 @dataclass(frozen=True)
 class ImageWithInfo:
-    """An image message and the newest camera_info at its arrival."""
+    """An image message and the newest camera_info at its arrival.
+
+    :param ros_time: of the arrival, seconds. :param arrival: monotonic seconds.
+    """
 
     image: Any
     info: Any
+    ros_time: float
+    arrival: float
 
 
 class Pipeline:
@@ -70,6 +97,7 @@ class Pipeline:
         self._estimator, self._settings = estimator, settings
         self._publishers, self._transforms, self._diagnostics, self._now = publishers, transforms, diagnostics, now
         self._lock = threading.Lock()
+        self._last_stamp: int | None = None  # of the last image, nanoseconds
 
     def reset(self) -> None:
         """Clear memory and tracks, after the current step."""
@@ -84,36 +112,43 @@ class Pipeline:
 
     def process(self, item: ImageWithInfo) -> None:
         """Process one image. A failure is reported to the diagnostics; the next image is processed as usual."""
+        self._diagnostics.image_started()
         try:
-            self._process(item.image, item.info)
+            self._process(item)
         except InputError as error:
-            self._diagnostics.image_refused()
-            self._diagnostics.report_problem(error.kind, str(error))
+            self._diagnostics.image_refused(error.kind, str(error))
         except NonFiniteError as error:
-            self._diagnostics.image_refused()
-            self._diagnostics.report_problem("non_finite", str(error), ERROR)
+            self._diagnostics.image_refused("non_finite", str(error), ERROR)
         except Exception as error:  # model, device or publisher: log the traceback
             if not self._publishers.alive():
                 return
-            self._diagnostics.image_refused()
-            self._diagnostics.report_problem("fault", f"a frame failed: {error!r}", ERROR, traceback.format_exc())
+            self._diagnostics.image_refused("fault", f"a frame failed: {error!r}", ERROR, traceback.format_exc())
 
-    def _process(self, message: Any, info: Any) -> None:
-        settings, header = self._settings, self._check_header(message.header, info)
+    def _process(self, item: ImageWithInfo) -> None:
+        settings, message = self._settings, item.image
+        clock = Stopwatch(item.arrival)
+        clock.stop("waiting")
+        header = self._check_header(message.header, item.info)
+        is_new = self._check_order(header)
         image = decode(message, settings.max_image_pixels)
-        camera = camera_for_image(image, info, settings.rectified)
+        clock.stop("decode")
+        camera = camera_for_image(image, item.info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)
-        begin = time.monotonic()
+        clock.stop("prepare")
         with self._lock:
             objects = self._estimator.step(image, camera, stamp, camera_pose)
-        inference = time.monotonic() - begin
-        self._publishers.publish(header, objects, settings, self._to_target(header, settings.target_frame))
+        clock.stop("inference")
+        to_target = self._to_target(header, settings.target_frame)
+        self._publishers.publish(header, objects, settings, to_target, broadcast=is_new)
         if self._publishers.unnamed_tracks:
             text = f"{self._publishers.unnamed_tracks} tracks are not in tf: all names of their category are in use"
             self._diagnostics.report_problem("tf_names", text)
-        self._diagnostics.image_processed(self._now() - stamp, inference)
         self._publishers.publish_debug_image(header, image, camera, objects)
+        clock.stop("publish")
+        transport = self._transport(item.ros_time, header)
+        latency = {} if transport is None else {"transport": transport, "latency": self._now() - stamp}
+        self._diagnostics.image_processed(clock.times | latency)
 
     def _check_header(self, header: Header, info: Any) -> Header:
         """The header with a frame_id that tf2 accepts; reports what is unusual.
@@ -136,11 +171,41 @@ class Pipeline:
             self._diagnostics.report_problem("camera_info_frame", text)
         return header
 
+    def _check_order(self, header: Header) -> bool:
+        """Report a stamp that does not follow the one of the previous image. Returns whether it differs from it."""
+        stamp, last = stamp_nanoseconds(header.stamp), self._last_stamp
+        self._last_stamp = stamp
+        if last is None or stamp > last or stamp == 0:
+            return stamp != last
+        if stamp == last:
+            text = "images repeat the stamp of the previous image; tf is broadcast for the first one only"
+            self._diagnostics.report_problem("stamp_repeated", text)
+            return False
+        text = f"the image stamps jumped back by {1e-9 * (last - stamp):.3g} s; memory and tracks are reset"
+        self._diagnostics.report_problem("stamp_backward", text)
+        return True
+
+    def _transport(self, arrival: float, header: Header) -> float | None:
+        """Seconds of ROS time from the stamp to the arrival; None, and a warning, if the stamp is of another clock."""
+        stamp = stamp_seconds(header.stamp)
+        if stamp == 0 or -MAX_AHEAD <= arrival - stamp <= MAX_BEHIND:
+            return None if stamp == 0 else arrival - stamp
+        if arrival == 0:
+            text = "use_sim_time is true but no time was received on /clock; the latency is not known"
+        else:
+            text = (
+                f"image stamps are {abs(arrival - stamp):.4g} s {'behind' if arrival > stamp else 'ahead of'} the "
+                "node's clock, so the latency is not known; for a recording set use_sim_time and publish /clock, "
+                "otherwise synchronise the clocks"
+            )
+        self._diagnostics.report_problem("clock", text)
+        return None
+
     def _camera_pose(self, header: Header, fixed_frame: str) -> np.ndarray | None:
         if not fixed_frame or self._transforms is None:
             return None
         try:
-            return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp, self._settings.tf_timeout)
+            return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp)
         except InputError as error:
             self._diagnostics.report_problem("fixed_frame", f"continuing without ego-motion: {error}")
             return None
@@ -152,4 +217,4 @@ class Pipeline:
             )
         if not target_frame or self._transforms is None:
             return None
-        return self._transforms.lookup(target_frame, header.frame_id, header.stamp, self._settings.tf_timeout)
+        return self._transforms.lookup(target_frame, header.frame_id, header.stamp)

@@ -52,13 +52,19 @@ class Publishers:
         self.alive = node.context.ok
 
     def publish(
-        self, header: Header, objects: Sequence[ObjectPose], settings: Settings, to_target: np.ndarray | None
+        self,
+        header: Header,
+        objects: Sequence[ObjectPose],
+        settings: Settings,
+        to_target: np.ndarray | None,
+        broadcast: bool = True,
     ) -> None:
         """Publish the objects of one image, also if there are none.
 
         :param header: of the image.
         :param objects: in the camera frame, NOCS axes.
         :param to_target: (4, 4) from the camera frame to ``settings.target_frame``; None to keep the camera frame.
+        :param broadcast: False for a repeated stamp, which tf2 ignores with a warning in every listener.
         """
         if to_target is not None:
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
@@ -71,7 +77,7 @@ class Publishers:
         if _has_subscribers(self._markers):
             up_axis = 2 if settings.object_axes == "rep103" else 1
             self._markers.publish(self._marker_builder.message(header, objects, up_axis))
-        if settings.publish_tf and header.frame_id:
+        if broadcast and settings.publish_tf and header.frame_id:
             names = self._frame_names.assign(objects, stamp_seconds(header.stamp))
             self.unnamed_tracks = sum(o.track_id is not None for o in objects) - len(names)
             child_frames = {track_id: f"{settings.tf_prefix}{name}" for track_id, name in names.items()}

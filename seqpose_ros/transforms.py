@@ -3,45 +3,47 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
-from tf2_ros import Buffer, TransformException, TransformListener
+from tf2_ros import Buffer, InvalidArgumentException, TransformException, TransformListener
 
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import transform_from_message
 
-_POLL_PERIOD = 0.002  # seconds
-
 
 class TransformLookup:
-    """A tf buffer and listener. The executor of the node must spin in another thread than :meth:`lookup`."""
+    """A tf buffer and listener. The executor of the node must spin."""
 
     def __init__(self, node: Node) -> None:
         self._buffer = Buffer(node=node)
         self._listener = TransformListener(self._buffer, node)
 
-    def lookup(self, target: str, source: str, stamp: Time, timeout: float) -> np.ndarray:
-        """Transform from frame ``source`` to frame ``target`` at a time.
+    def lookup(self, target: str, source: str, stamp: Time) -> np.ndarray:
+        """Transform from frame ``source`` to frame ``target`` at a time, without waiting.
 
-        :param timeout: seconds of wall time to wait for the transform: the image may arrive before it. (The timeout of
-            tf2 uses the node's clock, which stops while a replay is paused.)
         :return: (4, 4).
-        :raises InputError: the transform is not available in time.
+        :raises InputError: the transform is not available.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                return transform_from_message(self._buffer.lookup_transform(target, source, stamp).transform)
-            except TransformException as error:
-                if time.monotonic() > deadline:
-                    raise InputError(
-                        "transform",
-                        f"no transform from {source!r} to {target!r} at the image's time: {error}",
-                    ) from error
-                time.sleep(_POLL_PERIOD)
+        try:
+            return transform_from_message(self._buffer.lookup_transform(target, source, stamp).transform)
+        except TransformException as error:
+            text = f"no transform from {source!r} to {target!r} at the image's time: {error}"
+            raise InputError("transform", text) from error
+
+    def may_arrive(self, target: str, source: str, stamp: Time) -> bool:
+        """Whether the transform is not available now but may become available."""
+        try:
+            self._buffer.lookup_transform(target, source, stamp)
+        except InvalidArgumentException:
+            return False
+        except TransformException:
+            return True
+        return False
+
+    def clear(self) -> None:
+        """Remove all transforms that are not static."""
+        self._buffer.clear()
 
     def close(self) -> None:
         """Unsubscribe."""

@@ -50,6 +50,7 @@ class FakeEstimator:
         self.objects = list(objects)
         self.steps: list[dict[str, Any]] = []
         self.resets = 0
+        self.memory_queries = 0
         self.options = EstimatorOptions()
         self.fault: Exception | None = None
         self.free = threading.Event()

@@ -88,6 +88,19 @@ def test_a_failed_step_is_reported_and_the_next_image_is_processed(client: Clien
     client.send(picture(), STAMP + 0.2)
 
 
+def test_an_error_after_a_warning_is_logged_and_the_next_image_is_processed(client: Client, start: Start) -> None:
+    estimator = FakeEstimator()
+    start(estimator)
+    client.connect()
+    client.send_first(picture(), 0.0)
+    client.until(lambda: "stamp 0" in client.diagnostics[-1].status[0].message, "the warning")
+    estimator.fault = RuntimeError("out of memory")
+    client.send_image(picture(), STAMP)
+    client.until(lambda: client.diagnostics[-1].status[0].level == DiagnosticStatus.ERROR, "the error")
+    estimator.fault = None
+    client.send(picture(), STAMP + 0.1)
+
+
 def test_the_distortion_is_ignored_for_rectified_images(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, rectified=True)

@@ -92,7 +92,7 @@ def test_each_bad_input_is_logged_once_and_good_images_work_afterwards(client: C
     assert client.send(picture(), 2.0).detections
 
     def is_running() -> bool:
-        client.send(picture(), 2.0)
+        client.send(picture(), time.time())
         return client.diagnostics[-1].status[0].message == "running"
 
     client.until(is_running, "the problems to end")
