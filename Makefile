@@ -16,13 +16,16 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest lint colcon clean distclean
+.PHONY: help setup moveit demo test test-lowest lint colcon clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (finished steps are skipped)
 	@$(PYTHON) tools/setup_environment.py
+
+moveit: setup  ## add the messages of moveit_msgs to .venv, for the planning scene node
+	@$(PYTHON) -m tools.setup_moveit
 
 demo: setup  ## play the recorded bag through the node; write picture, video and report to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo

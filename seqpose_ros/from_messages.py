@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert ROS messages to core types: CameraInfo to Camera, Detection3D to ObjectPose, Transform to a matrix.
+"""Convert ROS messages to core types: CameraInfo to Camera, objects to ObjectPose, Transform to a matrix.
 
 Messages are duck-typed: they come from rclpy or from rosbags.
 """
@@ -24,6 +24,7 @@ _FISHEYE_MODELS = ("equidistant", "fisheye")  # the second is RealSense's name
 _FOCAL_LENGTHS = (0.02, 200.0)
 # Degrees along the longer side, with a margin around the cameras of the training data (53 to 75).
 _FIELD_OF_VIEW = (30, 100)
+_GREY = (160, 160, 160)  # colour of a category that is not one of NOCS
 _LARGEST_DISTORTION = 1e4  # coefficients of a rational polynomial can be in the hundreds
 
 
@@ -138,6 +139,35 @@ def transform_from_message(message: Any) -> np.ndarray:
     return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
 
 
+def objects_from_array(message: Any) -> list[ObjectPose]:
+    """Convert a seqpose_ros/ObjectPoseArray, in the frame of its header. See :func:`object_from_message`."""
+    return [object_from_message(item) for item in message.objects]
+
+
+def object_from_message(message: Any) -> ObjectPose:
+    """Convert a seqpose_ros/ObjectPose. The message states id and symmetry, so any category is accepted.
+
+    :raises InputError: a value is not finite, or an extent is not positive.
+    """
+    name, p, q = str(message.category), message.pose.pose.position, message.pose.pose.orientation
+    position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+    size = np.array([message.size.x, message.size.y, message.size.z])
+    covariance = np.reshape(np.asarray(message.pose.covariance, dtype=np.float64), (6, 6))
+    _check_values(name, position, quaternion, size, covariance)
+    info = next((c for c in CATEGORIES if c.name == name), None)
+    return ObjectPose(
+        category=name,
+        score=float(message.score),
+        rotation=Rotation.from_quat(quaternion).as_matrix(),
+        translation=position,
+        size=size,
+        covariance=covariance,
+        track_id=int(message.track_id) if message.track_id >= 0 else None,
+        age=int(message.age),
+        category_info=info or Category(message.category_id, name, message.symmetric, tuple(size.tolist()), _GREY),
+    )
+
+
 def objects_from_detections(detections: Sequence[Any], categories: Sequence[Category] = CATEGORIES) -> list[ObjectPose]:
     """Convert each vision_msgs/Detection3D by its first hypothesis, in the frame of its header.
 
@@ -167,6 +197,24 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     size = np.array([detection.bbox.size.x, detection.bbox.size.y, detection.bbox.size.z])
     covariance = np.reshape(np.asarray(with_covariance.covariance, dtype=np.float64), (6, 6))
+    _check_values(name, position, quaternion, size, covariance)
+    track_id = str(getattr(detection, "id", getattr(detection, "tracking_id", "")))
+    return ObjectPose(
+        category=name,
+        score=score,
+        rotation=Rotation.from_quat(quaternion).as_matrix(),
+        translation=position,
+        size=size,
+        covariance=covariance,
+        track_id=int(track_id) if track_id.isdecimal() else None,
+        category_info=info,
+    )
+
+
+def _check_values(
+    name: str, position: np.ndarray, quaternion: np.ndarray, size: np.ndarray, covariance: np.ndarray
+) -> None:
+    """:raises InputError: a value is not finite, an extent is not positive, or the quaternion is zero."""
     for what, values in (
         ("position", position),
         ("orientation", quaternion),
@@ -179,17 +227,6 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
         raise InputError("detection", f"size {size.tolist()} of a {name} is not positive")
     if not quaternion.any():
         raise InputError("detection", f"orientation {quaternion.tolist()} of a {name} is not a quaternion")
-    track_id = str(getattr(detection, "id", getattr(detection, "tracking_id", "")))
-    return ObjectPose(
-        category=name,
-        score=score,
-        rotation=Rotation.from_quat(quaternion).as_matrix(),
-        translation=position,
-        size=size,
-        covariance=covariance,
-        track_id=int(track_id) if track_id.isdecimal() else None,
-        category_info=info,
-    )
 
 
 def _first_hypothesis(detection: Any) -> tuple[str, float, Any]:

@@ -46,6 +46,13 @@ def convert_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[Object
     return [replace(o, rotation=o.rotation @ NOCS_FROM_REP103, size=np.asarray(o.size)[[0, 2, 1]]) for o in objects]
 
 
+def restore_nocs_axes(objects: Iterable[ObjectPose], object_axes: str) -> list[ObjectPose]:
+    """The inverse of :func:`convert_axes`, for subscribers of the node's outputs."""
+    if object_axes == "nocs":
+        return list(objects)
+    return [replace(o, rotation=o.rotation @ NOCS_FROM_REP103.T, size=np.asarray(o.size)[[0, 2, 1]]) for o in objects]
+
+
 def transform_objects(objects: Iterable[ObjectPose], transform: np.ndarray) -> list[ObjectPose]:
     """Transform poses and their covariances into another frame.
 
@@ -65,8 +72,13 @@ def transform_objects(objects: Iterable[ObjectPose], transform: np.ndarray) -> l
 
 def pose_message(pose: ObjectPose) -> Pose:
     """geometry_msgs/Pose of an object's frame."""
-    x, y, z = (float(v) for v in pose.translation)
-    return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(pose.rotation))
+    return pose_from_matrix(pose.transform)
+
+
+def pose_from_matrix(matrix: np.ndarray) -> Pose:
+    """geometry_msgs/Pose of a rigid transform (4, 4)."""
+    x, y, z = (float(v) for v in matrix[:3, 3])
+    return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(matrix[:3, :3]))
 
 
 def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detection3DArray:

@@ -21,6 +21,7 @@ PACKAGE = "seqpose_ros"
 INSTALLED = (
     f"lib/{PACKAGE}/seqpose_node",
     f"lib/{PACKAGE}/evaluate_bag",
+    f"lib/{PACKAGE}/planning_scene_node",
     f"share/{PACKAGE}/package.xml",
     f"share/{PACKAGE}/launch/seqpose.launch.py",
     f"share/{PACKAGE}/config/seqpose.yaml",

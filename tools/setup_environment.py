@@ -31,8 +31,12 @@ INTERFACE_SOURCES = (
     "CMakeLists.txt",
     "constraints.txt",
     "msg",
-    "overlay",
+    "overlay/COLCON_IGNORE",
+    "overlay/tf2_msgs",
+    "overlay/tf2_ros_py",
+    "overlay/vision_msgs",
     "package.xml",
+    "srv",
     "tools/ros_wheels.cmake",
     "seqpose_ros/__init__.py",
 )
@@ -195,7 +199,7 @@ class Step:
             print(line[:110], flush=True)
 
 
-def _up_to_date(stamp: Path, state: str) -> bool:
+def up_to_date(stamp: Path, state: str) -> bool:
     return stamp.exists() and stamp.read_text() == state
 
 
@@ -203,7 +207,7 @@ def install_packages() -> bool:
     """Create the environment and install the packages of pyproject.toml at the versions of constraints.txt."""
     stamp = VENV / ".packages"
     state = digest([ROOT / "pyproject.toml", ROOT / "constraints.txt"])
-    if _up_to_date(stamp, state):
+    if up_to_date(stamp, state):
         return False
     check_environment()
     if not (VENV / "bin" / "pip").exists():
@@ -225,40 +229,48 @@ def install_packages() -> bool:
     return True
 
 
+def build_interface_package(package: str) -> None:
+    """Generate the messages of one package and install them into the environment.
+
+    :param package: its folder, relative to the root of the checkout.
+    """
+    cmake = VENV / "bin" / "cmake"
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": path}
+    source = (ROOT / package).resolve()
+    name = "seqpose_ros" if source == ROOT else source.name
+    build = ROOT / "out" / "build" / name
+    shutil.rmtree(build, ignore_errors=True)
+    with Step(f"{name:<15}") as step:
+        step.run(
+            cmake,
+            "-S",
+            source,
+            "-B",
+            build,
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_TESTING=OFF",
+            "-DSEQPOSE_INTERFACES_ONLY=ON",
+            f"-DCMAKE_INSTALL_PREFIX={VENV}",
+            f"-DCMAKE_PREFIX_PATH={VENV}",
+            f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'tools' / 'ros_wheels.cmake'}",
+            f"-DPython3_EXECUTABLE={VENV / 'bin' / 'python'}",
+            "-DPython3_FIND_VIRTUALENV=ONLY",
+            "--no-warn-unused-cli",
+            env=env,
+        )
+        step.run(cmake, "--build", build, "--parallel", str(os.cpu_count() or 1), env=env)
+        step.run(cmake, "--install", build, env=env)
+
+
 def build_interfaces() -> bool:
     """Generate the messages of this package and of the overlay, and install them into the environment."""
     stamp = VENV / ".interfaces"
     state = digest([ROOT / name for name in INTERFACE_SOURCES])
-    if _up_to_date(stamp, state):
+    if up_to_date(stamp, state):
         return False
-    cmake = VENV / "bin" / "cmake"
-    path = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": path}
     for package in INTERFACE_PACKAGES:
-        source = (ROOT / package).resolve()
-        name = "seqpose_ros" if source == ROOT else source.name
-        build = ROOT / "out" / "build" / name
-        shutil.rmtree(build, ignore_errors=True)
-        with Step(f"{name:<15}") as step:
-            step.run(
-                cmake,
-                "-S",
-                source,
-                "-B",
-                build,
-                "-DCMAKE_BUILD_TYPE=Release",
-                "-DBUILD_TESTING=OFF",
-                "-DSEQPOSE_INTERFACES_ONLY=ON",
-                f"-DCMAKE_INSTALL_PREFIX={VENV}",
-                f"-DCMAKE_PREFIX_PATH={VENV}",
-                f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'tools' / 'ros_wheels.cmake'}",
-                f"-DPython3_EXECUTABLE={VENV / 'bin' / 'python'}",
-                "-DPython3_FIND_VIRTUALENV=ONLY",
-                "--no-warn-unused-cli",
-                env=env,
-            )
-            step.run(cmake, "--build", build, "--parallel", str(os.cpu_count() or 1), env=env)
-            step.run(cmake, "--install", build, env=env)
+        build_interface_package(package)
     stamp.write_text(state)
     return True
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("seqpose_core", "seqpose_ros", "train")
 # Modules of a ROS 2 distribution; their packages on PyPI have other names or do not exist.
 ROS_MODULES = {
+    *("action_msgs", "moveit_msgs", "object_recognition_msgs", "shape_msgs"),
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy"),
     *("rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "vision_msgs"),
     *("visualization_msgs", "cv_bridge", "launch", "launch_ros", "ament_index_python"),
@@ -134,7 +135,8 @@ def test_pre_commit_and_constraints_have_the_same_version_of_ruff() -> None:
 
 def test_every_source_file_states_its_licence() -> None:
     files = [*sources(*PACKAGES, "test", "launch", "tools", "overlay"), ROOT / "setup.py"]
-    files += [*ROOT.glob("msg/*.msg"), *ROOT.glob("overlay/*/msg/*.msg"), ROOT / "CMakeLists.txt"]
+    files += [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv"), *ROOT.glob("overlay/**/msg/*.msg")]
+    files += [ROOT / "CMakeLists.txt"]
     licence = "SPDX-License-Identifier: Apache-2.0"
     texts = {str(file): file.read_text(encoding="utf-8") for file in files}
     assert [name for name, text in texts.items() if text and licence not in text[:200]] == []

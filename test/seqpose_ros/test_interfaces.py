@@ -33,6 +33,11 @@ PUBLISHED = {
     "vision_msgs/msg/ObjectHypothesisWithPose": "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
     "vision_msgs/msg/VisionClass": "1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
 }
+# The same for the messages of `make moveit`, in moveit_msgs 2.6.0.
+PLANNING_SCENE = {
+    "moveit_msgs/msg/CollisionObject": "74b0acd6d56be032bf4f764b2c2633f50588b5fb2bd71e97206c59052747cf7e",
+    "moveit_msgs/msg/PlanningScene": "0f58540ad5eab4b9ea827d53b763c793d8cabd202b3b301fcee25afa4ce1bd80",
+}
 
 
 def generated_hash(type_name: str) -> str:
@@ -51,6 +56,22 @@ def test_an_overlay_message_has_the_published_type_hash(type_name: str) -> None:
     assert generated_hash(type_name) == PUBLISHED[type_name]
 
 
+@pytest.mark.parametrize("type_name", sorted(PLANNING_SCENE))
+def test_a_planning_scene_message_has_the_published_type_hash(type_name: str) -> None:
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: Typesdict = {}
+    for file in (ROOT / "overlay" / "moveit").glob("*/msg/*.msg"):
+        types |= get_types_from_msg(file.read_text(), f"{file.parent.parent.name}/msg/{file.stem}")
+    store.register(types)
+    assert store.hash_rihs01(type_name).removeprefix("RIHS01_") == PLANNING_SCENE[type_name]
+
+
+@pytest.mark.parametrize("type_name", sorted(PLANNING_SCENE))
+def test_the_built_planning_scene_message_has_the_published_type_hash(type_name: str) -> None:
+    pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make moveit")
+    assert generated_hash(type_name) == PLANNING_SCENE[type_name]
+
+
 def test_every_overlay_message_is_in_the_table_and_can_be_imported() -> None:
     sources = {f"{file.parent.parent.name}/msg/{file.stem}" for file in (ROOT / "overlay").glob("*/msg/*.msg")}
     assert sources == set(PUBLISHED)
@@ -62,7 +83,7 @@ def test_every_overlay_message_is_in_the_table_and_can_be_imported() -> None:
 def test_rosbags_computes_the_same_hash_of_our_messages() -> None:
     store = get_typestore(Stores.ROS2_JAZZY)
     types: Typesdict = {}
-    for name in ("ObjectPose", "ObjectPoseArray"):
+    for name in ("ObjectPose", "ObjectPoseArray", "SelectedObject"):
         types |= get_types_from_msg((ROOT / "msg" / f"{name}.msg").read_text(), f"seqpose_ros/msg/{name}")
     store.register(types)
     for name in types:

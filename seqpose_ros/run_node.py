@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a small node until a signal, and let it publish a last message before ROS is shut down."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+
+def run_node(name: str, create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Create the node, spin it, and destroy it after SIGINT or SIGTERM.
+
+    :param name: of the node, for the log before it exists.
+    :param args: command line; None uses that of the process.
+    :return: exit status: 1 if a parameter is invalid.
+    """
+    # rclpy's own handlers shut ROS down at once: nothing could be published any more.
+    rclpy.init(args=sys.argv if args is None else [name, *args], signal_handler_options=SignalHandlerOptions.NO)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        node = create()
+    except (ParameterException, ValueError) as error:
+        rclpy.logging.get_logger(name).fatal(f"bad parameter: {error}")
+        rclpy.try_shutdown()
+        return 1
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
