@@ -123,6 +123,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._stop()
         if self._estimator is not None:
             self._estimator.reset()
+        self._outputs.selection.reset()
         self._outputs.clear_markers()
         return super().on_deactivate(state)
 
@@ -176,6 +177,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             response.message = "the node is not active: there is nothing to reset"
             return response
         self._pipeline.reset()
+        self._outputs.selection.reset()
         response.success, response.message = True, "memory and tracks cleared"
         return response
 

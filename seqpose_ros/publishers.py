@@ -22,6 +22,7 @@ from seqpose_ros.lifecycle import ResponsiveLifecycleNode
 from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.parameters import Settings
+from seqpose_ros.selection.outputs import SelectionOutputs
 from seqpose_ros.stamps import stamp_seconds
 from seqpose_ros.to_messages import (
     convert_axes,
@@ -42,6 +43,7 @@ class Publishers:
         self._objects = node.create_lifecycle_publisher(ObjectPoseArray, "~/objects", _DEPTH)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", _DEPTH)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", _DEPTH)
+        self.selection = SelectionOutputs(node)
         self._broadcaster = TransformBroadcaster(node)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", _DEPTH)
         self._marker_builder = MarkerArrayBuilder()
@@ -70,6 +72,8 @@ class Publishers:
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
             objects = transform_objects(objects, to_target)
         objects = convert_axes(objects, settings.object_axes)
+        # First, so that ~/select refers to this image as soon as its detections are received.
+        self.selection.publish(header, objects, settings.max_age)
         if _has_subscribers(self._detections):
             self._detections.publish(detections_message(header, objects))
         if _has_subscribers(self._objects):

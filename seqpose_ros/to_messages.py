@@ -107,21 +107,20 @@ def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detecti
 
 def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPoseArray:
     """seqpose_ros/ObjectPoseArray with all fields of each object."""
-    return ObjectPoseArray(
-        header=header,
-        objects=[
-            ObjectPoseMessage(
-                category=o.category,
-                category_id=o.category_info.id,
-                score=float(o.score),
-                pose=PoseWithCovariance(pose=pose_message(o), covariance=_covariance(o)),
-                size=_vector(o.size),
-                track_id=ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id,
-                age=o.age,
-                symmetric=o.category_info.symmetric,
-            )
-            for o in objects
-        ],
+    return ObjectPoseArray(header=header, objects=[object_message(o) for o in objects])
+
+
+def object_message(o: ObjectPose) -> ObjectPoseMessage:
+    """seqpose_ros/ObjectPose of one object."""
+    return ObjectPoseMessage(
+        category=o.category,
+        category_id=o.category_info.id,
+        score=float(o.score),
+        pose=PoseWithCovariance(pose=pose_message(o), covariance=_covariance(o)),
+        size=_vector(o.size),
+        track_id=ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id,
+        age=o.age,
+        symmetric=o.category_info.symmetric,
     )
 
 
