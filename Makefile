@@ -19,7 +19,7 @@ export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 .PHONY: help setup moveit demo test test-lowest lint colcon clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (finished steps are skipped)
 	@$(PYTHON) tools/setup_environment.py

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Category:
@@ -45,9 +43,6 @@ CATEGORIES: tuple[Category, ...] = (
     Category(6, "mug", False, (0.118, 0.096, 0.085), (234, 67, 53)),
 )
 CATEGORY_NAMES: tuple[str, ...] = tuple(c.name for c in CATEGORIES)
-
-#: (6, 3) typical sizes in metres, row = class id - 1.
-TYPICAL_SIZES: np.ndarray = np.array([c.typical_size for c in CATEGORIES])
 
 
 def check_categories(categories: Sequence[Category]) -> None:

@@ -24,7 +24,7 @@ class Dinov2Encoder(BackboneEncoder):
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
         from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
 
-        pretrained_layout = DepthAnythingForDepthEstimation(
+        depth_anything = DepthAnythingForDepthEstimation(
             DepthAnythingConfig(
                 backbone_config=_backbone_config(config),
                 patch_size=14,
@@ -34,10 +34,10 @@ class Dinov2Encoder(BackboneEncoder):
             )
         )
         # No output depends on these parameters.
-        pretrained_layout.backbone.embeddings.mask_token = None
-        pretrained_layout.neck.fusion_stage.layers[0].residual_layer1 = None
-        super().__init__(pretrained_layout.backbone, config.frozen)
-        self.neck = pretrained_layout.neck
+        depth_anything.backbone.embeddings.mask_token = None
+        depth_anything.neck.fusion_stage.layers[0].residual_layer1 = None
+        super().__init__(depth_anything.backbone, config.frozen)
+        self.neck = depth_anything.neck
         self.rows, self.columns = height // 14, width // 14
         self.registers = _REGISTERS if config.kind == "dinov2_registers" else 0
         self.depth_decoder = config.depth_decoder

@@ -38,10 +38,10 @@ def load_efficientnet_lite(encoder: EfficientNetLiteEncoder, source: str | Path)
     """
     file = _locate(source)
     tensors = {name: tensor for name, tensor in _read(file).items() if not name.startswith(_CLASSIFIER)}
-    weights.load_into(encoder.backbone, folded(tensors, file), f"{file} does not fit this encoder's backbone")
+    weights.load_into(encoder.backbone, fold_batch_norms(tensors, file), f"{file} does not fit this encoder's backbone")
 
 
-def folded(tensors: dict[str, Tensor], file: str | Path = "the state dict") -> dict[str, Tensor]:
+def fold_batch_norms(tensors: dict[str, Tensor], file: str | Path = "the state dict") -> dict[str, Tensor]:
     """The published tensors under this network's names, each batch norm folded into the convolution before it.
 
     BN(W x) = gamma/sqrt(var + eps) · (W x - mean) + beta is a convolution with weight W·scale and bias

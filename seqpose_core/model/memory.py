@@ -158,10 +158,10 @@ def relative_motion(memory: QueryMemory, frame: FrameMotion) -> RelativeMotion:
     now = torch.where(known[..., None, None], frame.camera_pose[:, None], identity)
     # The inverse of a rigid transform, written out: it is exact for a proper rotation.
     inverse = now[..., :3, :3].transpose(-1, -2)
-    apart = torch.cat([past[..., :3, :3], past[..., :3, 3:] - now[..., :3, 3:]], dim=-1)
+    offset = torch.cat([past[..., :3, :3], past[..., :3, 3:] - now[..., :3, 3:]], dim=-1)
     elapsed = (frame.stamp[:, None] - memory.stamp).clamp(0.0, _LONGEST_GAP)
     elapsed = torch.where(memory.stamp_known & frame.stamp_known[:, None] & memory.valid, elapsed, 0.0)
-    return RelativeMotion(matmul_fp32(inverse, apart).float(), elapsed.float(), known)
+    return RelativeMotion(matmul_fp32(inverse, offset).float(), elapsed.float(), known)
 
 
 @dataclass(frozen=True)

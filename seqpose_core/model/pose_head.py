@@ -154,7 +154,7 @@ def covariance(prediction: ObjectPrediction) -> Tensor:
 
     The variance of an error is 2b², for a scale b trained by either likelihood. The Jacobian of
     (x, y, z) = z·(x/z, y/z, 1) converts slopes and log depth to metres; rotation errors are rotated from the object's
-    axes to the camera's. With several rotation modes, the second moment of the modes about the published one, weighted
+    axes to the camera's. With several rotation modes, the second moment of the modes about the reported one, weighted
     by their probabilities, is added to the variance within a mode.
     """
     variance = 2 * (2 * prediction.log_scale).exp()
@@ -166,8 +166,8 @@ def covariance(prediction: ObjectPrediction) -> Tensor:
     about_axes = torch.diag_embed(variance[..., 3:])
     if prediction.modes is not None and prediction.mode_logits is not None:
         relative = prediction.rotation[..., None, :, :].transpose(-1, -2) @ prediction.modes
-        apart = roma.rotmat_to_rotvec(relative)
+        difference = roma.rotmat_to_rotvec(relative)
         probability = prediction.mode_logits.softmax(-1)[..., None]
-        about_axes = about_axes + (probability * apart).transpose(-1, -2) @ apart
+        about_axes = about_axes + (probability * difference).transpose(-1, -2) @ difference
     out[..., 3:, 3:] = prediction.rotation @ about_axes @ prediction.rotation.transpose(-1, -2)
     return (out + out.transpose(-1, -2)) / 2  # exactly symmetric: consumers check it

@@ -19,7 +19,7 @@ class Proposals:
     """The P highest peaks of each sample, peaks first. They carry no gradient.
 
     :param cell: (B, P) int64, row-major index of the peak in the map z_0.
-    :param category: (B, P) int64, 0..5, the category with the highest heat in that cell.
+    :param category: (B, P) int64, 0..C-1, the category with the highest heat in that cell.
     :param reference: (B, P, 3) centre in the camera frame, metres.
     :param valid: (B, P) bool: false after the last peak of a map with fewer than P.
     """
@@ -37,7 +37,7 @@ def select_proposals(centre: CentrePrediction, count: int, pinhole: Pinhole, can
     the runtime.
     """
     rows, columns = centre.heat.shape[2:]
-    # Peaks of the maximum over categories: otherwise six proposals in one cell would displace those of other objects.
+    # Peaks of the maximum over categories: proposals of several categories in one cell would displace other objects.
     heat, category = centre.heat.detach().max(1)
     peak = find_peaks(heat).flatten(1)
     cell = top_k_indices(heat.flatten(1).masked_fill(~peak, -1e4), count)

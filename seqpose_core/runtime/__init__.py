@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that run the step of a network: torch, OpenVINO, ONNX Runtime. All run the same StepGraph."""
+"""Engines that run one step of the network: torch, OpenVINO, ONNX Runtime. All run the same StepGraph."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a network and a runtime's name to an engine; ``auto`` runs a short trial on this machine."""
+"""Build the engine of a runtime; ``auto`` selects the fastest one by a short trial on this machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ _WORTHWHILE = 0.95
 
 @dataclass(frozen=True)
 class Trial:
-    """The outcome of a trial: the runtime to use, and the median time of a step in each, milliseconds."""
+    """The outcome of a trial.
+
+    :param runtime: the one to use. :param compared: the runtimes that were timed.
+    :param milliseconds: the median time of a step in each of them.
+    """
 
     runtime: str
     compared: tuple[str, ...]
@@ -41,14 +45,14 @@ class Trial:
 
 
 def build_engine(model: SeqPose, runtime: str, device: torch.device, precision: str) -> Engine:
-    """The engine of a network.
+    """Build the engine that runs a network.
 
     :param runtime: ``auto``, ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``.
-    :raises RuntimeUnavailableError: if the runtime cannot run here, or does not agree with eager torch. ``auto``
-        raises nothing.
+    :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
+        ``auto`` leaves such runtimes out.
     """
     if runtime == "auto":
-        runtime = choose(model, device, precision)
+        runtime = choose_fastest(model, device, precision)
     if runtime in ("eager", "compiled"):
         engine: Engine = TorchEngine(model, device, precision, runtime == "compiled")
     else:
@@ -59,12 +63,15 @@ def build_engine(model: SeqPose, runtime: str, device: torch.device, precision: 
 
 
 def installed_runtimes() -> list[Format]:
-    """Runtimes besides torch whose package is installed."""
+    """The runtimes other than torch whose package is installed."""
     return [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
 
 
-def choose(model: SeqPose, device: torch.device, precision: str) -> str:
-    """The fastest runtime that agrees with eager torch, by a trial whose outcome is kept in the user's cache."""
+def choose_fastest(model: SeqPose, device: torch.device, precision: str) -> str:
+    """Name of the fastest runtime whose results agree with those of eager torch.
+
+    It is measured by a trial, whose outcome is kept in the user's cache.
+    """
     installed = installed_runtimes()
     if device.type != "cpu" or not installed:
         reason = f"the device is {device}" if device.type != "cpu" else "no other runtime is installed"
@@ -73,7 +80,7 @@ def choose(model: SeqPose, device: torch.device, precision: str) -> str:
     path = cache_root() / "trials" / f"{_machine_digest(model, installed, precision)}.yaml"
     if path.is_file():
         trial = config_io.load_yaml(Trial, path)
-        _LOG.info("runtime auto: %s, by an earlier trial (%s)", trial.runtime, _times(trial))
+        _LOG.info("runtime auto: %s, by an earlier trial (%s)", trial.runtime, _format_times(trial))
         return trial.runtime
     recorded = record_sample(model.cpu())
     engines: dict[str, Engine] = {"eager": TorchEngine(model, device, precision)}
@@ -82,14 +89,14 @@ def choose(model: SeqPose, device: torch.device, precision: str) -> str:
             engines[name] = open_exported(cached_export(model, name), device, precision)
         except RuntimeUnavailableError as error:
             _LOG.warning("runtime auto: %s is left out: %s", name, error)
-    trial = _compare(engines, recorded)
-    _LOG.info("runtime auto: %s, by a trial on this machine (%s)", trial.runtime, _times(trial))
+    trial = _run_trial(engines, recorded)
+    _LOG.info("runtime auto: %s, by a trial on this machine (%s)", trial.runtime, _format_times(trial))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(config_io.dump_yaml(trial), encoding="utf-8")
     return trial.runtime
 
 
-def _compare(engines: Mapping[str, Engine], recorded: Mapping[str, Tensor]) -> Trial:
+def _run_trial(engines: Mapping[str, Engine], recorded: Mapping[str, Tensor]) -> Trial:
     """Time the engines in turn, so that other load on the machine affects all of them."""
     step = recorded_step(recorded, 1)
     times: dict[str, list[float]] = {name: [] for name in engines}
@@ -104,12 +111,12 @@ def _compare(engines: Mapping[str, Engine], recorded: Mapping[str, Tensor]) -> T
     return Trial(runtime, tuple(medians), tuple(medians.values()))
 
 
-def _times(trial: Trial) -> str:
+def _format_times(trial: Trial) -> str:
     return ", ".join(f"{name} {value:g} ms" for name, value in zip(trial.compared, trial.milliseconds, strict=True))
 
 
 def _machine_digest(model: SeqPose, installed: list[Format], precision: str) -> str:
-    """Of what decides which runtime is fastest: processor, threads, packages and network."""
+    """A digest of all that affects the speed of the runtimes: processor, threads, packages and network."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():

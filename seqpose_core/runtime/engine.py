@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engine: the interface of all runtimes."""
+"""Engine: what every runtime implements."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class RuntimeUnavailableError(RuntimeError):
 
 
 class Engine(Protocol):
-    """A loaded network that runs one step at a time. It keeps no state between calls.
+    """A loaded network that runs one step per call. It keeps no state between calls.
 
-    :param config: of the network; the memory has ``config.memory.frames`` frames.
-    :param device: of the tensors that it takes.
+    :param config: the configuration of the network; its memory has ``config.memory.frames`` frames.
+    :param device: the device of the input and output tensors.
     """
 
     config: SeqPoseConfig
     device: torch.device
 
     def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
-        """One step: the predicted objects and the memory's new queries."""
+        """Run one step; returns the predicted objects and the new queries of the memory."""
         ...

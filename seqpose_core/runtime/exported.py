@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exported folders: a step in the format of a runtime, its configuration, and results of eager torch to check it."""
+"""Exported folders: a network in the format of a runtime, its configuration, and results of eager torch to check it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Format = Literal["openvino", "onnx"]
 
 @dataclass(frozen=True)
 class ExportInfo:
-    """What an exported folder contains.
+    """Content of export.yaml.
 
-    :param runtime: format of the step. :param version: of seqpose that wrote it.
+    :param runtime: the format of the network. :param version: the version of seqpose that wrote the folder.
     """
 
     runtime: Format
@@ -48,12 +48,17 @@ def is_exported(folder: str | Path) -> bool:
 
 
 def read_info(folder: Path) -> ExportInfo:
-    """:raises seqpose_core.config_io.ConfigError: for an unknown key or a bad value."""
+    """Read export.yaml of a folder.
+
+    :raises seqpose_core.config_io.ConfigError: for an unknown key or a bad value.
+    """
     return config_io.load_yaml(ExportInfo, folder / INFO)
 
 
 def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
-    """Write a model's step for a runtime into ``folder``, and return it. A present export is replaced.
+    """Convert a model to the format of a runtime and write it into ``folder``, which is returned.
+
+    An earlier export in the folder is replaced.
 
     :raises RuntimeUnavailableError: if the runtime's package is missing, or the model has no memory.
     :raises FileExistsError: if the folder has other files.
@@ -67,31 +72,32 @@ def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
         raise FileExistsError(f"{folder} exists and is not an exported folder; choose another one")
     folder.parent.mkdir(parents=True, exist_ok=True)
     model = model.cpu().eval()
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         recorded = record_sample(model)
-        save_file(recorded, draft / SAMPLE)
-        {"openvino": openvino, "onnx": onnx}[runtime].write(model, recorded_step(recorded, 1), draft)  # type: ignore[attr-defined]
-        (draft / CONFIG).write_text(model.config.to_yaml(), encoding="utf-8")
+        save_file(recorded, temporary / SAMPLE)
+        convert = openvino.convert if runtime == "openvino" else onnx.convert
+        convert(model, recorded_step(recorded, 1), temporary)
+        (temporary / CONFIG).write_text(model.config.to_yaml(), encoding="utf-8")
         info = ExportInfo(runtime, seqpose_core.__version__)
-        (draft / INFO).write_text(config_io.dump_yaml(info), encoding="utf-8")
-        draft.chmod(0o755)
+        (temporary / INFO).write_text(config_io.dump_yaml(info), encoding="utf-8")
+        temporary.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         try:
-            draft.rename(folder)
+            temporary.rename(folder)
         except OSError:  # another process wrote it at the same time
             if not is_exported(folder):
                 raise
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
 def open_exported(folder: str | Path, device: torch.device, precision: str = "fp32", tensorrt: bool = False) -> Engine:
-    """Load an exported folder and check it against eager torch's results on the bundled frames.
+    """Load an exported folder, and compare its results on the bundled frames with those of eager torch.
 
-    :raises RuntimeUnavailableError: if the runtime cannot run here or does not agree with eager torch.
+    :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
     :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
     """
     folder = Path(folder).expanduser()
@@ -114,7 +120,7 @@ def open_exported(folder: str | Path, device: torch.device, precision: str = "fp
 
 
 def cached_export(model: SeqPose, runtime: Format) -> Path:
-    """An exported folder of the model in the user's cache; it is written if it is not there yet."""
+    """The exported folder of the model in the user's cache; it is written on first use."""
     folder = cache_root() / "exports" / f"{runtime}-{_digest(model, runtime)}"
     if not is_exported(folder):
         _LOG.info("exporting the network for runtime %s to %s; this is done once", runtime, folder)
@@ -128,7 +134,7 @@ def cache_root() -> Path:
 
 
 def _digest(model: SeqPose, runtime: Format) -> str:
-    """Of everything that an export depends on: weights, configuration, code and versions."""
+    """A digest of all that an export depends on: weights, configuration, code and versions."""
     package = openvino.import_openvino() if runtime == "openvino" else onnx.import_onnxruntime()
     digest = hashlib.sha256(f"{torch.__version__} {package.__version__} {model.config.to_yaml()}".encode())
     for file in sorted(Path(inspect.getfile(SeqPose)).parent.glob("*.py")):

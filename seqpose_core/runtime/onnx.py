@@ -26,7 +26,7 @@ def _missing(error: ImportError) -> RuntimeUnavailableError:
 
 
 def import_onnxruntime() -> Any:
-    """The package. :raises RuntimeUnavailableError: if it is not installed."""
+    """Import ONNX Runtime. :raises RuntimeUnavailableError: if it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -34,8 +34,8 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def write(model: SeqPose, example: StepInput, folder: Path) -> None:
-    """Convert the model's step, for the shapes of ``example``, to ``folder``/step.onnx.
+def convert(model: SeqPose, example: StepInput, folder: Path) -> None:
+    """Convert a model to ``folder``/step.onnx, for inputs with the shapes of ``example``.
 
     :raises RuntimeUnavailableError: if the package onnx is missing.
     """
@@ -44,7 +44,7 @@ def write(model: SeqPose, example: StepInput, folder: Path) -> None:
     except ImportError as error:
         raise _missing(error) from error
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the tracer: shapes are constants, as intended
+        warnings.simplefilter("ignore")  # the tracer warns that shapes become constants, which is intended
         torch.onnx.export(
             StepGraph(model).eval(),
             tuple(example),
@@ -57,7 +57,7 @@ def write(model: SeqPose, example: StepInput, folder: Path) -> None:
 
 
 class OnnxEngine:
-    """An exported step in ONNX Runtime, with as many CPU threads as torch has when it is loaded."""
+    """A converted model in ONNX Runtime, with the number of CPU threads that torch has when it is loaded."""
 
     def __init__(self, folder: Path, config: SeqPoseConfig, device: torch.device, tensorrt: bool = False) -> None:
         """:raises RuntimeUnavailableError: if ONNX Runtime or its provider for the device is not installed."""

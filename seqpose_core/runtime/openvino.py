@@ -21,7 +21,7 @@ FILE = "step.xml"  # and step.bin
 
 
 def import_openvino() -> Any:
-    """The package, with its telemetry off. :raises RuntimeUnavailableError: if it is not installed."""
+    """Import OpenVINO without its telemetry. :raises RuntimeUnavailableError: if it is not installed."""
     # OpenVINO's converter sends usage statistics unless the package openvino_telemetry cannot be imported.
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -34,18 +34,18 @@ def import_openvino() -> Any:
     return openvino
 
 
-def write(model: SeqPose, example: StepInput, folder: Path) -> None:
-    """Convert the model's step, for the shapes of ``example``, to ``folder``/step.xml and step.bin."""
+def convert(model: SeqPose, example: StepInput, folder: Path) -> None:
+    """Convert a model to ``folder``/step.xml and step.bin, for inputs with the shapes of ``example``."""
     openvino = import_openvino()
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the tracer: shapes are constants, as intended
+        warnings.simplefilter("ignore")  # the tracer warns that shapes become constants, which is intended
         converted = openvino.convert_model(StepGraph(model).eval(), example_input=tuple(example))
     converted.reshape({port.any_name: list(x.shape) for port, x in zip(converted.inputs, example, strict=True)})
     openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
 
 
 class OpenVinoEngine:
-    """An exported step in OpenVINO on the CPU, with as many threads as torch has when it is loaded."""
+    """A converted model in OpenVINO on the CPU, with the number of threads that torch has when it is loaded."""
 
     def __init__(self, folder: Path, config: SeqPoseConfig, precision: str = "fp32") -> None:
         """:raises RuntimeUnavailableError: if OpenVINO is missing or the CPU does not support the precision."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agreement of an engine with eager torch on bundled frames: checked each time an engine is loaded."""
+"""Compare an engine with eager torch on the bundled frames, each time an engine is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from seqpose_core.model.step_graph import (
     StepGraph,
     StepInput,
     empty_memory,
-    object_names,
     output_names,
     split_outputs,
 )
@@ -23,8 +22,8 @@ from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
 from seqpose_core.samples import sample_frames
 
 FRAMES = 2  # the second one has a memory
-#: Largest differences of a valid query's probabilities, position (m), rotation matrix and size (m) by precision.
-#: bfloat16 has 8 bits: only an engine that returns wrong results differs by more.
+#: By precision, the largest allowed differences of the probabilities, position (m), rotation matrix and size (m) of a
+#: query. The limits of bfloat16, which has 8 significant bits, are exceeded by wrong results only.
 _TOLERANCES = {
     "fp32": {"logits": 1e-3, "translation": 1e-3, "rotation": 5e-3, "size": 1e-3},
     "bf16": {"logits": 0.2, "translation": 0.1, "rotation": 0.5, "size": 0.05},
@@ -34,7 +33,7 @@ _COMPARED = 5  # objects per frame, best score first
 
 @torch.inference_mode()
 def record_sample(model: SeqPose) -> dict[str, Tensor]:
-    """Arguments and results of the model's steps on the first bundled frames, in eager torch on the CPU.
+    """Run the model on the first bundled frames in eager torch on the CPU, and record its inputs and outputs.
 
     :return: tensors by ``<frame>.<name>``, names of :class:`StepInput` and :func:`output_names`.
     """
@@ -53,31 +52,32 @@ def record_sample(model: SeqPose) -> dict[str, Tensor]:
 
 
 def recorded_step(recorded: Mapping[str, Tensor], frame: int) -> StepInput:
-    """The arguments of one recorded step."""
+    """The inputs of one recorded step."""
     return StepInput(*(recorded[f"{frame}.{name}"] for name in StepInput._fields))
 
 
 def check_engine(engine: Engine, recorded: Mapping[str, Tensor], name: str, precision: str) -> None:
-    """Compare an engine's best objects with the recorded ones of eager torch.
+    """Compare the objects that an engine predicts with those recorded in eager torch.
 
-    :raises RuntimeUnavailableError: naming the first value that differs by more than the precision explains.
+    :param name: of the runtime, for the message.
+    :raises RuntimeUnavailableError: naming the first value that differs by more than its tolerance.
     """
     for frame in range(FRAMES):
         step = StepInput(*(tensor.to(engine.device) for tensor in recorded_step(recorded, frame)))
         objects, _ = engine(step)
         logits = recorded[f"{frame}.logits"]
         best = logits.amax(-1).topk(min(_COMPARED, logits.shape[1]), dim=1).indices[0]
-        for field in object_names(engine.config)[:4]:
+        for field, tolerance in _TOLERANCES[precision].items():
             expected, value = recorded[f"{frame}.{field}"][0, best], getattr(objects, field).cpu()[0]
             if field == "logits":
                 expected, value = expected.sigmoid(), value.sigmoid()
             # bfloat16 may order the queries differently: each object is compared with the nearest one.
             order = best if precision == "fp32" else _nearest(recorded, frame, best, objects.translation.cpu()[0])
             difference = float((value[order] - expected).abs().max())
-            if not difference <= _TOLERANCES[precision][field]:
+            if not difference <= tolerance:  # also if it is NaN
                 raise RuntimeUnavailableError(
                     f"runtime {name} in {precision} is not used: its {field} of frame {frame} of the bundled sample "
-                    f"differs by {difference:.3g} from eager torch; at most {_TOLERANCES[precision][field]} is allowed"
+                    f"differs by {difference:.3g} from eager torch; at most {tolerance} is allowed"
                 )
 
 

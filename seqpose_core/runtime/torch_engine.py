@@ -12,10 +12,10 @@ from seqpose_core.model.step_graph import StepGraph, StepInput, split_outputs
 
 
 class TorchEngine:
-    """A network in torch on any device.
+    """A network in torch, on any device.
 
-    :param model: moved to ``device`` and set to evaluation mode.
-    :param precision: ``fp32`` or ``bf16`` (autocast). :param compiled: whether torch.compile is used.
+    :param model: is moved to ``device`` and set to evaluation mode.
+    :param precision: ``fp32`` or ``bf16`` (autocast). :param compiled: whether to use torch.compile.
     """
 
     def __init__(self, model: SeqPose, device: torch.device, precision: str = "fp32", compiled: bool = False) -> None:

@@ -68,7 +68,7 @@ class Bag:
         categories: Sequence[Category] = CATEGORIES,
     ) -> None:
         self.path = path
-        #: Images and ground-truth objects that cannot be used, with the reason. Filled while frames are read.
+        #: Images and ground-truth objects that cannot be used, by name, with the reason. Filled while frames are read.
         self.skipped_frames: dict[str, str] = {}
         self.skipped_ground_truths: dict[str, str] = {}
         #: Inconsistencies of the recording that do not prevent its use.

@@ -37,7 +37,7 @@ class BagFiles:
 def find_files(path: Path, report: Callable[[str], None]) -> BagFiles:
     """The storage files of the bag ``path``.
 
-    :param report: is called with a description of each missing part that is not required.
+    :param report: is called with a description of what is missing but not required.
     :raises FileNotFoundError: the path does not exist. :raises BagError: there are no storage files, or one that
         metadata.yaml lists is missing.
     """
@@ -112,17 +112,20 @@ def _refuse_ros1(path: Path) -> None:
 
 
 def _without_metadata(path: Path, present: list[Path], report: Callable[[str], None]) -> tuple[Path, ...]:
-    """The files of one recording: a single one, or NAME_0, NAME_1, ..."""
+    """Check that the files belong to one recording (a single file, or NAME_0, NAME_1, ...), and return them.
+
+    :raises BagError: there are none, or they belong to several recordings.
+    """
     stems = {match[1] if (match := _SPLIT.fullmatch(f.name.partition(".")[0])) else f.name for f in present}
     if len(stems) != 1:
         for file in path.glob("*.bag"):
             _refuse_ros1(file)
         raise BagError(
-            f"{path} is no bag: it holds no metadata.yaml and {len(present)} files of {' or '.join(_SUFFIXES[:2])}; "
+            f"{path} is not a bag: it has no metadata.yaml and {len(present)} files of {' or '.join(_SUFFIXES[:2])}; "
             + ("name one of them, or write metadata.yaml with `ros2 bag reindex`" if present else "name a bag folder")
         )
     names = ", ".join(file.name for file in present)
-    report(f"{path} holds no metadata.yaml; {names} is read without it")
+    report(f"{path} has no metadata.yaml; {names} is read without it")
     return tuple(present)
 
 

@@ -19,7 +19,7 @@ MAX_CHUNK_BYTES = 128 * 2**20  # a chunk holds at least one message: an 8K rgb8 
 
 
 def decompress(compression: str, data: bytes, size: int) -> bytes:
-    """``size`` bytes from an lz4 or zstd frame. :raises StorageError: another compression, or a wrong size."""
+    """Decompress an lz4 or zstd frame to ``size`` bytes. :raises StorageError: another compression, or a wrong size."""
     functions = {"lz4": decompress_lz4, "zstd": decompress_zstd}
     if compression not in functions:
         raise StorageError(f"compression {compression!r} is not supported; supported are {' and '.join(functions)}")
@@ -27,17 +27,17 @@ def decompress(compression: str, data: bytes, size: int) -> bytes:
 
 
 def decompress_lz4(data: bytes, size: int) -> bytes:
-    """``size`` bytes from an LZ4 frame. :raises StorageError: the size is too large or wrong."""
+    """Decompress an LZ4 frame to ``size`` bytes. :raises StorageError: the size is too large or wrong."""
     return _decompress(LZ4FrameDecompressor(), data, size)
 
 
 def decompress_zstd(data: bytes, size: int) -> bytes:
-    """``size`` bytes from a Zstandard frame. :raises StorageError: the size is too large or wrong."""
+    """Decompress a Zstandard frame to ``size`` bytes. :raises StorageError: the size is too large or wrong."""
     return _decompress(zstd.ZstdDecompressor(), data, size)
 
 
 def decompress_message(data: bytes) -> bytes:
-    """One Zstandard-compressed message of unknown size. :raises StorageError: it is damaged or too large."""
+    """Decompress a Zstandard frame of unknown size. :raises StorageError: it is damaged or too large."""
     decompressor = zstd.ZstdDecompressor()
     try:
         content = decompressor.decompress(data, max_length=MAX_CHUNK_BYTES)

@@ -26,7 +26,10 @@ from seqpose_ros.stamps import seconds
 
 @dataclass(frozen=True)
 class BagPredictions:
-    """One pass over a bag: the usable frames, the objects by frame index, and the time of each step in seconds."""
+    """Result of a pass over a bag.
+
+    :param frames: the usable ones. :param objects: by frame index. :param step_seconds: duration of each step.
+    """
 
     frames: list[FrameGroundTruth]
     objects: dict[int, list[ObjectPose]]
@@ -34,10 +37,10 @@ class BagPredictions:
 
 
 def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> BagPredictions:
-    """Run over every usable frame in order, as the node would if it dropped none.
+    """Run the estimator over every usable frame in order, as the node would if it dropped none.
 
     :param fixed_frame: as the node's parameter; camera poses come from the bag's own /tf.
-    :raises BagError: no frame can be used; names the first and the reason.
+    :raises BagError: no frame can be used; the message names the first one and the reason.
     """
     camera_pose = camera_poses(bag, fixed_frame) if fixed_frame else lambda frame: None
     run = BagPredictions([], {}, [])
@@ -51,7 +54,7 @@ def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> Ba
         run.frames.append(FrameGroundTruth(frame.index, frame.stamp, frame.ground_truth))
     if not run.frames:
         reasons = [f"{name}: {reason}" for name, reason in bag.skipped_frames.items()] + bag.damage
-        raise BagError(f"no image of {bag.path} can be used; {reasons[0] if reasons else 'it holds none'}")
+        raise BagError(f"no image of {bag.path} can be used; {reasons[0] if reasons else 'it has none'}")
     return run
 
 

@@ -46,7 +46,7 @@ class McapStorage:
     """An open MCAP file.
 
     :param report: receives a description of each part that cannot be read.
-    :raises StorageError: the file is no MCAP file, or a ROS 1 recording.
+    :raises StorageError: the file is not an MCAP file, or is a ROS 1 recording.
     """
 
     def __init__(self, path: Path, report: Report) -> None:
@@ -75,7 +75,7 @@ class McapStorage:
     def messages(self, ids: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """(recorded time in ns, channel, serialized message) of these channels, in recorded order.
 
-        Chunks may overlap in time: a message is returned when no later chunk can hold an earlier one.
+        Chunks may overlap in time: a message is returned as soon as no later chunk can contain an earlier one.
         """
         wanted, order = frozenset(ids), count()
         pending: list[tuple[int, int, int, bytes]] = []
@@ -240,7 +240,7 @@ class McapStorage:
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, int, bool]]:
-    """Opcode, content and position of each record, and whether the content is complete: the last may be truncated."""
+    """Opcode, content and position of each record, and whether the content is complete (the last may be truncated)."""
     offset = file.tell()
     while len(head := file.read(_RECORD.size)) == _RECORD.size:
         opcode, length = _RECORD.unpack(head)

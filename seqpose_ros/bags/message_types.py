@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deserialize the messages of one topic with the definition stored in the bag, otherwise with a built-in one."""
+"""Types for deserializing the messages of a topic: from the definition in the bag, otherwise built-in ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def typestore_of(connection: Connection) -> Typestore:
         if name in needed:
             continue
         if name not in types:
-            raise ValueError(f"it holds no definition of {name}, and there is no built-in one")
+            raise ValueError(f"it has no definition of {name}, and there is no built-in one")
         needed[name] = types[name]
         waiting += [used for field in types[name][1] for used in _used_types(field[1])]
     store = get_typestore(Stores.EMPTY)

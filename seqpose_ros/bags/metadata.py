@@ -14,7 +14,8 @@ import yaml
 class Metadata:
     """Content of a metadata.yaml.
 
-    :param files: names of the storage files. :param compressed_messages: each message is a Zstandard frame.
+    :param files: names of the storage files.
+    :param compressed_messages: whether each message is compressed as a Zstandard frame.
     :param counts: number of messages by topic.
     """
 
@@ -24,7 +25,10 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """:raises ValueError: the file cannot be read, or it has another structure."""
+    """Read a metadata.yaml.
+
+    :raises ValueError: the file cannot be read, or it has another structure.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
         files = tuple(PurePath(str(name)).name for name in content["relative_file_paths"])

@@ -23,7 +23,7 @@ __all__ = ["BagError", "BagReader", "Topic"]
 
 @dataclass(frozen=True)
 class Topic:
-    """All channels of a bag with one topic, type and message encoding: split and merged bags have several.
+    """All channels of a bag that have the same topic, type and message encoding; split and merged bags have several.
 
     :param msgcount: number of messages that the files declare.
     """
@@ -38,8 +38,8 @@ class Topic:
 class BagReader:
     """An open ROS 2 bag: a folder, or a single .mcap or .db3 file, also compressed (.zstd).
 
-    Only the topics that are read need a readable type definition. A truncated MCAP file (recorder killed, disk full) is
-    read up to the truncation; :attr:`damage` reports it.
+    Only the topics that are read need a readable type definition. An MCAP file that was truncated (recorder killed,
+    disk full) is read up to its end, and :attr:`damage` reports it.
 
     :raises FileNotFoundError: the path does not exist. :raises BagError: it cannot be read as a bag.
     """
@@ -157,8 +157,8 @@ def _deserialize(connection: Connection, raw: bytes) -> Any:
     try:
         return store.deserialize_cdr(raw, connection.msgtype)
     except Exception as error:  # rosbags raises many kinds of exceptions on damaged bytes
-        origin = "" if connection.definition.strip() else " of the current layout (the bag holds no definition)"
-        raise ValueError(f"{len(raw)} bytes are no {connection.msgtype}{origin}: {_describe(error)}") from error
+        origin = "" if connection.definition.strip() else " of the current layout (the bag has no definition)"
+        raise ValueError(f"{len(raw)} bytes are not a {connection.msgtype}{origin}: {_describe(error)}") from error
 
 
 def _describe(error: Exception) -> str:

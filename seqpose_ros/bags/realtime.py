@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a bag to the real node at its recorded rate: its predictions, latency and dropped frames."""
+"""Play a bag to the real node at its recorded rate, and collect predictions, latency and dropped frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqpose_ros.bags.player import Timeline
 from seqpose_ros.bags.replay import Recording, ReplayError
 from seqpose_ros.bags.scoring import FrameGroundTruth
 
-_ENGINE = ("device", "runtime", "precision", "inference_p50_ms")
+_ENGINE_KEYS = ("device", "runtime", "precision", "inference_p50_ms")
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ def run(
 
 
 def summarize_replay(
-    image_topic: str, frames: Sequence[FrameGroundTruth], recording: Recording, played: Mapping[str, Any]
+    image_topic: str, frames: Sequence[FrameGroundTruth], recording: Recording, player_report: Mapping[str, Any]
 ) -> RealtimeRun:
     """Assign the recorded objects to the frames, and count frames and latencies.
 
-    :param played: the player's report.
+    :param player_report: written by ``seqpose_ros.bags.player``.
     :raises ReplayError: nothing was published for any image.
     """
     stamps = {frame.index: frame.stamp for frame in frames}
-    predictions, latencies = predictions_by_index(recording, Timeline(**played["timeline"]), stamps)
-    sent, state = int(played["sent"][image_topic]), recording.diagnostics
+    predictions, latencies = predictions_by_index(recording, Timeline(**player_report["timeline"]), stamps)
+    sent, state = int(player_report["sent"][image_topic]), recording.diagnostics
     if not predictions:
         raise ReplayError(
             f"seqpose_node published nothing for the {sent} images sent: it received "
@@ -81,8 +81,8 @@ def summarize_replay(
         "frames_refused": int(state.get("images_refused", 0)),
         "latency_ms": {**latency, "max": round(1e3 * max(latencies), 2)},
         "tf_frames": sorted(recording.tf_frames),
-        "player_late_ms": played["late_ms"],
-        "node": {name: state.get(name) for name in _ENGINE},
+        "player_late_ms": player_report["late_ms"],
+        "node": {name: state.get(name) for name in _ENGINE_KEYS},
     }
     return RealtimeRun(predictions, statistics)
 

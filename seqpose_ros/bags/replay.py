@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replay a bag through the node: node and player run as separate processes, and the output is recorded over DDS."""
+"""Replay a bag through the node: node and player run as separate processes, and the node's output is recorded."""
 
 from __future__ import annotations
 

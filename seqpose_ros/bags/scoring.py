@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results and views of a bag for seqpose_core.evaluation, which scores and reports them."""
+"""Convert the frames of a bag to results and views, which seqpose_core.evaluation scores and reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqpose_core.metrics.poses import ground_truth_arrays, nocs_result
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.stamps import seconds
 
-#: rad²; the yaw of a ground truth with a larger variance is unknown, as for a mug whose handle is hidden.
+#: Variance in rad² from which the yaw of a ground-truth object is unknown, as for a mug whose handle is hidden.
 _UNKNOWN_YAW = 1.0
 
 
@@ -28,8 +28,8 @@ class FrameGroundTruth:
     objects: list[ObjectPose] | None
 
 
-def handle_visible(ground_truth: ObjectPose) -> bool:
-    """Whether the rotation of a ground truth about its own y axis is known, by its covariance."""
+def is_yaw_known(ground_truth: ObjectPose) -> bool:
+    """Whether the yaw of a ground-truth object (rotation about its y axis) is known, according to its covariance."""
     axis = ground_truth.rotation[:, 1]
     return float(axis @ ground_truth.covariance[3:, 3:] @ axis) < _UNKNOWN_YAW
 
@@ -40,8 +40,11 @@ def frame_result(
     categories: Sequence[Category] = CATEGORIES,
     **extra: Any,
 ) -> dict[str, Any]:
-    """One frame of a bag as a NOCS result. extra: further keys, such as image_path and stamp."""
-    visible = [handle_visible(item) for item in ground_truth]
+    """One frame of a bag as a NOCS result.
+
+    :param categories: those that class ids refer to. :param extra: further keys, such as image_path and stamp.
+    """
+    visible = [is_yaw_known(item) for item in ground_truth]
     arrays = ground_truth_arrays(ground_truth, visible, categories)
     return nocs_result(arrays, predicted, categories=categories, **extra)
 
@@ -84,7 +87,7 @@ def bag_figures(run: ScoredRun | None, frames_processed: int) -> dict[str, Any]:
 
 
 def views_of_bag(bag: Bag) -> LoadViews:
-    """Loads the views of a bag by the image_path of results; the bag is read once."""
+    """A function that loads the views of a bag by the image_path of results, in one pass over the bag."""
 
     def load_views(keys: Iterable[str]) -> dict[str, View]:
         wanted = {int(key.rpartition("/")[2]): key for key in keys}

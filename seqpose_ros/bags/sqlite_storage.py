@@ -15,7 +15,7 @@ class SqliteStorage:
 
     :param immutable: open without locks and without a write-ahead log next to it.
     :param report: receives a description of each part that cannot be read.
-    :raises StorageError: the file is no database of rosbag2.
+    :raises StorageError: the file is not a database of rosbag2.
     """
 
     def __init__(self, path: Path, report: Callable[[str], None], immutable: bool = True) -> None:
@@ -43,10 +43,9 @@ class SqliteStorage:
 
     def messages(self, ids: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """(recorded time in ns, topic id, serialized message) of these topics, in recorded order."""
-        places = ",".join("?" * len(ids))
-        query = (
-            f"SELECT id, timestamp, topic_id, data FROM messages WHERE topic_id IN ({places}) ORDER BY timestamp, id"
-        )
+        placeholders = ",".join("?" * len(ids))
+        columns = "id, timestamp, topic_id, data"
+        query = f"SELECT {columns} FROM messages WHERE topic_id IN ({placeholders}) ORDER BY timestamp, id"
         try:
             for row, time, topic, data in self._database.execute(query, tuple(ids)):
                 if isinstance(time, int) and isinstance(data, bytes):

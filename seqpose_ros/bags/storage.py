@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common types of the storage formats of bags."""
+"""What the storage formats of bags (MCAP, SQLite) have in common."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ class StorageError(ValueError):
 class Connection:
     """One channel of a storage file.
 
-    :param id: in the file. :param encoding: of the messages; ROS 2 writes cdr.
+    :param id: of the channel in the file.
+    :param encoding: of its messages; ROS 2 writes cdr.
     :param definition: text of the message definition, in the format ``definition_format`` (ros2msg, ros2idl, ...); may
-        be empty. :param msgcount: as counted or declared by the file.
+        be empty.
+    :param msgcount: number of messages, counted or declared by the file.
     """
 
     id: int
@@ -45,6 +47,6 @@ class Storage(Protocol):
 
 
 def normalize_type(name: str) -> str:
-    """``package/msg/Name``, also of the short form ``package/Name``."""
+    """The name in the form ``package/msg/Name``; the short form ``package/Name`` is converted."""
     package, _, rest = name.partition("/")
     return f"{package}/msg/{rest}" if rest and "/" not in rest else name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Select the image topic of a bag, and the camera_info topic that belongs to it."""
+"""Select the image topic of a bag and its camera_info topic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 def select_image(reader: BagReader, topic: str | None) -> Topic:
     """The named image topic, or the only one.
 
-    :raises BagError: there is none of that name, or several and none is named.
+    :raises BagError: there is no topic of that name, or there are several image topics and none is named.
     """
     found = _of_type(reader, IMAGE_TYPES)
     selected = [t for t in found if topic in (None, t.topic)]
@@ -24,8 +24,8 @@ def select_image(reader: BagReader, topic: str | None) -> Topic:
 def select_camera_info(reader: BagReader, image: Topic, topic: str | None) -> Topic:
     """The named camera_info topic, or else the one in the namespace of the images, or the only one.
 
-    :raises BagError: there is none of that name, several and none in the namespace of the images, or the only one
-        belongs to another image topic.
+    :raises BagError: there is no topic of that name; there are several and none is in the namespace of the images; or
+        the only one belongs to another image topic.
     """
     found = _of_type(reader, (INFO_TYPE,))
     if topic is not None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a replay: ground truth next to the prediction, as a video and as a sheet of a few frames."""
+"""Draw ground truth next to predictions, as a video and as a picture of a few frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ _GROUND_TRUTH = Style(colour=GROUND_TRUTH.colour)
 _SHEET_ROWS = 3
 
 
-def panels(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarray:
+def draw_frame(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarray:
     """One frame (H, 2W + gap, 3): ground truth on the left, prediction on the right.
 
     :param predicted: None for a dropped frame, which is drawn dimmed.
@@ -35,14 +35,14 @@ def panels(frame: BagFrame, predicted: Sequence[ObjectPose] | None) -> np.ndarra
 def write_video(
     path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]], rate: float
 ) -> Path:
-    """Write :func:`panels` of every frame as MP4, or as GIF if ffmpeg is not available.
+    """Write :func:`draw_frame` of every frame as MP4, or as GIF if ffmpeg is not available.
 
     :param predictions: by frame index; frames without an entry were dropped.
     :return: the file written: ``path``, or the same path with suffix .gif.
     """
-    import imageio.v2 as imageio  # needed for videos alone; some distributions have an older one without v2
+    import imageio.v2 as imageio  # only needed for videos; some distributions have an older version without v2
 
-    pictures = (panels(frame, predictions.get(frame.index)) for frame in frames)
+    pictures = (draw_frame(frame, predictions.get(frame.index)) for frame in frames)
     try:
         import imageio_ffmpeg
 
@@ -61,10 +61,13 @@ def write_video(
 def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
     """Write the best frames as one PNG, ground truth next to the prediction; return their indices.
 
-    The clip is split into thirds; each contributes the processed frame with the most detections within 10 cm.
+    The clip is divided into thirds, and each contributes one processed frame. A frame is better the more objects are
+    detected within 10 cm of the ground truth, and the closer to it.
     """
     best: dict[int, tuple[float, BagFrame]] = {}
-    for frame in _processed(frames, predictions):
+    for frame in frames:
+        if frame.index not in predictions:
+            continue
         third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
         result = frame_result(frame.ground_truth or [], predictions[frame.index])
         errors = match_detections([result], min_score=0.0)
@@ -72,15 +75,11 @@ def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int
         if third not in best or value > best[third][0]:
             best[third] = (value, frame)
     chosen = [best[third][1] for third in sorted(best)]
-    rows = [panels(frame, predictions[frame.index]) for frame in chosen]
+    rows = [draw_frame(frame, predictions[frame.index]) for frame in chosen]
     sheet = np.concatenate(rows, axis=0)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise OSError(f"could not write {path}")
     return [frame.index for frame in chosen]
-
-
-def _processed(frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> Iterator[BagFrame]:
-    return (frame for frame in frames if frame.index in predictions)
 
 
 def _crop_to_even(picture: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqpose_core.categories import CATEGORIES, Category, category
+from seqpose_core.objects import ObjectPose
+from train.data.frame import Frame
 
 FOCAL = 200.0
 
@@ -163,3 +165,21 @@ def label_of(solids: list[Solid], pose: np.ndarray) -> dict[str, object]:
         "gt_scales": scales.astype(np.float32),
         "gt_handle_visibility": np.array([int(s.handle_visible) for s in named], dtype=np.int32),
     }
+
+
+def object_poses(frame: Frame) -> list[ObjectPose]:
+    """The labels of a frame as objects with score 1 and zero covariance; the track id is the instance id."""
+    return [
+        ObjectPose(
+            category=item.category_info.name,
+            score=1.0,
+            rotation=item.rotation,
+            translation=item.translation,
+            size=item.size,
+            covariance=np.zeros((6, 6)),
+            track_id=item.instance,
+            age=0,
+            category_info=item.category_info,
+        )
+        for item in frame.objects
+    ]

@@ -18,7 +18,7 @@ from torch import Tensor
 from seqpose_core import SeqPose, SeqPoseConfig, checkpoint
 from seqpose_core.config_io import ConfigError
 from seqpose_core.model.efficientnet_lite import EfficientNetLite
-from seqpose_core.model.efficientnet_lite_weights import PACKAGES, folded
+from seqpose_core.model.efficientnet_lite_weights import PACKAGES, fold_batch_norms
 from seqpose_core.model.encoder_config import EncoderConfig
 from seqpose_core.model.encoder_weights import load_pretrained
 from seqpose_core.weights import CheckpointError
@@ -99,7 +99,7 @@ def test_the_published_code_gives_the_same_features() -> None:
     theirs.extract_features(images)
     ours = EfficientNetLite("lite0").eval()
     kept_names = {k: v for k, v in state.items() if not k.startswith(("_conv_head.", "_bn1.", "_fc."))}
-    ours.load_state_dict(folded(kept_names))
+    ours.load_state_dict(fold_batch_norms(kept_names))
     assert_same(ours(images), kept)
 
 

@@ -14,7 +14,7 @@ from tiny import frames, targets, tiny_config
 from torch import Tensor
 
 from seqpose_core import SeqPose
-from seqpose_core.categories import TYPICAL_SIZES
+from seqpose_core.categories import CATEGORIES
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, object_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match
 from seqpose_core.losses.rotation_modes import mode_losses
@@ -23,6 +23,7 @@ from seqpose_core.model.config import HeadConfig
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead, covariance, mode_rotations
 from seqpose_core.model.projection import Pinhole
 
+TYPICAL_SIZES = np.array([c.typical_size for c in CATEGORIES])  # (6, 3) metres
 SIX = HeadConfig(rotation_modes=6)
 PINHOLE = Pinhole(torch.tensor([[[90.0, 0, 56], [0, 90.0, 42], [0, 0, 1]]]), torch.tensor([112.0, 84.0]))
 

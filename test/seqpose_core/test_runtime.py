@@ -99,7 +99,7 @@ def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(cache:
     model = tiny_model(memory_frames=0)
     with pytest.raises(RuntimeUnavailableError, match="a model with 0 memory frames cannot be exported"):
         exported.export(model, "openvino", tmp_path / "exported")
-    assert choose.choose(model, torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(model, torch.device("cpu"), "fp32") == "eager"
 
 
 @pytest.mark.slow
@@ -107,8 +107,8 @@ def test_auto_runs_one_trial_and_keeps_its_outcome(cache: Path, caplog: pytest.L
     require("openvino")
     model = tiny_model()
     with caplog.at_level(logging.INFO):
-        first = choose.choose(model, torch.device("cpu"), "fp32")
-        again = choose.choose(model, torch.device("cpu"), "fp32")
+        first = choose.choose_fastest(model, torch.device("cpu"), "fp32")
+        again = choose.choose_fastest(model, torch.device("cpu"), "fp32")
     assert first == again
     assert [m for m in caplog.messages if "by a trial on this machine" in m and "eager" in m and " ms" in m]
     assert [m for m in caplog.messages if "by an earlier trial" in m]
@@ -134,7 +134,7 @@ def test_auto_is_never_slower_than_eager(
 
     monkeypatch.setattr(choose.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(choose, "recorded_step", lambda *_: None)
-    trial = choose._compare({name: engine(name) for name in milliseconds}, {})  # type: ignore[misc]
+    trial = choose._run_trial({name: engine(name) for name in milliseconds}, {})  # type: ignore[misc]
     assert trial == choose.Trial(runtime, tuple(milliseconds), pytest.approx(tuple(milliseconds.values())))
 
 
@@ -149,7 +149,7 @@ def test_a_missing_package_is_reported_with_its_extra(
 
 def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "find_spec", lambda _: None)
-    assert choose.choose(tiny_model(), torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(tiny_model(), torch.device("cpu"), "fp32") == "eager"
 
 
 def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.estimate import camera_poses
-from seqpose_ros.bags.scoring import handle_visible
+from seqpose_ros.bags.scoring import is_yaw_known
 from seqpose_ros.images import image_fields
 from train.to_bag import EPOCH, WrittenBag, main, typestore, write_bag
 
@@ -41,14 +41,14 @@ def test_reading_the_bag_gives_the_clip(bag_path: Path) -> None:
         assert (mug.category, mug.track_id) == ("mug", 1)
         np.testing.assert_allclose(mug.transform, mug_pose(index), atol=1e-9)
         np.testing.assert_allclose(mug.size, SIZE, atol=1e-9)
-        assert handle_visible(mug)
+        assert is_yaw_known(mug)
 
 
 def test_the_ground_truth_covariance_shows_that_the_yaw_of_a_mug_is_unknown(tmp_path: Path) -> None:
     write_bag(write_clip(tmp_path, handle_visible=False), tmp_path / "bag")
     with Bag(tmp_path / "bag") as bag:
         (mug,) = next(bag.frames()).ground_truth or []
-    assert not handle_visible(mug)
+    assert not is_yaw_known(mug)
     axis = mug.rotation[:, 1]
     assert axis @ mug.covariance[3:, 3:] @ axis == pytest.approx(np.pi**2)
     assert np.abs(mug.covariance[3:, 3:] @ mug.rotation[:, 0]).max() < 1e-12

@@ -90,7 +90,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "missing": (lambda bag, out: out, "there is no bag {out}"),
     "text file": (text_file, "{out} cannot be read as a bag: "),
     "ROS 1 bag": (lambda bag, out: text_file(bag, out.with_suffix(".bag")), "{out}.bag is a ROS 1 bag; make a ROS 2"),
-    "empty folder": (empty_folder, "{out} is no bag: it holds no metadata.yaml"),
+    "empty folder": (empty_folder, "{out} is not a bag: it has no metadata.yaml"),
     "empty bag": (empty_bag, "the image topics of {out} are: none; one of type sensor_msgs/msg/Image or"),
     "topics without messages": (topics_without_messages, "{out} has no message on /image"),
     "no images": (without(IMAGE_TOPIC), "the image topics of {out} are: none"),
@@ -150,7 +150,7 @@ def test_undeserializable_messages_are_skipped_and_reported(
     status, _, report = evaluate(bag)
     assert (status, report["frames_processed"]) == (0, 3)
     assert (report["frames_skipped"], report["ground_truths_skipped"]) == (1, 1)
-    assert "5 bytes are no sensor_msgs/msg/CompressedImage" in report["skipped"]["frame 2"]
+    assert "5 bytes are not a sensor_msgs/msg/CompressedImage" in report["skipped"]["frame 2"]
     assert "ground truth recorded at 1700000000.300003000" in report["skipped"]
     assert report["frames_without_ground_truth"] == 1
 

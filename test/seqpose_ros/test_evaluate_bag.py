@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_rig import FRAMES, WIDTH, upright_object
-from nocs_tree import write_tree
+from nocs_tree import object_poses, write_tree
 from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
 
@@ -81,7 +81,7 @@ def test_a_bag_without_ground_truth_is_run_but_not_scored(
 def estimates_of(frame: Frame) -> list[ObjectPose]:
     """The ground truth with errors: one object missed, one false positive and one of low score."""
     number = int(frame.name)
-    bottle, laptop, mug = sorted(frame.object_poses(), key=lambda o: o.category)
+    bottle, laptop, mug = sorted(object_poses(frame), key=lambda o: o.category)
     off = np.array([0.004, 0.003, 0.01]) * (1 + number)
     bottle_rotation, mug_rotation = (
         bottle.rotation @ rotation_about_y(1.0),

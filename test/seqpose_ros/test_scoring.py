@@ -13,7 +13,7 @@ from bag_rig import upright_object
 from seqpose_core import ObjectPose
 from seqpose_core.evaluation.figures import headline_figures
 from seqpose_core.metrics.errors import match_detections
-from seqpose_ros.bags.scoring import frame_result, handle_visible
+from seqpose_ros.bags.scoring import frame_result, is_yaw_known
 
 
 def figures(
@@ -85,10 +85,10 @@ def test_a_mug_whose_handle_is_hidden_is_compared_by_its_axis() -> None:
     known = upright_object("mug", (0, 0, 1))
     hidden = replace(known, covariance=unknown_yaw)
     rotated = [upright_object("mug", (0, 0, 1), yaw=90.0)]
-    assert handle_visible(known) and not handle_visible(hidden)
+    assert is_yaw_known(known) and not is_yaw_known(hidden)
     assert figures([([hidden], rotated)])["recall_10deg10cm"] == 100.0
     assert figures([([known], rotated)])["recall_10deg10cm"] == 0.0
 
 
 def test_the_yaw_of_a_ground_truth_with_some_noise_is_known() -> None:
-    assert handle_visible(replace(upright_object("mug", (0, 0, 1)), covariance=1e-4 * np.eye(6)))
+    assert is_yaw_known(replace(upright_object("mug", (0, 0, 1)), covariance=1e-4 * np.eye(6)))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_rig import FRAMES, write_clip
-from nocs_tree import write_tree
+from nocs_tree import object_poses, write_tree
 
 from seqpose_core.objects import ObjectPose
 from seqpose_ros.bags.bag import Bag
@@ -140,7 +140,7 @@ def write_results(root: Path, **changes: Any) -> Path:
     for shot in NocsLayout.open(root / "data", "test").frames(0):
         estimates = [
             ObjectPose(t.category, 0.9, t.rotation, t.translation, t.size, np.eye(6), t.track_id)
-            for t in shot.object_poses()
+            for t in object_poses(shot)
         ]
         result = result_of_frame(shot, int(shot.name), f"test/00000/{shot.name}", estimates)
         if shot.name == "0001":

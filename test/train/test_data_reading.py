@@ -111,12 +111,13 @@ def test_a_broken_frame_is_skipped_counted_and_reported(own_tree: Path, reason: 
 
 def test_a_broken_frame_is_replaced_by_a_readable_one_in_training(own_tree: Path) -> None:
     label_file(own_tree, 1, 2).unlink()
-    clips = NocsClips([NocsLayout.open(own_tree, "train")])
+    layout = NocsLayout.open(own_tree, "train")
+    clips = NocsClips([layout])
     pair, good = clips[ClipSample(1, (1, 2), 0)], clips[ClipSample(1, (0, 1), 0)]
     assert pair["skipped"] == 0 and torch.equal(pair["image"], good["image"])  # another frame of the clip
     skipped, following = clips[ClipSample(1, (0, 1, 2, 3), 0)], clips[ClipSample(2, (0, 1, 2, 3), 0)]
     assert skipped["skipped"] == 1 and torch.equal(skipped["image"], following["image"])  # the next clip
-    assert [len(list(frames)) for _, frames in clips.sequential()] == [4, 3, 4]
+    assert [len(list(layout.frames(clip))) for clip in range(3)] == [4, 3, 4]
     # It is reported once, by the first item that reads it.
     assert len(pair["broken"]) == 1 and pair["broken"][0].startswith(str(label_file(own_tree, 1, 2)))
     assert good["broken"] == skipped["broken"] == []

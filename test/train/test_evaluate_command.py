@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from nocs_cases import CAMERA, frame, item, perfect, pose
-from nocs_tree import write_tree
+from nocs_tree import object_poses, write_tree
 from tiny import tiny_model
 
 from seqpose_core import checkpoint
@@ -86,7 +86,7 @@ def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(full
     assert str(data) not in text and str(checkpoint_folder) not in text
     pictures = sorted(path.name for path in (out / "report").glob("frame-*.png"))
     assert pictures == [f"frame-multi-{clip:05d}-{k:04d}.png" for clip in range(3) for k in range(3)]
-    ground_truths = [label.translation for label in NocsLayout.open(data, "test").read(0, 0).object_poses()]
+    ground_truths = [label.translation for label in object_poses(NocsLayout.open(data, "test").read(0, 0))]
     shown = cv2.imread(str(out / "report/frame-multi-00000-0000.png"))
     assert len(ground_truths) == 3 and (shown == (50, 205, 50)).all(axis=2).sum() > 50  # their boxes are green
 
@@ -139,7 +139,7 @@ def test_broken_frames_are_skipped_counted_and_named(checkpoint_folder, tmp_path
 
 def test_result_files_hold_what_the_nocs_evaluation_reads(data):
     shot = next(NocsLayout.open(data, "test").frames(0))
-    ground_truth = shot.object_poses()
+    ground_truth = object_poses(shot)
     estimates = [
         ObjectPose(t.category, 0.5, t.rotation, t.translation, t.size, np.eye(6), None if k else 4)
         for k, t in enumerate(ground_truth)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kettle_rig import KETTLE, save_kettle_model
-from nocs_tree import Solid, write_tree
+from nocs_tree import Solid, object_poses, write_tree
 
 from seqpose_core import CATEGORIES, CATEGORY_NAMES
 from seqpose_ros.bags.bag import Bag
@@ -48,7 +48,7 @@ def test_targets_have_the_class_and_symmetry_of_the_configured_category(tree: Pa
 
 
 def test_ground_truth_objects_have_the_configured_category(tree: Path) -> None:
-    objects = open_layout(tree, "train", categories=SEVEN).read(0, 0).object_poses()
+    objects = object_poses(open_layout(tree, "train", categories=SEVEN).read(0, 0))
     assert sorted(item.category for item in objects) == ["kettle", "laptop", "mug"]
     assert KETTLE in {item.category_info for item in objects}
 

@@ -13,7 +13,7 @@ from tiny import HEIGHT, WIDTH, camera_poses, frames, pinhole, targets, tiny_con
 from torch import Tensor
 
 from seqpose_core import Camera, PoseEstimator, SeqPose
-from seqpose_core.categories import TYPICAL_SIZES
+from seqpose_core.categories import CATEGORIES
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, LossWeights, negative_log_likelihood
 from seqpose_core.losses.matching import MatchingWeights, match
 from seqpose_core.model.config import HeadConfig, QueryConfig
@@ -21,6 +21,8 @@ from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead
 from seqpose_core.model.memory import FrameMotion, QueryMemory, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, covariance
+
+TYPICAL_SIZES = np.array([c.typical_size for c in CATEGORIES])  # (6, 3) metres
 
 
 def switched(row: int) -> tuple[SeqPose, Criterion, bool]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -113,11 +113,6 @@ class NocsClips(Dataset[dict[str, Any]]):
                 ]
                 return sample
         raise RuntimeError(f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts")
-
-    def sequential(self) -> Iterator[tuple[int, Iterator[Frame]]]:
-        """For evaluation: (clip index, iterator over its readable frames in order), without augmentation."""
-        for number, (layout, index) in enumerate(self._clips):
-            yield number, layout.frames(index)
 
     def report(self) -> str:
         """Broken frames that this process has encountered, with file and reason."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from seqpose_core.camera import Camera
 from seqpose_core.categories import Category, category
-from seqpose_core.objects import ObjectPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +84,6 @@ class Frame:
             "gt_scales": scales,
             "gt_handle_visibility": np.array([item.handle_visible for item in self.objects], dtype=np.int64),
         }
-
-    def object_poses(self) -> list[ObjectPose]:
-        """The labels as ObjectPose with score 1 and zero covariance; the track id is the instance id."""
-        return [
-            ObjectPose(
-                category=item.category_info.name,
-                score=1.0,
-                rotation=item.rotation,
-                translation=item.translation,
-                size=item.size,
-                covariance=np.zeros((6, 6)),
-                track_id=item.instance,
-                age=0,
-                category_info=item.category_info,
-            )
-            for item in self.objects
-        ]
 
 
 def decode_coord(coord_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
