@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SeqPose: 9-DoF category-level object poses from RGB video. This package needs no ROS and no training framework.
 
-Names that need torch are imported when they are first used, so that a process that only needs Camera or ObjectPose
-does not load torch.
+Names that need torch or SciPy are imported when they are first used, so that a process that only needs Camera or
+ObjectPose loads neither.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seqpose_core.estimator import PoseEstimator
     from seqpose_core.model.memory import QueryMemory
     from seqpose_core.model.seqpose import SeqPose
+    from seqpose_core.support_plane import SupportPlane
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "QueryMemory",
     "SeqPose",
     "SeqPoseConfig",
+    "SupportPlane",
     "category",
 ]
 
@@ -41,6 +43,7 @@ _LAZY = {
     "PoseEstimator": "seqpose_core.estimator",
     "QueryMemory": "seqpose_core.model.memory",
     "SeqPose": "seqpose_core.model.seqpose",
+    "SupportPlane": "seqpose_core.support_plane",
 }
 
 

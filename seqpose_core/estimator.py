@@ -17,6 +17,7 @@ from seqpose_core import checkpoint
 from seqpose_core.camera import Camera
 from seqpose_core.categories import Category
 from seqpose_core.config_io import nearest
+from seqpose_core.depth_fusion import check_depth, fuse_depth
 from seqpose_core.estimator_options import EstimatorOptions
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.memory import FrameMotion, QueryMemory
@@ -28,6 +29,7 @@ from seqpose_core.preprocessing import fit_image
 from seqpose_core.runtime.choose import build_engine
 from seqpose_core.runtime.engine import Engine
 from seqpose_core.runtime.exported import is_exported, open_exported, read_info
+from seqpose_core.support_plane import SupportPlane, fuse_support_plane
 from seqpose_core.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -136,20 +138,32 @@ class PoseEstimator:
         camera: Camera,
         stamp: float | None = None,
         camera_pose: np.ndarray | None = None,
+        *,
+        support_plane: SupportPlane | None = None,
+        depth: np.ndarray | None = None,
     ) -> list[ObjectPose]:
         """Objects in one frame, best score first, in the optical frame of ``camera``.
 
         :param image: (H, W, 3) uint8 RGB, any size; it is rectified if the camera has distortion.
         :param stamp: seconds. One before the last, or more than ``max_frame_gap`` after it, resets memory and tracks.
         :param camera_pose: (4, 4) world from camera, for any fixed world; None where unknown.
-        :raises ValueError: for an image of another shape or type, or not of the camera's size.
+        :param support_plane: plane that objects stand on, in the camera frame; None: the poses are the network's own.
+        :param depth: (H, W) floats along z, metres, registered to the image; 0, NaN and infinity are unknown. None: as
+            for ``support_plane``.
+        :raises ValueError: for an image of another shape or type, or an image or depth not of the camera's size.
         :raises NonFiniteError: if the network returned NaN or infinity; memory and tracks were reset.
         """
         pixels, intrinsics = self._prepare(image, camera)
+        if depth is not None:
+            check_depth(depth, camera)
         self._reset_after_gap(stamp)
         prediction = self._predict(pixels, intrinsics, stamp, camera_pose)
         objects = self._select(prediction)
         self._check_finite(prediction, objects)
+        if depth is not None:
+            objects = fuse_depth(objects, depth, camera)
+        if support_plane is not None:
+            objects = fuse_support_plane(objects, support_plane)
         return self._tracker.update(objects, stamp, camera_pose)
 
     def _check_finite(self, prediction: ObjectPrediction, objects: list[ObjectPose]) -> None:

@@ -25,6 +25,7 @@ class ObjectPose:
     :param track_id: identity over frames; None until the track is confirmed.
     :param age: frames since its track began, 0 in the first.
     :param category_info: id, symmetry, typical size and colour of the category; None looks up a NOCS category.
+    :param on_support: whether the pose was fused with a support plane; None if no plane was given.
     :raises KeyError: if ``category_info`` is None and no NOCS category has this name.
     :raises ValueError: if ``category_info`` has another name.
     """
@@ -38,6 +39,7 @@ class ObjectPose:
     track_id: int | None = None
     age: int = 0
     category_info: Category = field(default=None, repr=False)  # type: ignore[assignment]
+    on_support: bool | None = None
 
     def __post_init__(self) -> None:
         if self.category_info is None:
