@@ -7,6 +7,7 @@ python examples/predict_video.py table.mp4 --fx 615   # a file, with the camera'
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -15,18 +16,16 @@ from seqpose_core.predict import camera_of, read_frames
 from seqpose_core.samples import sample_frames
 
 
-def video_frames(path: str, fx: float) -> Iterator[tuple[np.ndarray, Camera, float | None]]:
+def video_frames(path: Path, fx: float) -> Iterator[tuple[np.ndarray, Camera, float | None]]:
     """Yield (image, camera, stamp) of every frame."""
-    from pathlib import Path
-
-    for frame in read_frames(Path(path)):
+    for frame in read_frames(path):
         height, width = frame.image.shape[:2]
         yield frame.image, camera_of(width, height, fx, fov=60.0), frame.stamp
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Detect objects in a video and print their poses.")
-    parser.add_argument("video", nargs="?", help="video file (default: ten bundled frames)")
+    parser.add_argument("video", nargs="?", type=Path, help="video file (default: ten bundled frames)")
     parser.add_argument("--fx", type=float, default=615.0, help="focal length, pixels")
     options = parser.parse_args()
 
