@@ -15,7 +15,10 @@ class Category:
     :param symmetric: whether it looks the same under any rotation about its y axis.
     :param typical_size: full extents (x, y, z) of an everyday instance in the NOCS object frame, metres.
     :param colour: RGB, 0..255, used to draw the category.
-    :raises ValueError: for an empty name, an extent that is not positive and finite, or a colour outside 0..255.
+    :param score_threshold: detections of this category with a lower score are not reported, unless the caller chooses
+        another threshold. ``train.calibrate`` sets it for a checkpoint.
+    :raises ValueError: for an empty name, an extent that is not positive and finite, a colour outside 0..255, or a
+        threshold outside 0..1.
     """
 
     id: int
@@ -23,6 +26,7 @@ class Category:
     symmetric: bool
     typical_size: tuple[float, float, float]
     colour: tuple[int, int, int]
+    score_threshold: float = 0.3
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -31,6 +35,8 @@ class Category:
             raise ValueError(f"typical_size of {self.name} is {self.typical_size}; extents must be positive, in metres")
         if not all(0 <= value <= 255 for value in self.colour):
             raise ValueError(f"colour of {self.name} is {self.colour}; red, green and blue must lie in 0..255")
+        if not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold of {self.name} is {self.score_threshold}; it must lie in 0..1")
 
 
 #: The six categories of NOCS.
@@ -68,3 +74,21 @@ def category(name_or_id: str | int, categories: Sequence[Category] = CATEGORIES)
             return entry
     known = ", ".join(f"{c.id} {c.name}" for c in categories)
     raise KeyError(f"unknown category {name_or_id!r}; known are {known}")
+
+
+def above_threshold(
+    scores: np.ndarray, class_ids: np.ndarray, categories: Sequence[Category], threshold: float | None = None
+) -> np.ndarray:
+    """(N,) whether scores reach a threshold; None = that of each score's category. Unknown class ids do not."""
+    if threshold is not None:
+        return scores >= threshold
+    limits = {c.id: c.score_threshold for c in categories}
+    return scores >= np.array([limits.get(int(number), np.inf) for number in class_ids])
+
+
+def threshold_text(categories: Sequence[Category], threshold: float | None = None) -> str:
+    """The threshold for tables: "0.3", or by category "bottle 0.31, bowl 0.4" if they differ."""
+    values = {c.score_threshold for c in categories}
+    if threshold is None and len(values) > 1:
+        return ", ".join(f"{c.name} {c.score_threshold:.2g}" for c in categories)
+    return f"{next(iter(values)) if threshold is None else threshold:g}"

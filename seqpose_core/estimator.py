@@ -68,6 +68,7 @@ class PoseEstimator:
         else:
             self._engine = model  # type: ignore[assignment]
         self._symmetric = torch.tensor([c.symmetric for c in self.categories], device=self._engine.device)
+        self._threshold = self._thresholds(self.options)
         self._reported = self._reported_categories(self.options)
         self._tracker = Tracker(self.options.min_hits, self.options.max_age, smoothing=self.options.smoothing)
         self._memory: QueryMemory | None = None
@@ -130,7 +131,7 @@ class PoseEstimator:
                 raise ValueError(f"{name} is fixed when the estimator is built; build another one to change it")
         reported = self._reported_categories(options)
         self._tracker.configure(options.min_hits, options.max_age, options.smoothing)
-        self.options, self._reported = options, reported
+        self.options, self._reported, self._threshold = options, reported, self._thresholds(options)
 
     def step(
         self,
@@ -217,7 +218,7 @@ class PoseEstimator:
         prediction = prediction.of_category(label[None])
         order = score.argsort(descending=True, stable=True)[: self.options.max_objects]
         # An invalid query scores exactly 0 and is never reported.
-        order = order[(score[order] >= self.options.score_threshold) & (score[order] > 0)]
+        order = order[(score[order] >= self._threshold[label[order]]) & (score[order] > 0)]
         position, size = prediction.translation[0, order], prediction.size[0, order]
         duplicate = _same_object(position, size) & (label[order][:, None] == label[order])
         order = order[~duplicate.tril(-1).any(-1)]  # keep the best of each group
@@ -241,6 +242,12 @@ class PoseEstimator:
                 ObjectPose(category.name, float(value), rotation, translation, extent, spread, category_info=category)
             )
         return objects
+
+    def _thresholds(self, options: EstimatorOptions) -> Tensor:
+        """(C,) lowest score that is reported."""
+        chosen = options.score_threshold
+        values = [c.score_threshold if chosen is None else chosen for c in self.categories]
+        return torch.tensor(values, device=self._engine.device)
 
     def _reported_categories(self, options: EstimatorOptions) -> Tensor:
         """(C,) 1 for categories to report, else 0."""

@@ -22,7 +22,8 @@ class EstimatorOptions:
         CUDA), ``tensorrt`` (ONNX Runtime with TensorRT), or ``auto``: the fastest on this machine by a short trial. An
         exported folder runs in the runtime that it was exported for.
     :param categories: names to report; empty = all of the model's.
-    :param score_threshold: detections below it are dropped, 0..1. :param max_objects: at most this many per image,
+    :param score_threshold: detections below it are dropped, 0..1; None = the threshold that the checkpoint gives each
+        category. :param max_objects: at most this many per image,
         best first.
     :param memory_frames: past frames remembered; None = as trained, 0 = single-frame.
     :param min_hits: consecutive detections before a track gets its id.
@@ -35,7 +36,7 @@ class EstimatorOptions:
     precision: Precision = "fp32"
     runtime: Runtime = "eager"
     categories: tuple[str, ...] = ()
-    score_threshold: float = 0.3
+    score_threshold: float | None = None
     max_objects: int = 20
     memory_frames: int | None = None
     min_hits: int = 2
@@ -48,7 +49,7 @@ class EstimatorOptions:
         for name, choices in (("precision", get_args(Precision)), ("runtime", get_args(Runtime))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}")
-        if not 0 <= self.score_threshold <= 1:
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ValueError(f"score_threshold is {self.score_threshold}; it must lie in 0..1")
         if self.max_objects < 1:
             raise ValueError(f"max_objects is {self.max_objects}; it must be at least 1")

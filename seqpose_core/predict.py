@@ -162,7 +162,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--fov", type=float, default=60.0, help="horizontal field of view in degrees, used without --fx (%(default)s)"
     )
     parser.add_argument("--single", action="store_true", help="reset the memory before each frame (unrelated images)")
-    parser.add_argument("--score-threshold", type=float, default=0.3, help="lowest score reported (%(default)s)")
+    parser.add_argument(
+        "--score-threshold", type=float, help="lowest score reported (default: the checkpoint's, by category)"
+    )
     options = parser.parse_args(arguments)
     if options.fx is not None and not options.fx > 0:
         parser.error(f"--fx is {options.fx}; it must be positive")

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from seqpose_core import EstimatorOptions, PoseEstimator
+from seqpose_core import PoseEstimator
 from seqpose_core.evaluation import Evaluation, ScoredRun, ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, write_json
 from seqpose_core.evaluation.terminal import aligned_values, print_evaluation
@@ -91,8 +91,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     parser.add_argument(
         "--recall-score",
         type=float,
-        default=EstimatorOptions().score_threshold,
-        help="lowest score for recalls, medians and stability (default: %(default)s, the node's own threshold)",
+        help="lowest score for recalls, medians and stability (default: the checkpoint's threshold of each category)",
     )
     parser.add_argument(
         "--realtime",
@@ -210,7 +209,10 @@ def _realtime(
 
 def _write_video(bag: Bag, predictions: BagPredictions, options: BagEvaluationOptions) -> None:
     least = options.scoring.recall_score
-    drawn = {index: [o for o in objects if o.score >= least] for index, objects in predictions.objects.items()}
+    drawn = {
+        index: [o for o in objects if o.score >= (o.category_info.score_threshold if least is None else least)]
+        for index, objects in predictions.objects.items()
+    }
     write_video(options.out / "video.mp4", bag.frames(), drawn, bag.rate)
     write_sheet(options.out / "frames.png", bag.frames(), drawn)
 

@@ -33,6 +33,10 @@ def _check_categories(value: Any) -> str | None:
     return None
 
 
+def _check_threshold(value: Any) -> str | None:
+    return None if value == AS_TRAINED or value >= 0 else f"is {value!r}; it must be -1, or a number from 0 to 1"
+
+
 def _check_device(value: Any) -> str | None:
     return None if re.fullmatch(r"cpu|cuda(:\d+)?", value) else f"is {value!r}; it must be cpu, cuda or cuda:<number>"
 
@@ -101,8 +105,13 @@ class Settings:
         ),
     )
     score_threshold: float = field(
-        default=_OPTIONS.score_threshold,
-        metadata=_parameter("Objects below this confidence are not reported.", live=True, limits=(0.0, 1.0)),
+        default=float(AS_TRAINED),
+        metadata=_parameter(
+            "Objects below this score, 0 to 1, are not reported; -1: the checkpoint's threshold of each category.",
+            live=True,
+            limits=(-1.0, 1.0),
+            check=_check_threshold,
+        ),
     )
     max_objects: int = field(
         default=_OPTIONS.max_objects,
@@ -293,4 +302,6 @@ def estimator_options(settings: Settings) -> EstimatorOptions:
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(EstimatorOptions)}
     if settings.memory_frames == AS_TRAINED:
         values["memory_frames"] = None
+    if settings.score_threshold == AS_TRAINED:
+        values["score_threshold"] = None
     return EstimatorOptions(**values)

@@ -29,7 +29,7 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def group_clips(
-    results: Sequence[Result], min_score: float, categories: Sequence[Category]
+    results: Sequence[Result], min_score: float | None, categories: Sequence[Category]
 ) -> tuple[list[list[Moment]], str]:
     """The clips of the results, each a list of moments in the order of their image_path.
 
@@ -71,7 +71,7 @@ def _check_shapes(result: Result, index: int) -> None:
                 raise ResultError(f"{name}: {key} has shape {given}, expected {(count, *shape)}")
 
 
-def _moment(result: Result, min_score: float, categories: Mapping[int, Category]) -> Moment:
+def _moment(result: Result, min_score: float | None, categories: Mapping[int, Category]) -> Moment:
     count = len(result["gt_class_ids"])
     ids, pixels = np.asarray(result["gt_instance_ids"]), np.asarray(result.get("gt_visible_pixels", np.ones(count)))
     ground_truths = _objects(result, "gt", categories, ids, np.ones(count), None)
@@ -80,7 +80,9 @@ def _moment(result: Result, min_score: float, categories: Mapping[int, Category]
     )
     return Moment(
         stamp=float(result["stamp"]),
-        estimates=[e for e in estimates if e.score >= min_score],
+        estimates=[
+            e for e in estimates if e.score >= (e.category_info.score_threshold if min_score is None else min_score)
+        ],
         ground_truths=ground_truths,
         hidden=frozenset(int(i) for i in ids[pixels == 0]),
     )

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from seqpose_core.categories import CATEGORIES, Category
+from seqpose_core.categories import CATEGORIES, Category, above_threshold, threshold_text
 from seqpose_core.metrics.ap_report import ApReport
 from seqpose_core.metrics.errors import DetectionErrors, match_detections
 from seqpose_core.metrics.pairing import Pairing, pair_nearest
@@ -34,14 +34,15 @@ class ScoredRun:
     :param ap_reports: what ``evaluate`` returned for these results, by kind of IoU.
     :param stability: what ``metrics.stability.stability`` returned, None where the frames form no sequences.
     :param no_stability: the reason if ``stability`` is None.
-    :param min_score: predictions below it are left out of everything but average precision.
+    :param min_score: predictions below it are left out of everything but average precision; None = the threshold of
+        each category.
     """
 
     results: Sequence[Result]
     ap_reports: Mapping[str, ApReport]
     stability: StabilityReport | None = None
     no_stability: str = "the results do not form sequences with stamps and instances"
-    min_score: float = 0.3
+    min_score: float | None = None
     categories: tuple[Category, ...] = CATEGORIES
 
     @property
@@ -58,7 +59,13 @@ class ScoredRun:
     def pairing(self) -> Pairing:
         """Ground truth and predictions matched regardless of their categories."""
         ground_truths, predictions, _, _ = gather(self.results, self.categories)
-        return pair_nearest(ground_truths, predictions.take(predictions.score >= self.min_score), RADIUS)
+        reported = above_threshold(predictions.score, predictions.category, self.categories, self.min_score)
+        return pair_nearest(ground_truths, predictions.take(reported), RADIUS)
+
+    @property
+    def threshold(self) -> str:
+        """The lowest score, for tables."""
+        return threshold_text(self.categories, self.min_score)
 
     @cached_property
     def keys(self) -> list[str]:

@@ -20,12 +20,13 @@ class ScoringOptions:
     """How results are scored.
 
     :param iou_kinds: average precision is computed for each of them.
-    :param recall_score: predictions below it are left out of everything but average precision.
+    :param recall_score: predictions below it are left out of everything but average precision; None = the threshold of
+        each category.
     :param categories: the categories that are evaluated.
     """
 
     iou_kinds: tuple[IouKind, ...] = IOU_KINDS
-    recall_score: float = 0.3
+    recall_score: float | None = None
     categories: tuple[Category, ...] = CATEGORIES
 
 

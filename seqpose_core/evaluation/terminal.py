@@ -60,7 +60,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     print(f"\n{evaluation.subject}, measured on {dataset}, {max(len(run.results) for run in runs.values())} frames")
     print(ap_table(reports, evaluation.paper_rows))
     for name, run in runs.items():
-        print(f"\n{name}: predictions with a score of at least {run.min_score:g}; measured on {dataset}")
+        print(f"\n{name}: predictions with a score of at least {run.threshold}; measured on {dataset}")
         print(error_table(run.errors))
         print(stability_line(run.stability) if run.stability else f"no stability: {run.no_stability}")
     for name, report in reports.items():

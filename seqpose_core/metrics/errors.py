@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from seqpose_core.categories import CATEGORIES, Category
+from seqpose_core.categories import CATEGORIES, Category, above_threshold
 from seqpose_core.metrics import matching
-from seqpose_core.metrics.pairs import pair_errors, pair_up
+from seqpose_core.metrics.pairs import Pairs, pair_errors, pair_up
 from seqpose_core.metrics.results import Instances, Result, gather
 
 #: (degrees, centimetres) at which recall is reported; 360 stands for "any rotation".
@@ -91,9 +91,32 @@ def _size(instances: Instances) -> np.ndarray:
     return scale[:, None] * instances.extents
 
 
+def _match(
+    predictions: Instances, ground_truths: Instances, radius: float
+) -> tuple[Pairs, np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs, their errors in degrees and centimetres, and the ground truth of each prediction, -1 for none."""
+    pairs = pair_up(predictions, ground_truths)
+    degrees, centimetres = pair_errors(predictions, ground_truths, pairs, clip=True)
+    order = matching.order_by_error(pairs, centimetres)
+    return (
+        pairs,
+        degrees,
+        centimetres,
+        matching.greedy_match(pairs, order, (centimetres <= 100 * radius)[:, None])[:, 0],
+    )
+
+
+def correct_predictions(
+    results: Iterable[Result], radius: float = 0.2, categories: Sequence[Category] = CATEGORIES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class id, score and whether it is matched to ground truth (see :func:`match_detections`) of each prediction."""
+    ground_truths, predictions, _, _ = gather(results, categories)
+    return predictions.category, predictions.score, _match(predictions, ground_truths, radius)[3] >= 0
+
+
 def match_detections(
     results: Iterable[Result],
-    min_score: float = 0.3,
+    min_score: float | None = 0.3,
     radius: float = 0.2,
     categories: Sequence[Category] = CATEGORIES,
 ) -> DetectionErrors:
@@ -102,15 +125,13 @@ def match_detections(
     Predictions are processed in descending order of score; each matches the nearest unmatched ground truth.
 
     :param results: as for :func:`seqpose_core.metrics.nocs.evaluate`.
+    :param min_score: None = the threshold of each category.
     :param radius: metres; a prediction farther than this from every unmatched ground truth of its category is a false
         positive.
     """
     ground_truths, predictions, _, _ = gather(results, categories)
-    predictions = predictions.take(predictions.score >= min_score)
-    pairs = pair_up(predictions, ground_truths)
-    degrees, centimetres = pair_errors(predictions, ground_truths, pairs, clip=True)
-    order = matching.order_by_error(pairs, centimetres)
-    matched = matching.greedy_match(pairs, order, (centimetres <= 100 * radius)[:, None])[:, 0]
+    predictions = predictions.take(above_threshold(predictions.score, predictions.category, categories, min_score))
+    pairs, degrees, centimetres, matched = _match(predictions, ground_truths, radius)
     # Index of the prediction, and of the pair with it, of each ground truth; -1 where it was missed.
     prediction = np.full(len(ground_truths), -1)
     hits = np.flatnonzero(matched >= 0)

@@ -80,7 +80,7 @@ def tables_section(evaluation: Evaluation) -> Section:
         "radius_cm": _RADIUS_CM,
         "error_tables": [
             Table(
-                f"{name}, predictions with a score of at least {run.min_score:g}",
+                f"{name}, predictions with a score of at least {run.threshold}",
                 ["recall %", *ERROR_HEAD],
                 [[category, *cells] for category, cells in error_rows(run.errors).items()],
                 ["all"],
@@ -136,7 +136,7 @@ def frames_section(runs: Mapping[str, ScoredRun], shown: Mapping[str, list[int]]
         drawn.append((name, images, len(shown[name]) - len(images)))
     values = {
         # One entry, as long as the runs have the same frames.
-        "counts": sorted({(len(shown[name]), len(run.results), run.min_score) for name, run in runs.items()}),
+        "counts": sorted({(len(shown[name]), len(run.results), run.threshold) for name, run in runs.items()}),
         "runs": drawn,
     }
     return Section("frames", "Frames", values, [picture for _, images, _ in drawn for picture in images])
@@ -145,7 +145,7 @@ def frames_section(runs: Mapping[str, ScoredRun], shown: Mapping[str, list[int]]
 def confusion_section(runs: Mapping[str, ScoredRun]) -> Section:
     """Confusion matrices of the categories."""
     drawn = [confusion_picture(name, run.pairing.confusion(), run.category_names) for name, run in runs.items()]
-    values = {"radius_cm": _RADIUS_CM, "min_score": next(iter(runs.values())).min_score, "pictures": drawn}
+    values = {"radius_cm": _RADIUS_CM, "min_score": next(iter(runs.values())).threshold, "pictures": drawn}
     return Section("confusion", "Confusion of categories", values, drawn)
 
 

@@ -75,7 +75,7 @@ def test_the_node_uses_the_defaults_of_the_estimator() -> None:
     ("given", "expected"),
     [
         ({"score_threshold": 1.5}, "score_threshold out of range"),
-        ({"score_threshold": -1}, "score_threshold is -1; it must be a number from 0 to 1"),
+        ({"score_threshold": -0.5}, "score_threshold is -0.5; it must be -1, or a number from 0 to 1"),
         ({"score_threshold": "high"}, "score_threshold is 'high'; it must be a number"),
         ({"score_threshold": True}, "score_threshold is True; it must be a number"),
         ({"smoothing": float("nan")}, "smoothing"),

@@ -81,8 +81,8 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     parser.add_argument(
         "--recall-score",
         type=float,
-        default=ScoringOptions.recall_score,
-        help="lowest score for recalls, medians, stability and the report's pictures (default: %(default)s)",
+        help="lowest score for recalls, medians, stability and the report's pictures (default: the checkpoint's "
+        "threshold of each category)",
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")

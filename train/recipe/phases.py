@@ -114,8 +114,11 @@ def train(ledger: Ledger, out: Path) -> None:
 
 
 def export(ledger: Ledger, out: Path) -> None:
-    """Write the best weights on the validation split as a checkpoint folder with 16-bit weights."""
-    checkpoint.save(checkpoint.load(out / "run" / "best"), out / "model", torch.float16)
+    """Write the best weights on the validation split with 16 bits, and calibrate their scores on that split."""
+    checkpoint.save(checkpoint.load(out / "run" / "best"), out / "uncalibrated", torch.float16)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    command: list[object] = ["train.calibrate", "--checkpoint", out / "uncalibrated", "--data", out / "benchmark"]
+    ledger.run(*command, "--split", "val", "--device", device, "--out", out / "model")
     ledger.update(done=(*ledger.state.done, "export"))
 
 
