@@ -107,6 +107,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._worker = Worker(self._pipeline.process, "seqpose_inference")
         result = super().on_activate(state)
         self._diagnostics.start()
+        self._publish_label_info()
         on_image = self._deliver
         if self._transforms is not None:
             frames = self.settings.tf_frames
@@ -193,7 +194,13 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self.settings = settings
             if self._pipeline is not None:
                 self._pipeline.apply_settings(settings)
+                self._publish_label_info()
         return SetParametersResult(successful=True)
+
+    def _publish_label_info(self) -> None:
+        assert self._estimator is not None
+        stamp = self.get_clock().now().to_msg()
+        self._outputs.publish_label_info(stamp, self._estimator.categories, self.settings.score_threshold)
 
     def _log_warning(self, text: str) -> None:
         self.get_logger().warning(text)

@@ -6,14 +6,14 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from std_msgs.msg import Header
 
-from seqpose_core import Camera, EstimatorOptions, ObjectPose
+from seqpose_core import Camera, Category, EstimatorOptions, ObjectPose
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError, quote
@@ -45,6 +45,9 @@ class Estimator(Protocol):
 
     @property
     def memory_queries(self) -> int: ...
+
+    @property
+    def categories(self) -> Sequence[Category]: ...
 
     def configure(self, options: EstimatorOptions) -> None: ...
 

@@ -7,36 +7,36 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from tf2_ros import TransformBroadcaster
-from vision_msgs.msg import Detection3DArray
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray, LabelInfo, VisionClass
 from visualization_msgs.msg import MarkerArray
 
-from seqpose_core import Camera, ObjectPose
+from seqpose_core import Camera, Category, ObjectPose
 from seqpose_core.visualize import draw_objects
 from seqpose_ros.frame_names import FrameNamePool
 from seqpose_ros.images import image_fields
 from seqpose_ros.lifecycle import ResponsiveLifecycleNode
 from seqpose_ros.markers import MarkerArrayBuilder
+from seqpose_ros.message_builders import DetectionsBuilder, ObjectFields, ObjectsBuilder, TransformsBuilder
 from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.parameters import Settings
 from seqpose_ros.selection.outputs import SelectionOutputs
 from seqpose_ros.stamps import stamp_seconds
-from seqpose_ros.to_messages import (
-    convert_axes,
-    detections_message,
-    objects_message,
-    transform_messages,
-    transform_objects,
-)
+from seqpose_ros.to_messages import convert_axes, transform_objects
 
 _DEPTH = 10  # reliable, volatile: matches best-effort and reliable subscribers
+_TF_DEPTH = 100  # as tf2's TransformBroadcaster
+# Late subscribers get the last message.
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Publishers:
-    """The publishers of one node. Only /tf and /diagnostics are not lifecycle publishers."""
+    """The publishers of one node. All are lifecycle publishers except those of /tf and /diagnostics."""
 
     def __init__(self, node: ResponsiveLifecycleNode) -> None:
         self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", _DEPTH)
@@ -44,9 +44,11 @@ class Publishers:
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", _DEPTH)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", _DEPTH)
         self.selection = SelectionOutputs(node)
-        self._broadcaster = TransformBroadcaster(node)
+        self._label_info = node.create_lifecycle_publisher(LabelInfo, "~/label_info", _LATCHED)
+        self._tf = node.create_publisher(TFMessage, "/tf", _TF_DEPTH)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", _DEPTH)
-        self._marker_builder = MarkerArrayBuilder()
+        self._build_detections, self._build_objects = DetectionsBuilder(), ObjectsBuilder()
+        self._build_markers, self._build_transforms = MarkerArrayBuilder(), TransformsBuilder()
         self._frame_names = FrameNamePool()
         #: Confirmed tracks of the last image that were not broadcast because all tf names are in use.
         self.unnamed_tracks = 0
@@ -68,26 +70,45 @@ class Publishers:
         :param to_target: (4, 4) from the camera frame to ``settings.target_frame``; None to keep the camera frame.
         :param broadcast: False for a repeated stamp, which tf2 ignores with a warning in every listener.
         """
+        outputs = (self._detections, self._objects, self._markers)
+        detections, objects_array, markers = (_has_subscribers(publisher) for publisher in outputs)
+        broadcast = broadcast and settings.publish_tf and bool(header.frame_id) and _has_subscribers(self._tf)
+        self.unnamed_tracks = 0
         if to_target is not None:
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
             objects = transform_objects(objects, to_target)
         objects = convert_axes(objects, settings.object_axes)
         # First, so that ~/select refers to this image as soon as its detections are received.
         self.selection.publish(header, objects, settings.max_age)
-        if _has_subscribers(self._detections):
-            self._detections.publish(detections_message(header, objects))
-        if _has_subscribers(self._objects):
-            self._objects.publish(objects_message(header, objects))
-        if _has_subscribers(self._markers):
+        if not (detections or objects_array or markers or broadcast):
+            return
+        fields = ObjectFields.of(objects)
+        if detections:
+            self._detections.publish(self._build_detections.message(header, fields))
+        if objects_array:
+            self._objects.publish(self._build_objects.message(header, fields))
+        if markers:
             up_axis = 2 if settings.object_axes == "rep103" else 1
-            self._markers.publish(self._marker_builder.message(header, objects, up_axis))
-        if broadcast and settings.publish_tf and header.frame_id:
-            names = self._frame_names.assign(objects, stamp_seconds(header.stamp))
-            self.unnamed_tracks = sum(o.track_id is not None for o in objects) - len(names)
-            child_frames = {track_id: f"{settings.tf_prefix}{name}" for track_id, name in names.items()}
-            transforms = transform_messages(header, objects, child_frames)
-            if transforms:
-                self._broadcaster.sendTransform(transforms)
+            self._markers.publish(self._build_markers.message(header, fields, up_axis))
+        if broadcast:
+            self._broadcast(header, fields, settings.tf_prefix)
+
+    def _broadcast(self, header: Header, fields: ObjectFields, prefix: str) -> None:
+        names = self._frame_names.assign(fields.objects, stamp_seconds(header.stamp))
+        self.unnamed_tracks = sum(o.track_id is not None for o in fields.objects) - len(names)
+        child_frames = {track_id: f"{prefix}{name}" for track_id, name in names.items()}
+        transforms = self._build_transforms.messages(header, fields, child_frames)
+        if transforms:
+            self._tf.publish(TFMessage(transforms=transforms))
+
+    def publish_label_info(self, stamp: Time, categories: Sequence[Category], threshold: float) -> None:
+        """Publish the categories of the model, by NOCS class number, to present and later subscribers.
+
+        :param threshold: objects below this score are not reported.
+        """
+        classes = [VisionClass(class_id=category.id, class_name=category.name) for category in categories]
+        header = Header(stamp=stamp)
+        self._label_info.publish(LabelInfo(header=header, class_map=classes, threshold=float(threshold)))
 
     def publish_debug_image(
         self, header: Header, image: np.ndarray, camera: Camera, objects: Sequence[ObjectPose]
@@ -100,7 +121,7 @@ class Publishers:
     def clear_markers(self) -> None:
         """Delete all markers in RViz."""
         if _has_subscribers(self._markers):
-            self._markers.publish(self._marker_builder.clear())
+            self._markers.publish(self._build_markers.clear())
 
     def listeners(self) -> dict[str, int]:
         """Number of subscriptions per output, and of tf child frame names used so far."""
@@ -109,6 +130,7 @@ class Publishers:
             "objects": self._objects,
             "markers": self._markers,
             "debug_image": self._debug_image,
+            "tf": self._tf,
         }
         listeners = {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
         return {**listeners, "tf_names_used": self._frame_names.used}

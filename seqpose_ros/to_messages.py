@@ -1,34 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert ObjectPose to ROS messages: detections, objects and transforms."""
+"""Convert ObjectPose to other frames and axes, and to single messages (arrays: see :mod:`message_builders`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from geometry_msgs.msg import (
-    Point,
-    Pose,
-    PoseWithCovariance,
-    Quaternion,
-    Transform,
-    TransformStamped,
-    Vector3,
-)
-from scipy.spatial.transform import Rotation
+from geometry_msgs.msg import Pose
 from std_msgs.msg import Header
-from vision_msgs.msg import (
-    BoundingBox3D,
-    Detection3D,
-    Detection3DArray,
-    ObjectHypothesis,
-    ObjectHypothesisWithPose,
-)
 
 from seqpose_core import ObjectPose
+from seqpose_ros.message_builders import ObjectFields, ObjectsBuilder, quaternion_from_matrix, set_pose
 from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
-from seqpose_ros.msg import ObjectPoseArray
 
 #: Axes of the rep103 object frame (x forward, z up) as columns in the NOCS object frame (x front, y up).
 NOCS_FROM_REP103: np.ndarray = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -77,81 +61,11 @@ def pose_message(pose: ObjectPose) -> Pose:
 
 def pose_from_matrix(matrix: np.ndarray) -> Pose:
     """geometry_msgs/Pose of a rigid transform (4, 4)."""
-    x, y, z = (float(v) for v in matrix[:3, 3])
-    return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(matrix[:3, :3]))
-
-
-def detections_message(header: Header, objects: Sequence[ObjectPose]) -> Detection3DArray:
-    """vision_msgs/Detection3DArray with one hypothesis per detection; size is the full extent along the object axes.
-
-    The id is the track id, or empty before the track is confirmed.
-    """
-    message = Detection3DArray(header=header)
-    for o in objects:
-        pose = pose_message(o)
-        message.detections.append(
-            Detection3D(
-                header=header,
-                results=[
-                    ObjectHypothesisWithPose(
-                        hypothesis=ObjectHypothesis(class_id=o.category, score=float(o.score)),
-                        pose=PoseWithCovariance(pose=pose, covariance=_covariance(o)),
-                    )
-                ],
-                bbox=BoundingBox3D(center=pose, size=_vector(o.size)),
-                id="" if o.track_id is None else str(o.track_id),
-            )
-        )
-    return message
-
-
-def objects_message(header: Header, objects: Sequence[ObjectPose]) -> ObjectPoseArray:
-    """seqpose_ros/ObjectPoseArray with all fields of each object."""
-    return ObjectPoseArray(header=header, objects=[object_message(o) for o in objects])
+    pose = Pose()
+    set_pose(pose, matrix[:3, 3].tolist(), quaternion_from_matrix(matrix[:3, :3]))
+    return pose
 
 
 def object_message(o: ObjectPose) -> ObjectPoseMessage:
     """seqpose_ros/ObjectPose of one object."""
-    return ObjectPoseMessage(
-        category=o.category,
-        category_id=o.category_info.id,
-        score=float(o.score),
-        pose=PoseWithCovariance(pose=pose_message(o), covariance=_covariance(o)),
-        size=_vector(o.size),
-        track_id=ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id,
-        age=o.age,
-        symmetric=o.category_info.symmetric,
-    )
-
-
-def transform_messages(
-    header: Header, objects: Iterable[ObjectPose], child_frames: Mapping[int, str]
-) -> list[TransformStamped]:
-    """One transform per confirmed track that has a name.
-
-    :param child_frames: child frame by track id, see :mod:`seqpose_ros.frame_names`.
-    """
-    return [
-        TransformStamped(
-            header=header,
-            child_frame_id=child_frames[o.track_id],
-            transform=Transform(translation=_vector(o.translation), rotation=_quaternion(o.rotation)),
-        )
-        for o in objects
-        if o.track_id is not None and o.track_id in child_frames
-    ]
-
-
-def _quaternion(rotation: np.ndarray) -> Quaternion:
-    x, y, z, w = Rotation.from_matrix(rotation).as_quat()
-    sign = -1.0 if w < 0 else 1.0  # q and -q are the same rotation; w >= 0 makes the sign unique
-    return Quaternion(x=float(sign * x), y=float(sign * y), z=float(sign * z), w=float(sign * w))
-
-
-def _vector(values: np.ndarray) -> Vector3:
-    x, y, z = (float(v) for v in values)
-    return Vector3(x=x, y=y, z=z)
-
-
-def _covariance(pose: ObjectPose) -> np.ndarray:
-    return np.asarray(pose.covariance, dtype=np.float64).reshape(36)
+    return ObjectsBuilder().message(Header(), ObjectFields.of([o])).objects[0]

@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from seqpose_core import Camera, EstimatorOptions, ObjectPose
+from seqpose_core import CATEGORIES, Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
 from seqpose_ros.lifecycle import EXECUTOR_THREADS
@@ -51,6 +51,7 @@ class FakeEstimator:
         self.steps: list[dict[str, Any]] = []
         self.resets = 0
         self.memory_queries = 0
+        self.categories = CATEGORIES
         self.options = EstimatorOptions()
         self.fault: Exception | None = None
         self.free = threading.Event()

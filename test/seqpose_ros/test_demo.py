@@ -25,16 +25,20 @@ from seqpose_ros.bags.player import Timeline, restamp
 from seqpose_ros.bags.realtime import predictions_by_index
 from seqpose_ros.bags.replay import Recording, ReplayError, _spin_until
 from seqpose_ros.images import image_fields
-from seqpose_ros.to_messages import detections_message, transform_messages
+from seqpose_ros.message_builders import DetectionsBuilder, ObjectFields, TransformsBuilder
 
 
 def test_all_nested_stamps_are_shifted_together() -> None:
     timeline = Timeline(origin=10 * 10**9, start=1000 * 10**9, rate=2.0)
-    message = detections_message(header(14.0), [upright_object("mug", (0, 0, 1))])
+    message = DetectionsBuilder().message(header(14.0), ObjectFields.of([upright_object("mug", (0, 0, 1))]))
     moved = restamp(deserialize_message(serialize_message(message), Detection3DArray), timeline)
     assert moved.header.stamp == moved.detections[0].header.stamp == header(1002.0).stamp  # 4 s at double speed
     assert moved.detections[0].bbox == message.detections[0].bbox
-    tf = TFMessage(transforms=transform_messages(header(10.0), [upright_object("mug", (0, 0, 1))], {1: "mug_1"}))
+    tf = TFMessage(
+        transforms=TransformsBuilder().messages(
+            header(10.0), ObjectFields.of([upright_object("mug", (0, 0, 1))]), {1: "mug_1"}
+        )
+    )
     assert restamp(tf, timeline).transforms[0].header.stamp == header(1000.0).stamp
     image = Image(header=header(12.0), **image_fields(np.zeros((4, 4, 3), np.uint8)))
     assert restamp(image, timeline).header.stamp == header(1001.0).stamp

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -17,15 +19,15 @@ from seqpose_core.geometry import make_transform, rotation_error
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_from_info, objects_from_detections
 from seqpose_ros.markers import MarkerArrayBuilder
-from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
-from seqpose_ros.to_messages import (
-    convert_axes,
-    detections_message,
-    objects_message,
-    pose_message,
-    transform_messages,
-    transform_objects,
+from seqpose_ros.message_builders import (
+    DetectionsBuilder,
+    ObjectFields,
+    ObjectsBuilder,
+    TransformsBuilder,
+    quaternion_from_matrix,
 )
+from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
+from seqpose_ros.to_messages import convert_axes, pose_message, transform_objects
 
 HEADER = Header(frame_id="camera")
 
@@ -57,7 +59,7 @@ def info(width: int = 640, height: int = 480, d: Sequence[float] = ()) -> Camera
 
 def test_converting_to_detections_and_back_is_lossless() -> None:
     objects = random_objects()
-    restored = objects_from_detections(detections_message(HEADER, objects).detections)
+    restored = objects_from_detections(DetectionsBuilder().message(HEADER, ObjectFields.of(objects)).detections)
     for sent, got in zip(objects, restored, strict=True):
         assert (got.category, got.track_id) == (sent.category, sent.track_id)
         assert got.score == sent.score
@@ -68,7 +70,9 @@ def test_converting_to_detections_and_back_is_lossless() -> None:
 
 
 def test_a_detection_has_one_hypothesis_and_the_box_has_its_pose() -> None:
-    for o, detection in zip(random_objects(), detections_message(HEADER, random_objects()).detections, strict=True):
+    for o, detection in zip(
+        random_objects(), DetectionsBuilder().message(HEADER, ObjectFields.of(random_objects())).detections, strict=True
+    ):
         assert len(detection.results) == 1
         assert detection.results[0].hypothesis.class_id == o.category
         assert detection.bbox.center == detection.results[0].pose.pose
@@ -84,8 +88,20 @@ def test_quaternions_have_a_positive_w() -> None:
         assert rotation_error(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), o.rotation) < 1e-12
 
 
+def test_quaternions_equal_those_of_scipy_also_at_half_turns() -> None:
+    random = np.random.default_rng(0)
+    half_turns = [Rotation.from_rotvec(np.pi * np.eye(3)[axis]) for axis in range(3)]
+    for rotation in [*Rotation.random(200, random_state=random), *half_turns, Rotation.identity()]:
+        quaternion = np.array(quaternion_from_matrix(rotation.as_matrix()))
+        expected = rotation.as_quat()
+        assert quaternion[3] >= 0
+        # 1 - |cos(angle / 2)| of the rotation between them.
+        assert abs(quaternion @ expected) == pytest.approx(1.0, abs=1e-14)
+        assert np.linalg.norm(quaternion) == pytest.approx(1.0, abs=1e-14)
+
+
 def test_object_messages_have_category_symmetry_and_track_id() -> None:
-    messages = objects_message(HEADER, random_objects()).objects
+    messages = ObjectsBuilder().message(HEADER, ObjectFields.of(random_objects())).objects
     assert [m.category_id for m in messages] == [1, 2, 3, 4, 5, 6]
     assert [m.category for m in messages if m.symmetric] == ["bottle", "bowl", "can"]
     assert messages[2].track_id == ObjectPoseMessage.UNTRACKED == -1
@@ -119,7 +135,7 @@ def test_poses_and_covariances_are_transformed_to_another_frame() -> None:
 
 def test_confirmed_tracks_with_a_name_have_a_tf_frame() -> None:
     names = {10: "seen/bottle_10", 11: "seen/bowl_11", 13: "seen/can_13"}  # the laptop has no name
-    transforms = transform_messages(HEADER, random_objects(), names)
+    transforms = TransformsBuilder().messages(HEADER, ObjectFields.of(random_objects()), names)
     assert [t.child_frame_id for t in transforms] == [
         "seen/bottle_10",
         "seen/bowl_11",
@@ -130,19 +146,46 @@ def test_confirmed_tracks_with_a_name_have_a_tf_frame() -> None:
 
 def test_markers_of_vanished_objects_are_deleted_once() -> None:
     builder, objects = MarkerArrayBuilder(), random_objects(2)
-    first = builder.message(HEADER, objects, up_axis=1).markers
+    first = builder.message(HEADER, ObjectFields.of(objects), up_axis=1).markers
     assert {m.action for m in first} == {Marker.ADD}
     assert {(m.ns, m.id) for m in first} == {(ns, i) for ns in ("box", "axes", "label") for i in (10, 11)}
-    second = builder.message(HEADER, objects[:1], up_axis=1).markers
+    second = builder.message(HEADER, ObjectFields.of(objects[:1]), up_axis=1).markers
     assert {(m.ns, m.id) for m in second if m.action == Marker.DELETE} == {(ns, 11) for ns in ("box", "axes", "label")}
-    third = builder.message(HEADER, objects[:1], up_axis=1).markers
+    third = builder.message(HEADER, ObjectFields.of(objects[:1]), up_axis=1).markers
     assert all(m.action == Marker.ADD for m in third)
     assert [m.action for m in builder.clear().markers] == [Marker.DELETEALL]
 
 
+def test_reused_messages_equal_new_ones() -> None:
+    # After a message of five objects, a message of two others has no field of the former.
+    first, second = ObjectFields.of(random_objects(5)), ObjectFields.of(random_objects(7)[5:])
+    builders = (DetectionsBuilder(), ObjectsBuilder())
+    for builder, new in zip(builders, (DetectionsBuilder(), ObjectsBuilder()), strict=True):
+        builder.message(HEADER, first)
+        reused = builder.message(HEADER, second)
+        assert serialize_message(reused) == serialize_message(new.message(HEADER, second))
+    markers = MarkerArrayBuilder()
+    markers.message(HEADER, first, 1)
+    reused_markers = [m for m in markers.message(HEADER, second, 2).markers if m.action == Marker.ADD]
+    assert reused_markers == MarkerArrayBuilder().message(HEADER, second, 2).markers
+    transforms, names = TransformsBuilder(), {10: "a", 11: "b", 15: "c", 16: "d"}
+    transforms.messages(HEADER, first, names)
+    assert transforms.messages(HEADER, second, names) == TransformsBuilder().messages(HEADER, second, names)
+
+
+def test_the_label_is_above_the_box_along_the_up_axis() -> None:
+    upright = replace(random_objects(1)[0], rotation=np.eye(3), translation=np.array([0.1, 0.2, 0.9]), size=np.ones(3))
+    label = MarkerArrayBuilder().message(HEADER, ObjectFields.of([upright]), up_axis=1).markers[2]
+    # Half of the extent of 1 m, and 3 cm, along y.
+    position = label.pose.position
+    np.testing.assert_allclose([position.x, position.y, position.z], [0.1, 0.2 + 0.5 + 0.03, 0.9])
+
+
 def test_the_box_marker_has_the_twelve_edges_of_the_box() -> None:
     (o,) = random_objects(1)
-    box = next(m for m in MarkerArrayBuilder().message(HEADER, [o], up_axis=1).markers if m.ns == "box")
+    box = next(
+        m for m in MarkerArrayBuilder().message(HEADER, ObjectFields.of([o]), up_axis=1).markers if m.ns == "box"
+    )
     ends = np.array([[p.x, p.y, p.z] for p in box.points]).reshape(12, 2, 3)
     lengths = np.sort(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1))
     np.testing.assert_allclose(lengths, np.sort(np.repeat(o.size, 4)))

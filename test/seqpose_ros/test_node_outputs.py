@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_rig import STAMP, Client, FakeEstimator, InProcess, header, mug, picture
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import LabelInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
 from seqpose_ros import publishers
@@ -67,6 +70,37 @@ def test_the_debug_image_is_drawn_only_if_it_has_subscribers(
     assert len(drawn) == 1
     assert (images[-1].width, images[-1].height, images[-1].encoding) == (64, 48, "rgb8")
     assert images[-1].header == header(STAMP + 0.2)
+
+
+def test_nothing_is_converted_for_outputs_without_subscribers(
+    client: Client, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[int] = []
+    convert = publishers.ObjectFields.of
+    monkeypatch.setattr(publishers.ObjectFields, "of", lambda objects: converted.append(1) or convert(objects))
+    start(FakeEstimator([mug()]), publish_tf=False)
+    client.connect()
+    client.send_first(picture(), STAMP)
+    assert converted
+    client.node.destroy_subscription(next(iter(client.node.subscriptions)))  # detections, the only output with one
+    client.until(lambda: client.values().get("listeners_detections") == "0", "the end of the subscription")
+    converted.clear()
+    processed = client.counts()["images_processed"]
+    client.send_image(picture(), STAMP + 0.1)
+    client.until(lambda: client.counts()["images_processed"] == processed + 1, "the step")
+    assert not converted
+
+
+def test_label_info_reaches_late_subscribers_and_follows_the_threshold(client: Client, start: Start) -> None:
+    rig = start(FakeEstimator(), score_threshold=0.25)
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    messages = client.listen(LabelInfo, "/seqpose_node/label_info", latched)  # after the node has published
+    client.until(lambda: messages, "the label info")
+    assert messages[-1].threshold == 0.25
+    names = ["bottle", "bowl", "camera", "can", "laptop", "mug"]  # the order and numbers of NOCS
+    assert [(c.class_id, c.class_name) for c in messages[-1].class_map] == list(enumerate(names, start=1))
+    rig.node.set_parameters([Parameter("score_threshold", value=0.5)])
+    client.until(lambda: messages[-1].threshold == 0.5, "the new threshold")
 
 
 def tf_message(parent: str, child: str, stamp: float, x: float) -> TFMessage:

@@ -17,8 +17,8 @@ from seqpose_ros.errors import InputError
 from seqpose_ros.frame_names import FrameNamePool
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.markers import MarkerArrayBuilder
+from seqpose_ros.message_builders import DetectionsBuilder, ObjectFields, ObjectsBuilder, TransformsBuilder
 from seqpose_ros.parameters import Settings
-from seqpose_ros.to_messages import detections_message, objects_message, transform_messages
 
 HEADER = Header(frame_id="camera")
 
@@ -31,20 +31,20 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_messages_have_the_id_symmetry_and_colour_of_the_category(seven: Path) -> None:
     objects = detect_kettles(seven)
     assert objects
-    for message in objects_message(HEADER, objects).objects:
+    for message in ObjectsBuilder().message(HEADER, ObjectFields.of(objects)).objects:
         assert (message.category, message.category_id, message.symmetric) == ("kettle", 7, True)
     names = FrameNamePool().assign(objects, 0.0)
-    assert transform_messages(HEADER, objects, names)[0].child_frame_id == "kettle_1"
+    assert TransformsBuilder().messages(HEADER, ObjectFields.of(objects), names)[0].child_frame_id == "kettle_1"
     colours = {
         tuple(round(255 * c) for c in (m.color.r, m.color.g, m.color.b))
-        for m in MarkerArrayBuilder().message(HEADER, objects, 1).markers
+        for m in MarkerArrayBuilder().message(HEADER, ObjectFields.of(objects), 1).markers
         if m.ns == "box"
     }
     assert colours == {(10, 20, 30)}
 
 
 def test_detections_are_read_with_the_categories_of_the_checkpoint(seven: Path) -> None:
-    detections = detections_message(HEADER, detect_kettles(seven)).detections
+    detections = DetectionsBuilder().message(HEADER, ObjectFields.of(detect_kettles(seven))).detections
     assert {o.category_info for o in objects_from_detections(detections, (*CATEGORIES, KETTLE))} == {KETTLE}
     with pytest.raises(InputError, match="unknown category 'kettle'; known are bottle"):
         objects_from_detections(detections)
@@ -57,7 +57,7 @@ def test_the_categories_parameter_accepts_the_names_of_the_checkpoint(seven: Pat
 
 
 def test_a_recorded_replay_has_the_categories_of_the_checkpoint(seven: Path, private_domain: None) -> None:
-    message = detections_message(HEADER, detect_kettles(seven))
+    message = DetectionsBuilder().message(HEADER, ObjectFields.of(detect_kettles(seven)))
     context = Context()
     context.init()
     try:

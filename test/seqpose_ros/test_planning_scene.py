@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 from std_srvs.srv import SetBool, Trigger
 
 from seqpose_core import ObjectPose
+from seqpose_ros.message_builders import ObjectFields, ObjectsBuilder
 from seqpose_ros.msg import ObjectPoseArray
-from seqpose_ros.to_messages import convert_axes, objects_message
+from seqpose_ros.to_messages import convert_axes
 
 pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make moveit")
 
@@ -150,7 +151,7 @@ class Rig:
             pass
 
     def send(self, *objects: ObjectPose, object_axes: str = "nocs") -> None:
-        message = objects_message(header(STAMP, "world"), convert_axes(objects, object_axes))
+        message = ObjectsBuilder().message(header(STAMP, "world"), ObjectFields.of(convert_axes(objects, object_axes)))
         self.objects.publish(message)
 
     def operations(self) -> list[tuple[int, str]]:
