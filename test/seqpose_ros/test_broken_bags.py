@@ -131,7 +131,7 @@ def test_an_undecodable_image_is_skipped_and_reported(
 ) -> None:
     def damage(topic: str, number: int, message: Any) -> Any:
         if topic == IMAGE_TOPIC and number == 1:
-            message.data = np.frombuffer(b"\xff\xd8 torn", np.uint8)
+            message.data = np.frombuffer(b"\xff\xd8 damaged", np.uint8)
         return message
 
     status, _, report = evaluate(rewrite(bag_path, tmp_path / "bag", damage))

@@ -76,7 +76,7 @@ def test_the_command_reports_skipped_frames(tmp_path: Path, capsys: pytest.Captu
 def test_a_scene_without_usable_frames_gives_no_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = write_clip(tmp_path)
     for path in scene.glob("*_color.png"):
-        path.write_bytes(b"torn")
+        path.write_bytes(b"damaged")
     with pytest.raises(SystemExit) as stop:
         to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
     assert stop.value.code == 2
@@ -137,15 +137,15 @@ def test_a_published_nocs_scene_has_stamps_of_the_frame_rate_and_nocs_intrinsics
 def write_results(root: Path, **changes: Any) -> Path:
     """Results of three frames, perfect except for the changes in the second."""
     write_tree(root / "data", "test", clips=1, frames=3, height=84, width=112)
-    for shot in NocsLayout.open(root / "data", "test").frames(0):
+    for frame in NocsLayout.open(root / "data", "test").frames(0):
         estimates = [
             ObjectPose(t.category, 0.9, t.rotation, t.translation, t.size, np.eye(6), t.track_id)
-            for t in object_poses(shot)
+            for t in object_poses(frame)
         ]
-        result = result_of_frame(shot, int(shot.name), f"test/00000/{shot.name}", estimates)
-        if shot.name == "0001":
+        result = result_of_frame(frame, int(frame.name), f"test/00000/{frame.name}", estimates)
+        if frame.name == "0001":
             result.update(changes)
-        write_result(result_path(root / "results", "test", "00000", shot.name), result)
+        write_result(result_path(root / "results", "test", "00000", frame.name), result)
     return root / "results"
 
 

@@ -92,14 +92,14 @@ def test_a_report_shows_the_frames_of_the_set_and_names_checkpoint_and_data(full
 
 
 def test_views_are_loaded_by_clip_and_frame_without_missing_ones(data, tmp_path):
-    write_tree(tmp_path / "torn", "test", clips=1, frames=2, height=84, width=112)
-    (tmp_path / "torn/test/00000/0001_color.png").write_bytes(b"torn")
+    write_tree(tmp_path / "damaged", "test", clips=1, frames=2, height=84, width=112)
+    (tmp_path / "damaged/test/00000/0001_color.png").write_bytes(b"damaged")
     keys = ["anything/00000/0000", "test/00000/0001", "test/00000/0007", "test/elsewhere/0000", "3", ""]
-    views = views_of_set(tmp_path / "torn", "test")(keys)
+    views = views_of_set(tmp_path / "damaged", "test")(keys)
     assert list(views) == ["anything/00000/0000"]
-    shot = NocsLayout.open(tmp_path / "torn", "test").read(0, 0)
-    np.testing.assert_array_equal(views[keys[0]].image, shot.image)
-    assert views[keys[0]].camera == shot.camera
+    first_frame = NocsLayout.open(tmp_path / "damaged", "test").read(0, 0)
+    np.testing.assert_array_equal(views[keys[0]].image, first_frame.image)
+    assert views[keys[0]].camera == first_frame.camera
 
 
 def test_shards_and_a_resumed_run_equal_one_full_run(full_run, checkpoint_folder, data, tmp_path):
@@ -129,7 +129,7 @@ def test_written_results_score_the_same_without_the_model(full_run, tmp_path, ca
 
 def test_broken_frames_are_skipped_counted_and_named(checkpoint_folder, tmp_path):
     write_tree(tmp_path / "data", "test", clips=1, frames=3, height=84, width=112)
-    (tmp_path / "data/test/00000/0001_depth.png").write_bytes(b"torn")
+    (tmp_path / "data/test/00000/0001_depth.png").write_bytes(b"damaged")
     for _ in range(2):  # and again when resumed
         metrics = run(checkpoint_folder, tmp_path / "data", tmp_path / "out")
         assert metrics["ap"]["multi fixed"]["frames"] == 2
@@ -138,19 +138,19 @@ def test_broken_frames_are_skipped_counted_and_named(checkpoint_folder, tmp_path
 
 
 def test_result_files_hold_what_the_nocs_evaluation_reads(data):
-    shot = next(NocsLayout.open(data, "test").frames(0))
-    ground_truth = object_poses(shot)
+    first_frame = next(NocsLayout.open(data, "test").frames(0))
+    ground_truth = object_poses(first_frame)
     estimates = [
         ObjectPose(t.category, 0.5, t.rotation, t.translation, t.size, np.eye(6), None if k else 4)
         for k, t in enumerate(ground_truth)
     ]
-    result = result_of_frame(shot, 0, "test/00000/0000", estimates)
+    result = result_of_frame(first_frame, 0, "test/00000/0000", estimates)
     assert set(evaluate([result], "original").columns("laptop").values()) == {1.0}
     np.testing.assert_allclose(result["pred_RTs"], result["gt_RTs"], atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(result["pred_scales"], axis=1), 1)
     assert result["pred_track_ids"].tolist() == [4, -1, -1]
     for (y1, x1, y2, x2), t in zip(result["pred_bboxes"], ground_truth, strict=True):
-        rows, columns = np.nonzero(shot.mask == t.track_id)
+        rows, columns = np.nonzero(first_frame.mask == t.track_id)
         assert y1 - 1 <= rows.min() and rows.max() <= y2 + 1
         assert x1 - 1 <= columns.min() and columns.max() <= x2 + 1
 
