@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqpose_core.evaluation.evaluation import Evaluation
+from seqpose_core.evaluation.support import SUPPORT_HEAD, support_figures, support_rows
 from seqpose_core.evaluation.tables import AP_HEAD, ERROR_HEAD, ap_rows, error_rows, stability_line
 from seqpose_core.metrics.ap_report import MEAN, ApReport
 from seqpose_core.metrics.errors import DetectionErrors
@@ -62,6 +63,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for name, run in runs.items():
         print(f"\n{name}: predictions with a score of at least {run.threshold}; measured on {dataset}")
         print(error_table(run.errors))
+        figures = support_figures(run)
+        if figures is not None:
+            print(aligned([["recall %", *SUPPORT_HEAD], *support_rows(figures)]))
         print(stability_line(run.stability) if run.stability else f"no stability: {run.no_stability}")
     for name, report in reports.items():
         for reason, count in report.dropped.items():

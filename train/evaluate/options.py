@@ -14,6 +14,7 @@ from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.metrics.iou import IOU_KINDS
 from train.data.nocs_sets import Labels
 from train.evaluate.paper_results import ROWS
+from train.evaluate.support import EXACT, PlaneNoise
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class EvaluateOptions:
 
     :param results: folder of result pickles. :param data: root of a data set; with ``results``, for pictures only.
     :param frames: modes, see train.evaluate.predict.PredictionJob. :param limit: only the first clips.
+    :param support_plane, plane_noise, depth: see train.evaluate.predict.PredictionJob.
     :param shard: (i, n): predict every n-th clip from the i-th on. :param dataset: name of the data of ``results``.
     """
 
@@ -35,6 +37,9 @@ class EvaluateOptions:
     limit: int | None = None
     report: bool = False
     ego_motion: bool = False
+    support_plane: bool = False
+    plane_noise: PlaneNoise = EXACT
+    depth: bool = False
     min_score: float = 0.01
     max_objects: int = 20
     device: str = "cpu"
@@ -75,6 +80,18 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     )
     parser.add_argument("--ego-motion", action="store_true", help="give recorded camera poses to the estimator")
     parser.add_argument(
+        "--support-plane", action="store_true", help="give the plane that objects stand on; rendered sets only"
+    )
+    parser.add_argument(
+        "--plane-noise",
+        nargs=2,
+        type=float,
+        metavar=("CM", "DEG"),
+        default=(0.0, 0.0),
+        help="standard deviations of simulated errors of its height and tilt (default: exact)",
+    )
+    parser.add_argument("--depth", action="store_true", help="give the depth images of the set")
+    parser.add_argument(
         "--min-score", type=float, default=0.01, help="lowest score that is ranked (default: %(default)s)"
     )
     parser.add_argument("--max-objects", type=int, default=20, help="maximum per frame (default: %(default)s)")
@@ -93,6 +110,11 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
         parser.error("--checkpoint needs --data, the root of a data set in the NOCS layout")
     if values["limit"] is not None and values["limit"] < 1:
         parser.error(f"--limit is {values['limit']}; it must be at least 1")
+    if not all(0 <= value < float("inf") for value in values["plane_noise"]):
+        parser.error(f"--plane-noise is {values['plane_noise']}; both values must be 0 or more")
+    if any(values["plane_noise"]) and not values["support_plane"]:
+        parser.error("--plane-noise needs --support-plane")
+    values["plane_noise"] = PlaneNoise(*values["plane_noise"])
     values["scoring"] = ScoringOptions(tuple(values.pop("iou")), values.pop("recall_score"))
     values["shard"] = _shard(parser, values["shard"])
     values["frames"] = tuple(values["frames"])

@@ -16,10 +16,12 @@ from tqdm import tqdm
 
 from seqpose_core import checkpoint
 from seqpose_core.estimator import PoseEstimator
+from seqpose_core.evaluation.support import HEIGHTS
 from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
 from train.evaluate.result_files import result_of_frame, result_path, write_result
 from train.evaluate.sets import open_set
+from train.evaluate.support import EXACT, PlaneNoise, plane_of_frame, support_heights
 
 _SETTINGS = "predictions.yaml"
 
@@ -30,6 +32,8 @@ class PredictionJob:
 
     :param frames: "single": the estimator is reset before each frame; "multi": before each clip.
     :param ego_motion: give the recorded camera poses to the estimator.
+    :param support_plane: give the support plane of a rendered set, with simulated errors ``plane_noise``.
+    :param depth: give the depth images.
     :param limit: only the first clips, None for all.
     :param min_score, max_objects: limits of the predictions of a frame; ranked AP needs low scores too.
     :param labels: which labels the results hold, see train.data.nocs_sets.
@@ -41,6 +45,9 @@ class PredictionJob:
     out: Path
     frames: str = "multi"
     ego_motion: bool = False
+    support_plane: bool = False
+    plane_noise: PlaneNoise = EXACT
+    depth: bool = False
     limit: int | None = None
     min_score: float = 0.01
     max_objects: int = 20
@@ -50,6 +57,9 @@ class PredictionJob:
     def settings(self) -> dict[str, object]:
         """Everything that the predictions depend on, without where they are written and how many clips are done."""
         values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
+        for name in ("support_plane", "plane_noise", "depth"):  # outputs of older versions have none of them
+            if getattr(self, name) == getattr(PredictionJob, name):
+                del values[name]
         return {
             **values,
             "data": str(self.data.resolve()),
@@ -89,7 +99,10 @@ class ClipPredictor:
         self.estimator = PoseEstimator.from_pretrained(
             job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
         )
-        self.layout = open_set(job.data, job.split, job.labels, self.estimator.categories).layout
+        dataset = open_set(job.data, job.split, job.labels, self.estimator.categories)
+        self.layout, self.rendered = dataset.layout, dataset.rendered
+        if job.support_plane and not self.rendered:
+            raise ValueError(f"the support plane of {dataset.name} is unknown; only sets of train.render have one")
 
     def clips(self) -> list[int]:
         """Indices of the clips to predict."""
@@ -114,9 +127,15 @@ class ClipPredictor:
             if self.job.frames == "single":
                 self.estimator.reset()
             pose = frame.camera_pose if self.job.ego_motion else None
-            estimates = self.estimator.step(frame.image, frame.camera, frame.stamp, pose)
+            plane = plane_of_frame(frame, self.job.plane_noise) if self.job.support_plane else None
+            depth = frame.depth if self.job.depth else None
+            estimates = self.estimator.step(
+                frame.image, frame.camera, frame.stamp, pose, support_plane=plane, depth=depth
+            )
             image_path = f"{self.job.split}/{frame.scene}/{frame.name}"
             result = result_of_frame(frame, int(frame.name), image_path, estimates, self.estimator.categories)
+            if self.rendered:
+                result[HEIGHTS] = support_heights(frame)
             write_result(result_path(self.job.out, self.job.split, frame.scene, frame.name), result)
         broken = {k: v for k, v in self.layout.broken.items() if k.startswith(f"{folder.scene}/")}
         done.write_text(yaml.safe_dump(broken), encoding="utf-8")

@@ -12,6 +12,7 @@ import torch
 from seqpose_core import checkpoint
 from seqpose_core.evaluation import Evaluation, no_views, score_results
 from seqpose_core.evaluation.figures import named_figures, write_json
+from seqpose_core.evaluation.support import support_figures
 from seqpose_core.evaluation.terminal import print_evaluation
 from seqpose_core.metrics.results import ResultError
 from seqpose_core.report import write_report
@@ -20,6 +21,7 @@ from train.evaluate.paper_results import ROWS, paper_cells
 from train.evaluate.predict import PredictionJob, predict, weights_digest
 from train.evaluate.result_files import read_results, stored_results
 from train.evaluate.sets import open_set, views_of_set
+from train.evaluate.support import EXACT
 
 _MODES = {
     "single": "single: memory is reset before each frame",
@@ -57,8 +59,10 @@ def evaluate(options: EvaluateOptions) -> Evaluation | None:
             "checkpoint": options.checkpoint,
             "ego_motion": options.ego_motion if options.checkpoint else None,
             "min_score": options.min_score if options.checkpoint else None,
+            **_given(options),
             "recall_score": options.scoring.recall_score,
             **named_figures(evaluation.runs),
+            "support": {name: support_figures(run) for name, run in evaluation.runs.items()},
             "skipped": evaluation.skipped,
         },
     )
@@ -78,20 +82,24 @@ def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict
     paths: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     for mode in dict.fromkeys(options.frames):
+        name = mode + _suffix(options)
         job = PredictionJob(
             checkpoint=options.checkpoint,
             data=options.data,
             split=options.split,
-            out=options.out / mode,
+            out=options.out / name,
             frames=mode,
             ego_motion=options.ego_motion,
+            support_plane=options.support_plane,
+            plane_noise=options.plane_noise,
+            depth=options.depth,
             limit=options.limit,
             min_score=options.min_score,
             max_objects=options.max_objects,
             device=options.device,
             labels=options.labels,
         )
-        paths[mode], broken = predict(job, options.workers, options.shard)
+        paths[name], broken = predict(job, options.workers, options.shard)
         skipped.update(broken)
     return dataset, paths, skipped
 
@@ -130,10 +138,28 @@ def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped:
         facts = {
             "checkpoint": subject,
             "weights": f"SHA-256 {weights_digest(options.checkpoint)}",
-            "runs": "; ".join(_MODES[name] for name in runs),
+            "runs": "; ".join(_MODES[name.partition("+")[0]] for name in runs),
+            **{name.replace("_", " "): str(value) for name, value in _given(options).items()},
             "ego-motion": "recorded camera poses given" if options.ego_motion else "not given",
             "ranked": f"up to {options.max_objects} predictions per frame, score at least {options.min_score:g}",
         }
     if skipped:
         facts["skipped"] = f"{skipped} frames or files that cannot be read"
     return facts
+
+
+def _given(options: EvaluateOptions) -> dict[str, str | bool]:
+    """What the estimator is given beyond RGB images."""
+    given: dict[str, str | bool] = {}
+    if options.support_plane:
+        given["support_plane"] = str(options.plane_noise)
+    if options.depth:
+        given["depth"] = True
+    return given
+
+
+def _suffix(options: EvaluateOptions) -> str:
+    """Part of the names of runs that are given more than RGB images, so that their figures are not confused."""
+    noise = options.plane_noise
+    simulated = "" if noise == EXACT else f"-{noise.centimetres:g}cm-{noise.degrees:g}deg"
+    return (f"+plane{simulated}" if options.support_plane else "") + ("+depth" if options.depth else "")

@@ -22,10 +22,11 @@ _OFFICIAL = {"real_test": (REAL275, 2750), "camera_val": (CAMERA25, 25_000)}
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A layout and the name to print next to every figure measured on it."""
+    """A layout and the name to print next to every figure measured on it; ``rendered``: by ``train.render``."""
 
     layout: NocsLayout
     name: str
+    rendered: bool = False
 
 
 def open_set(
@@ -47,7 +48,8 @@ def open_set(
         name = name if frames >= total else f"part of {name} ({frames} of {total} frames)"
         return EvaluationSet(layout, name if labels == "gts" else f"{name}, {labels}")
     rendered = (root / split / "render.json").is_file()
-    return EvaluationSet(layout, f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}")
+    name = f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}"
+    return EvaluationSet(layout, name, rendered)
 
 
 def views_of_set(root: Path, split: str, categories: Sequence[Category] = CATEGORIES) -> LoadViews:
