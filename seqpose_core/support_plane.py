@@ -7,20 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtr
 
 from seqpose_core.objects import ObjectPose
 from seqpose_core.pose_fusion import SIZE_COUPLING, PoseBatch, squared_mahalanobis
 
-#: Gate of the height above the plane, in standard deviations. It is narrower above the plane, where stacked and held
-#: objects are, than below, where nothing can be unless it is on another surface.
-GATE_ABOVE, GATE_BELOW = 2.0, 3.0
+#: Prior probability that an object of score 1 stands on the plane; it is multiplied by the score, because stacked and
+#: held objects have lower scores on held-out renders.
+_PRIOR = 0.95
+#: Metres: the lowest point of an object that does not stand on the plane is at most this high above it.
+_MAX_LIFT = 0.3
+#: Standard deviations: an object whose lowest point is farther from the plane is not on it, whatever its prior.
+_GATE = 3.0
 #: Gates of the up axis: 99 % quantiles of chi-square with 2 degrees of freedom (upright) and 1 (lying).
 _GATE_UPRIGHT, _GATE_LYING = 9.21, 6.63
 #: Radians by which an object at rest deviates from upright or lying.
 _RESTING_TILT = 0.02
 #: Relative error of the predicted height of a box, which moves its lowest point. With this value the fused covariance
 #: covers the ground truth as often as it should, see docs/grasping.md.
-_HEIGHT_ERROR = 0.2
+_HEIGHT_ERROR = 0.15
 #: A detection whose distance would have to change by more than this factor is not on the plane.
 _MAX_RESCALING = 3.0
 #: Metres: the optical axis meets a plane in view at less than this distance.
@@ -91,9 +96,10 @@ class SupportPlane:
 def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> list[ObjectPose]:
     """Combine poses with the plane, each by its covariance; sets ``on_support``.
 
-    An object within the gate stands on the plane: its lowest point is measured to lie in the plane, and its up axis to
-    be parallel to the normal (upright or upside down) or perpendicular to it (lying), whichever is nearer, if that is
-    within the gate too. Its size follows its distance. Any other object keeps its pose.
+    An object stands on the plane if this explains the predicted height of its lowest point better than an unknown
+    height above the plane does. Then its lowest point is measured to be in the plane. Its up axis is measured to be
+    parallel to the normal (upright or upside down) or perpendicular to it (lying), whichever is nearer, if the
+    difference is within a gate. Its size follows its distance. Any other object keeps its pose.
 
     :param objects: in the camera frame.
     """
@@ -101,7 +107,7 @@ def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> li
         return []
     poses = PoseBatch.of(objects)
     aligned = _align_up_axis(poses, plane)
-    fused, on_support = _put_on_plane(aligned, plane)
+    fused, on_support = _put_on_plane(aligned, plane, np.array([o.score for o in objects]))
     flags = zip(fused.where(on_support, poses).apply_to(objects), on_support.tolist(), strict=True)
     return [replace(o, on_support=flag) for o, flag in flags]
 
@@ -148,8 +154,8 @@ def _align_up_axis(poses: PoseBatch, plane: SupportPlane) -> PoseBatch:
     return aligned.updated(jacobian, residual, variance[:, :1], ~upright & near)
 
 
-def _put_on_plane(poses: PoseBatch, plane: SupportPlane) -> tuple[PoseBatch, np.ndarray]:
-    """Fuse the height of the lowest points; also returns (N,) whether each object is within the gate."""
+def _put_on_plane(poses: PoseBatch, plane: SupportPlane, score: np.ndarray) -> tuple[PoseBatch, np.ndarray]:
+    """Fuse the height of the lowest points; also returns (N,) whether each object stands on the plane."""
     offset = contact_offsets(poses, plane.normal)
     contact = poses.translation + offset
     height, below = plane.heights(contact), offset @ plane.normal
@@ -161,6 +167,18 @@ def _put_on_plane(poses: PoseBatch, plane: SupportPlane) -> tuple[PoseBatch, np.
     # The factor of the distance at which the line of sight meets the plane; negative above the horizon.
     along = (slope * poses.sight).sum(-1) * poses.distance
     factor = 1 - height / np.where(along == 0, np.finfo(float).tiny, along)
-    near = (height < GATE_ABOVE * deviation) & (height > -GATE_BELOW * deviation)
-    on_support = near & (factor > 1 / _MAX_RESCALING) & (factor < _MAX_RESCALING)
+    reachable = (factor > 1 / _MAX_RESCALING) & (factor < _MAX_RESCALING)
+    on_support = reachable & _stands(height, deviation, _PRIOR * score)
     return poses.updated(jacobian, -height[:, None], variance, on_support), on_support
+
+
+def _stands(height: np.ndarray, deviation: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """(N,) whether a standing object explains the predicted height of the lowest point better than a lifted one.
+
+    :param height: (N,) predicted, metres above the plane. :param deviation: (N,) its standard deviation.
+    :param prior: (N,) probability that the object stands on the plane. The heights of the others are uniform.
+    """
+    z = height / deviation
+    standing = np.exp(-(z**2) / 2) / (np.sqrt(2 * np.pi) * deviation)
+    lifted = (ndtr(z) - ndtr((height - _MAX_LIFT) / deviation)) / _MAX_LIFT
+    return (np.abs(z) < _GATE) & (prior * standing > (1 - prior) * lifted)
