@@ -20,8 +20,8 @@ class Boxes:
     def moved(self, rotation: np.ndarray, translation: np.ndarray) -> Boxes:
         """The boxes after ``x -> R x + t``, with R (..., 3, 3) and t (..., 3) broadcast over the boxes."""
         centre = (rotation @ self.centre[..., None])[..., 0] + translation
-        turned = rotation @ self.rotation
-        return Boxes(centre, turned, np.broadcast_to(self.half, centre.shape))
+        axes = rotation @ self.rotation
+        return Boxes(centre, axes, np.broadcast_to(self.half, centre.shape))
 
     def padded(self, margin: float) -> Boxes:
         """The boxes with half extents larger by ``margin``, or smaller if it is negative; never below 0.1 mm."""

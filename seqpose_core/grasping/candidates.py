@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from seqpose_core.categories import Category
 from seqpose_core.grasping.gripper import Gripper
-from seqpose_core.grasping.shapes import LID, WALL, camera_body, laptop_lid, mug_body
+from seqpose_core.grasping.shapes import LID, WALL, bottle_neck, camera_body, laptop_lid, mug_body
 
 _AZIMUTHS = np.arange(16) * np.pi / 8
 _TILTS = np.radians([-60.0, -30.0, 0.0, 30.0, 60.0])
 #: Distance between the fingers around a thin part (rim, handle, lid), metres.
 _THIN_OPENING = 0.040
 #: How far the fingers reach past a rim, and past the edge of a lid, metres.
-_RIM_DEPTH, _LID_DEPTH = 0.022, 0.035
+_RIM_DEPTH, _LID_DEPTH = 0.022, 0.042
 #: Smallest distance between the palm and the object, metres.
 _PALM_GAP = 0.004
 
@@ -85,16 +85,16 @@ def _join(families: Sequence[Candidates]) -> Candidates:
     )
 
 
+def _moved(candidates: Candidates, by: Sequence[float]) -> Candidates:
+    """The candidates moved by (3,) metres."""
+    return replace(candidates, position=candidates.position + by)
+
+
 def _with_openings(candidates: Candidates, gripper: Gripper) -> Candidates:
     """Each candidate twice: with the gripper fully open, and opened to 12 mm beyond the width on both sides."""
     narrow = np.minimum(candidates.width + 0.024, gripper.opening)
     wide = np.full_like(narrow, gripper.opening)
-    return _join(
-        [
-            Candidates(c.rotation, c.position, c.width, opening, c.kind, c.stability)
-            for c, opening in ((candidates, wide), (candidates, narrow))
-        ]
-    )
+    return _join([replace(candidates, opening=opening) for opening in (wide, narrow)])
 
 
 def _ellipse_width(size: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -119,13 +119,20 @@ def side_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
 
 
 def top_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
-    """Along the axis of a cylinder about y, onto either end: 8 closing directions."""
+    """Along the axis of a cylinder about y of full extents ``size`` (3,), onto either end: 8 closing directions."""
     end, azimuth = (a.ravel() for a in np.meshgrid([1.0, -1.0], _AZIMUTHS[:8], indexing="ij"))
     closing = np.stack([np.cos(azimuth), np.zeros_like(azimuth), np.sin(azimuth)], axis=-1)
     approach = end[:, None] * [0.0, -1.0, 0.0]
     depth = min(0.035, 0.75 * size[1])
     position = end[:, None] * [0.0, size[1] / 2 - depth, 0.0]
     return _family("top", approach, closing, position, _ellipse_width(size, closing), 0.0, 0.85)
+
+
+def neck_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
+    """Along the axis of a bottle, onto its neck and cap; the body may be wider than the opening."""
+    neck = bottle_neck(size)
+    found = _moved(top_grasps(neck, gripper), [0.0, (size[1] - neck[1]) / 2, 0.0])
+    return found.select(found.rotation[:, 1, 2] < 0)  # not through the body
 
 
 def rim_grasps(
@@ -191,7 +198,7 @@ def body_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
     # From above, the palm stays above the prism.
     above = max(low + 0.5 * body.height, size[1] / 2 - (gripper.finger_depth - _PALM_GAP))
     y = low + 0.5 * body.height + (above - low - 0.5 * body.height) * np.sin(tilt)
-    z = end * (size[2] / 2 - 0.012 - 0.020 * np.cos(tilt))
+    z = end * (size[2] / 2 - 0.012 - 0.012 * np.cos(tilt))
     position = np.stack([-size[0] / 2 + width / 2, y, z], axis=-1)
     held = y < low + body.height - 0.010
     return _family("body", approach, closing, position, width, 0.0, 0.9).select(held)
@@ -228,11 +235,13 @@ def candidates_of(category: Category, size: np.ndarray, gripper: Gripper) -> Can
         body = np.array([2 * radius, size[1], 2 * radius])
         rims = rim_grasps((radius, radius), size[1], axis, gripper, [0.0, float(np.radians(15))], float(np.radians(50)))
         families = [rims, handle_grasps(size, gripper)]
-        whole = _join([_shifted(f(body, gripper), axis) for f in (side_grasps, top_grasps)])
+        whole = _join([_moved(f(body, gripper), [axis, 0.0, 0.0]) for f in (side_grasps, top_grasps)])
     elif category.name == "laptop":
         families, whole = [edge_grasps(size, gripper)], None
     elif category.name == "camera":
         families, whole = [], _join([body_grasps(size, gripper), box_grasps(size, gripper)])
+    elif category.name == "bottle":
+        families, whole = [], _join([side_grasps(size, gripper), neck_grasps(size, gripper)])
     elif category.symmetric:
         families, whole = [], _join([side_grasps(size, gripper), top_grasps(size, gripper)])
     else:
@@ -241,9 +250,3 @@ def candidates_of(category: Category, size: np.ndarray, gripper: Gripper) -> Can
         families.append(_with_openings(whole, gripper))
     every = _join(families)
     return every.select(every.width + 0.002 <= every.opening)
-
-
-def _shifted(candidates: Candidates, x: float) -> Candidates:
-    """The candidates moved along x, metres."""
-    c = candidates
-    return Candidates(c.rotation, c.position + [x, 0, 0], c.width, c.opening, c.kind, c.stability)

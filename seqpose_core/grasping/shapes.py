@@ -39,6 +39,24 @@ def cylinder(size: np.ndarray, slabs: int = 8) -> Boxes:
     return aligned(centre, extents)
 
 
+def bottle_neck(size: np.ndarray) -> np.ndarray:
+    """Full extents (3,) of the neck with the cap, at the upper end of a bottle's box."""
+    return size * [0.65, 0.15, 0.65]
+
+
+def bottle(size: np.ndarray) -> Boxes:
+    """The body and the neck."""
+    neck = bottle_neck(size)
+    body = cylinder(size - [0, neck[1], 0])
+    top = cylinder(neck)
+    return concatenate(
+        [
+            Boxes(body.centre - [0, neck[1] / 2, 0], body.rotation, body.half),
+            Boxes(top.centre + [0, (size[1] - neck[1]) / 2, 0], top.rotation, top.half),
+        ]
+    )
+
+
 def ring(radius: float, bottom: float, top: float, sides: int = 16) -> Boxes:
     """A wall about y of outer radius ``radius`` between two heights, metres, as boxes of thickness WALL."""
     angle = np.arange(sides) * 2 * np.pi / sides
@@ -105,7 +123,8 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
     """The lid of a laptop whose box has full extents ``size`` (3,), for a base of thickness ``base``, metres.
 
     Lid and base are equally deep, d. A lid open by an angle a > 90° gives x = d (1 - cos a) and y = base + d sin a;
-    one of a < 90° gives x = d and the same y. If both fit, the one whose d is nearer to 0.68 z is taken.
+    one of a < 90° gives x = d and the same y. If both fit, the more usual one is taken: most lids are open by
+    106° ± 20°, and most laptops are 0.68 ± 0.035 times as deep as wide.
     """
     x, rise = float(size[0]), max(float(size[1]) - base, 0.01)
     wide = 2 * np.arctan2(x, rise)
@@ -114,7 +133,12 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
         choices.append((float(np.arcsin(rise / x)), x))
     if not choices:  # taller than deep: upright
         choices = [(np.pi / 2, rise)]
-    angle, depth = min(choices, key=lambda c: abs(c[1] - 0.68 * size[2]))
+    typical, spread = np.radians([106.0, 20.0])
+
+    def rarity(angle: float, depth: float) -> float:
+        return ((angle - typical) / spread) ** 2 + ((depth / size[2] - 0.68) / 0.035) ** 2
+
+    angle, depth = min(choices, key=lambda choice: rarity(*choice))
     up = np.array([np.cos(angle), np.sin(angle), 0.0])
     hinge = np.array([size[0] / 2 - depth, -size[1] / 2 + base, 0.0])
     return LaptopLid(hinge, up, np.array([-up[1], up[0], 0.0]), depth)
@@ -163,7 +187,7 @@ def camera(size: np.ndarray) -> Boxes:
         [
             [body.depth, body.height, size[2]],
             [body.grip, body.height, 0.24 * size[2]],
-            [size[0], body.height, 0.6 * size[2]],
+            [size[0], body.height, 0.55 * size[2]],
             [body.depth, size[1], 0.4 * size[2]],
         ],
     )
@@ -174,7 +198,7 @@ def shape_of(category: Category, size: np.ndarray) -> Boxes:
 
     Categories that have no model here are a cylinder if they are symmetric, else their box.
     """
-    models = {"bowl": bowl, "mug": mug, "laptop": laptop, "camera": camera}
+    models = {"bottle": bottle, "bowl": bowl, "mug": mug, "laptop": laptop, "camera": camera}
     if category.name in models:
         return models[category.name](size)
     return cylinder(size) if category.symmetric else aligned(np.zeros(3), size)
