@@ -142,10 +142,8 @@ class World:
         owner = np.full(self.model.nbody, -1)
         owner[ids], owner[self._hand], owner[fingers] = np.arange(self.count), self.count, self.count + np.array([1, 2])
         self._owner = owner[self.model.geom_bodyid]
-        self._start = self._state()
-
-    def _state(self) -> Array:
-        return np.concatenate([self.data.qpos, self.data.qvel])
+        self._start = self.data.qpos.copy()
+        self.reset()
 
     def settle(self, seconds: float = 1.5) -> None:
         """Let the objects come to rest; :meth:`reset` returns to this state."""
@@ -154,13 +152,13 @@ class World:
             if step % 5 == 0:  # friction of the air: cylinders stop rolling
                 for first in self._free:
                     self.data.qvel[first : first + 6] *= 0.98
-        self.data.qvel[:] = 0
-        self._start = self._state()
+        self._start = self.data.qpos.copy()
+        self.reset()
 
     def reset(self) -> None:
         """Return to the settled state, at rest."""
         mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:] = self._start[: self.model.nq]
+        self.data.qpos[:] = self._start
         mujoco.mj_forward(self.model, self.data)
 
     def object_pose(self, index: int) -> Array:

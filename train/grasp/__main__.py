@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m train.grasp``: measure how often objects are lifted, from rendered picture to simulated gripper.
+
+    python -m train.grasp --scenes 60 --out out/grasp
+    python -m train.grasp --scenes 60 --arms true_pose --out out/grasp-true-pose
+
+Needs the extra ``sim`` (MuJoCo). Finished scenes are kept in the output folder, so a run can be interrupted and
+resumed, and extended by a larger --scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from train.grasp.report import summarise, table, write_report
+from train.grasp.run import GraspJob, run_scenes
+from train.grasp.show import write_pictures
+from train.grasp.trial import ARMS
+
+
+def _arms(text: str) -> tuple[str, ...]:
+    arms = tuple(text.split(","))
+    for arm in arms:
+        if arm not in ARMS:
+            raise argparse.ArgumentTypeError(f"arm is {arm!r}; it must be one of {', '.join(ARMS)}")
+    return arms
+
+
+def main(arguments: list[str] | None = None) -> None:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(prog="python -m train.grasp", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--arms", type=_arms, default=ARMS, help="comma-separated: " + ", ".join(ARMS))
+    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name or folder")
+    parser.add_argument("--opening", type=float, default=0.085, help="of the gripper, metres")
+    parser.add_argument("--show", type=int, default=6, help="attempts in picture.png and video.mp4; 0 = none")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes, each on one core")
+    parser.add_argument("--out", type=Path, default=Path("out/grasp"))
+    options = parser.parse_args(arguments)
+    if options.scenes < 1 or options.workers < 1:
+        parser.error("--scenes and --workers must be at least 1")
+    job = GraspJob(options.out, options.scenes, options.seed, options.arms, options.checkpoint, options.opening)
+    records = run_scenes(job, options.workers)
+    report = summarise(records, job.arms)
+    write_report(job.out, report)
+    print(table(report))
+    if options.show > 0:
+        write_pictures(job, options.show)
+
+
+if __name__ == "__main__":
+    main()

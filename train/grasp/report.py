@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the benchmark: lift success per arm and category, causes of failure, success against position error."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqpose_core.categories import CATEGORY_NAMES
+from train.data.atomic_file import atomic_write_text
+from train.grasp.trial import CAUSES
+
+_ERROR_BINS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)  # upper edges, cm
+_TITLES = {"true_pose": "true pose", "plane": "RGB and known support plane", "raw": "RGB only"}
+
+
+def _percent(attempts: Sequence[dict[str, Any]]) -> float | None:
+    """Share of successes, percent; None without attempts."""
+    return round(100 * sum(a["success"] for a in attempts) / len(attempts), 1) if attempts else None
+
+
+def _by_error(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Success of executed grasps in bins of the position error."""
+    known = [a for a in attempts if a["position_error_cm"] is not None]
+    rows, low = [], 0.0
+    for high in (*_ERROR_BINS, float("inf")):
+        chosen = [a for a in known if low <= a["position_error_cm"] < high]
+        edge = None if high == float("inf") else high
+        rows.append({"from_cm": low, "to_cm": edge, "attempts": len(chosen), "lift_percent": _percent(chosen)})
+        low = high
+    return rows
+
+
+def summarise(records: Sequence[dict[str, Any]], arms: Sequence[str]) -> dict[str, Any]:
+    """The report of scene records (train.grasp.trial.as_record).
+
+    An attempt is one object that has a grasp at its true pose; all arms have the same attempts, so an object that was
+    not found or for whose pose no grasp was found counts as a failure. ``infeasible``: objects without a grasp at
+    their true pose, which no arm attempts.
+    """
+    attempts = {arm: [a for r in records for a in r["attempts"] if a["arm"] == arm] for arm in arms}
+    groups = ("all", *CATEGORY_NAMES)
+    infeasible = Counter(r["objects"][i].split("_")[0] for r in records for i in r["infeasible"])
+
+    def of(arm: str, group: str) -> list[dict[str, Any]]:
+        return [a for a in attempts[arm] if group in ("all", a["category"])]
+
+    return {
+        "scenes": len(records),
+        "attempts": {group: max((len(of(arm, group)) for arm in arms), default=0) for group in groups},
+        "infeasible": {group: infeasible.total() if group == "all" else infeasible[group] for group in groups},
+        "lift_percent": {arm: {group: _percent(of(arm, group)) for group in groups} for arm in arms},
+        "causes": {
+            arm: {group: {c: sum(a["cause"] == c for a in of(arm, group)) for c in CAUSES} for group in groups}
+            for arm in arms
+        },
+        "lift_percent_by_position_error": {arm: _by_error(attempts[arm]) for arm in arms if arm != "true_pose"},
+    }
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as Markdown: lift success per category, causes of failure, success against position error."""
+    arms = list(report["lift_percent"])
+    groups = list(report["attempts"])
+    titles = [_TITLES[arm] for arm in arms]
+    lines = [
+        f"{report['scenes']} scenes, {report['attempts']['all']} attempts; "
+        f"{report['infeasible']['all']} objects have no feasible grasp at their true pose and are not attempted.",
+        "",
+        "Lifted by at least 10 cm, percent:",
+        "",
+        "| category | attempts | " + " | ".join(titles) + " | no feasible grasp |",
+        "|---" * (len(arms) + 3) + "|",
+    ]
+    for group in groups:
+        cells = [_cell(report["lift_percent"][arm][group]) for arm in arms]
+        lines.append(f"| {group} | {report['attempts'][group]} | {' | '.join(cells)} | {report['infeasible'][group]} |")
+    lines += ["", "Causes of failure, attempts:", "", "| cause | " + " | ".join(titles) + " |"]
+    lines.append("|---" * (len(arms) + 1) + "|")
+    for cause in CAUSES:
+        counts = [str(report["causes"][arm]["all"][cause]) for arm in arms]
+        lines.append(f"| {cause.replace('_', ' ')} | {' | '.join(counts)} |")
+    for arm, rows in report["lift_percent_by_position_error"].items():
+        lines += ["", f"Executed grasps by position error, {_TITLES[arm]}:", "", "| error, cm | attempts | lifted, % |"]
+        lines.append("|---|---|---|")
+        for row in rows:
+            upper = "" if row["to_cm"] is None else f"{row['to_cm']:g}"
+            lines.append(f"| {row['from_cm']:g} – {upper} | {row['attempts']} | {_cell(row['lift_percent'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(out: Path, report: dict[str, Any]) -> None:
+    """Write report.json and report.md to ``out``."""
+    atomic_write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
+    atomic_write_text(out / "report.md", table(report))

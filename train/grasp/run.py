@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the scenes of the benchmark in worker processes; finished scenes are kept, so that a run can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from seqpose_core import PoseEstimator, checkpoint
+from seqpose_core.grasping import Gripper
+from seqpose_core.objects import ObjectPose
+from seqpose_core.threads import set_threads
+from train.data.atomic_file import atomic_write_text
+from train.grasp.scenes import sample_scene
+from train.grasp.trial import as_record, attempt, estimate, feasible_targets, try_detections
+from train.grasp.views import HEIGHT, WIDTH, Frame, take_pictures
+from train.render.clips import RenderJob, RenderResources
+
+#: Version of the scenes, the gripper and the rules; results of different versions are not comparable.
+CONTENT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class GraspJob:
+    """What to run: output folder, number of scenes, seed, arms, the checkpoint of the arms other than true_pose, and
+    the gripper's opening in metres."""
+
+    out: Path
+    scenes: int
+    seed: int = 0
+    arms: tuple[str, ...] = ("true_pose",)
+    checkpoint: str = "seqpose-nano"
+    opening: float = 0.085
+
+    def scene_path(self, number: int) -> Path:
+        """File of the results of a scene."""
+        return self.out / "scenes" / f"{number:04d}.json"
+
+
+def _settings(job: GraspJob) -> dict[str, Any]:
+    settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": asdict(Gripper())}
+    settings["gripper"]["opening"] = job.opening
+    if set(job.arms) != {"true_pose"}:
+        weights = checkpoint.resolve(job.checkpoint) / checkpoint.WEIGHTS
+        settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return settings
+
+
+def check_settings(job: GraspJob) -> None:
+    """Write the settings beside the results, or compare them with those of earlier results.
+
+    :raises ValueError: if the folder holds results of other settings, such as another checkpoint.
+    """
+    path, settings = job.out / "settings.json", _settings(job)
+    if path.is_file():
+        found = json.loads(path.read_text())
+        different = [name for name in settings.keys() | found.keys() if settings.get(name) != found.get(name)]
+        if different:
+            name = sorted(different)[0]
+            raise ValueError(
+                f"{path} has {name} {found.get(name)} but this run has {settings.get(name)}; choose another --out"
+            )
+        return
+    (job.out / "scenes").mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+class SceneRunner:
+    """Runs single scenes. Opens the renderer and the estimator if an arm needs them.
+
+    :param pictures: open the renderer in any case.
+    """
+
+    def __init__(self, job: GraspJob, pictures: bool = False) -> None:
+        self.job = job
+        self.gripper = Gripper(opening=job.opening)
+        self._estimated_arms = [arm for arm in job.arms if arm != "true_pose"]
+        if self._estimated_arms or pictures:
+            self.resources = RenderResources.open(RenderJob("test", job.seed, job.out, 1, WIDTH, HEIGHT))
+        if self._estimated_arms:
+            self.estimator = PoseEstimator.from_pretrained(job.checkpoint)
+
+    def detections(self, arm: str, frames: Sequence[Frame]) -> list[ObjectPose]:
+        """The objects that an arm estimates in the last frame, camera frame."""
+        return estimate(self.estimator, frames)
+
+    def run(self, number: int) -> dict[str, Any]:
+        """All arms on scene ``number``; the record that :func:`train.grasp.report.summarise` reads."""
+        scene = sample_scene(self.job.seed, number, self.gripper)
+        targets = feasible_targets(scene, self.gripper)
+        results = []
+        if "true_pose" in self.job.arms:
+            results += [attempt(scene, i, "true_pose", grasp, np.eye(4), None) for i, grasp in targets.items()]
+        if self._estimated_arms:
+            frames = take_pictures(scene, self.resources, self.job.seed)
+            for arm in self._estimated_arms:
+                found = self.detections(arm, frames)
+                results += try_detections(scene, arm, list(targets), found, frames[-1].camera_pose, self.gripper)
+        return as_record(scene, targets, results)
+
+
+_runner: SceneRunner | None = None
+
+
+def _start_worker(job: GraspJob) -> None:
+    global _runner
+    os.environ["LP_NUM_THREADS"] = "1"
+    cv2.setNumThreads(1)
+    set_threads(1)
+    _runner = SceneRunner(job)
+
+
+def _run_scene(number: int) -> None:
+    assert _runner is not None
+    record = _runner.run(number)
+    atomic_write_text(_runner.job.scene_path(number), json.dumps(record) + "\n")
+
+
+def run_scenes(job: GraspJob, workers: int = 1) -> list[dict[str, Any]]:
+    """Run the scenes 0 .. scenes-1 that have no results yet; return the records of all of them.
+
+    :raises ValueError: if the folder holds results of other settings.
+    :raises seqpose_core.checkpoint.CheckpointError: if the checkpoint cannot be loaded.
+    """
+    check_settings(job)
+    todo = [number for number in range(job.scenes) if not job.scene_path(number).is_file()]
+    if len(todo) < job.scenes:
+        print(f"{job.scenes - len(todo)} of {job.scenes} scenes are finished already")
+    if todo:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
+        try:
+            with tqdm(total=len(todo), unit="scene", smoothing=0.05) as bar:
+                for done in as_completed([pool.submit(_run_scene, number) for number in todo]):
+                    done.result()
+                    bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [json.loads(job.scene_path(number).read_text()) for number in range(job.scenes)]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One scene of the benchmark: estimate, select each object, plan, execute, and name the cause of a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from seqpose_core import PoseEstimator
+from seqpose_core.geometry import rotation_error
+from seqpose_core.grasping import Grasp, Gripper, plan_grasps
+from seqpose_core.objects import ObjectPose
+from train.grasp.attempt import execute
+from train.grasp.scenes import GraspScene, ground_truth, table_plane
+from train.grasp.views import Frame, grasp_camera
+from train.render.meshes import Array
+
+#: Where the poses come from: the simulation, the network alone, the network fused with the known support plane.
+ARMS = ("true_pose", "raw")
+#: Causes of failure, in the order in which they are tested.
+CAUSES = ("not_found", "wrong_category", "no_grasp", "collision", "position", "slipped")
+#: A detection belongs to an object if it is this near across the line of sight: half the object's largest extent, at
+#: least 4 cm.
+_NEAR = 0.04
+
+
+@dataclass(frozen=True)
+class Result:
+    """One attempt of one arm. ``cause`` is one of CAUSES, None for a success; ``kind`` and ``score`` are the grasp's;
+    errors are those of the selected detection; all None where there is no grasp or no detection."""
+
+    object: int
+    category: str
+    arm: str
+    success: bool
+    cause: str | None
+    kind: str | None = None
+    score: float | None = None
+    lift_cm: float | None = None
+    position_error_cm: float | None = None
+    rotation_error_deg: float | None = None
+
+
+def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> tuple[int | None, str | None]:
+    """Index of the detection of an object and None, or None and the cause: not_found or wrong_category.
+
+    :param target: the ground truth, camera frame. Among near detections of its category the nearest is taken.
+    """
+    if not detections:
+        return None, "not_found"
+    centres = np.array([d.translation for d in detections])
+    depth = target.translation[2]
+    across = np.linalg.norm(centres[:, :2] / centres[:, 2:] * depth - target.translation[:2], axis=1)
+    near = across < max(_NEAR, float(target.size.max()) / 2)
+    same = np.array([d.category == target.category for d in detections])
+    if not near.any():
+        return None, "not_found"
+    if not (near & same).any():
+        return None, "wrong_category"
+    return int(np.where(near & same, across, np.inf).argmin()), None
+
+
+def estimate(estimator: PoseEstimator, frames: Sequence[Frame]) -> list[ObjectPose]:
+    """The objects in the last frame of a clip."""
+    estimator.reset()
+    objects: list[ObjectPose] = []
+    for frame in frames:
+        objects = estimator.step(frame.image, grasp_camera(), frame.stamp, frame.camera_pose)
+    return objects
+
+
+def feasible_targets(scene: GraspScene, gripper: Gripper) -> dict[int, Grasp]:
+    """The objects that have a grasp at their true pose, and the best of each, in the world frame."""
+    world = np.eye(4)
+    exact = ground_truth(scene, world)
+    found = {}
+    for number, target in enumerate(exact):
+        others = [o for o in exact if o is not target]
+        grasps = plan_grasps(target, others, gripper=gripper, plane=table_plane(world), max_grasps=1)
+        if grasps:
+            found[number] = grasps[0]
+    return found
+
+
+def attempt(
+    scene: GraspScene, number: int, arm: str, grasp: Grasp, world_from_camera: Array, detected: ObjectPose | None
+) -> Result:
+    """Execute a grasp of the frame of ``world_from_camera`` (4, 4). ``detected``: the pose it was planned from."""
+    category = scene.objects[number].kind
+    errors: dict[str, float] = {}
+    if detected is not None:
+        target = ground_truth(scene, world_from_camera)[number]
+        rotation = rotation_error(target.rotation, detected.rotation, target.category_info.symmetric)
+        errors["position_error_cm"] = 100 * float(np.linalg.norm(target.translation - detected.translation))
+        errors["rotation_error_deg"] = float(np.degrees(rotation))
+    pregrasp, pose = world_from_camera @ grasp.pregrasp, world_from_camera @ grasp.pose
+    outcome = execute(scene.world, number, pregrasp, pose, grasp.opening)
+    cause = None
+    if not outcome.success:
+        cause = "collision" if outcome.collided else "slipped" if outcome.held else "position"
+    lift = 100 * outcome.lift
+    return Result(number, category, arm, outcome.success, cause, grasp.kind, grasp.score, lift, **errors)
+
+
+def try_detections(
+    scene: GraspScene,
+    arm: str,
+    numbers: Sequence[int],
+    detections: Sequence[ObjectPose],
+    world_from_camera: Array,
+    gripper: Gripper,
+) -> list[Result]:
+    """Select, plan and execute for each of the objects ``numbers``, from detections in the camera frame."""
+    plane = table_plane(world_from_camera)
+    results = []
+    for number, target in enumerate(ground_truth(scene, world_from_camera)):
+        if number not in numbers:
+            continue
+        index, cause = select(target, detections)
+        if index is None:
+            results.append(Result(number, target.category, arm, False, cause))
+            continue
+        chosen = detections[index]
+        others = [d for i, d in enumerate(detections) if i != index]
+        grasps = plan_grasps(chosen, others, gripper=gripper, plane=plane, max_grasps=1)
+        if grasps:
+            results.append(attempt(scene, number, arm, grasps[0], world_from_camera, chosen))
+        else:
+            results.append(Result(number, target.category, arm, False, "no_grasp"))
+    return results
+
+
+def as_record(scene: GraspScene, targets: dict[int, Grasp], results: Sequence[Result]) -> dict[str, Any]:
+    """The JSON of a scene: its objects, those without a grasp at their true pose, and all attempts."""
+    return {
+        "scene": scene.number,
+        "objects": [entry.model for entry in scene.objects],
+        "infeasible": [i for i in range(len(scene.objects)) if i not in targets],
+        "attempts": [asdict(result) for result in results],
+    }
