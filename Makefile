@@ -16,7 +16,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup moveit demo test test-lowest lint colcon clean distclean
+.PHONY: help setup moveit demo grasp-demo test test-lowest lint colcon clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ moveit: setup  ## add the messages of moveit_msgs to .venv, for the planning sce
 
 demo: setup  ## play the recorded bag through the node; write picture, video and report to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo
+
+grasp-demo: setup  ## estimate, grasp and lift objects in simulated scenes; write picture, video and report to out/grasp
+	@$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[sim]'
+	@$(PY) -m train.grasp --scenes 12 --workers 2 --out out/grasp
 
 test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer

@@ -15,6 +15,7 @@ from seqpose_core.grasping.candidates import Candidates, candidates_of
 from seqpose_core.grasping.gripper import Gripper
 from seqpose_core.grasping.shapes import shape_of
 from seqpose_core.objects import ObjectPose
+from seqpose_core.support_plane import SupportPlane
 
 #: Fingers may overlap the modelled shape of their own object by this much, metres: the shape is approximate.
 _SHAPE_TOLERANCE = 0.003
@@ -51,7 +52,7 @@ def plan_grasps(
     others: Sequence[ObjectPose] = (),
     *,
     gripper: Gripper | None = None,
-    plane: tuple[np.ndarray, float] | None = None,
+    plane: SupportPlane | None = None,
     base: np.ndarray | None = None,
     max_reach: float = 0.85,
     padding: float = 0.003,
@@ -67,7 +68,7 @@ def plan_grasps(
 
     :param others: objects to avoid, in the same frame as ``target``.
     :param gripper: None = an 85 mm gripper. :param padding: added to the others' boxes and the plane, metres.
-    :param plane: unit normal n (3,) away from the support, and offset (m) of n · p + offset = 0; None = no plane.
+    :param plane: the support plane in the frame of the poses; its noise is not used. None = no plane.
     :param base: (3,) position of the robot's base in the frame of the poses; grasps farther than ``max_reach`` metres
         are dropped and near ones are preferred. None = all are in reach.
     """
@@ -120,9 +121,7 @@ def _outside_own_shape(found: Candidates, target: ObjectPose, gripper: Gripper) 
     return np.minimum(gap, gaps(resting.flat(), box).reshape(count, -1).min(axis=1)) >= 0
 
 
-def _clearance(
-    swept: Boxes, others: Sequence[ObjectPose], plane: tuple[np.ndarray, float] | None, padding: float
-) -> np.ndarray:
+def _clearance(swept: Boxes, others: Sequence[ObjectPose], plane: SupportPlane | None, padding: float) -> np.ndarray:
     """(G,) smallest gap between the swept gripper (G, 3 boxes) and the others' boxes and the plane, metres."""
     count = len(swept.centre)
     clearance = np.full(count, np.inf)
@@ -130,8 +129,8 @@ def _clearance(
         boxes = concatenate([Boxes(o.translation[None], o.rotation[None], o.size[None] / 2) for o in others])
         clearance = gaps(swept.flat(), boxes.padded(padding)).reshape(count, -1).min(axis=1)
     if plane is not None:
-        normal, offset = plane
-        clearance = np.minimum(clearance, (swept.lowest(np.asarray(normal, float)) + offset - padding).min(axis=1))
+        heights = swept.lowest(plane.normal) + plane.offset
+        clearance = np.minimum(clearance, heights.min(axis=1) - padding)
     return clearance
 
 

@@ -106,7 +106,7 @@ def test_the_core_imports_neither_ros_nor_a_training_framework() -> None:
     [
         (("seqpose_core",), ("", "report", "openvino", "onnx")),
         (("seqpose_ros",), ("", "ros")),
-        (("train",), ("", "report", "train")),
+        (("train",), ("", "report", "train", "sim")),
         (("test",), ("", "report", "ros", "train", "dev")),
     ],
 )

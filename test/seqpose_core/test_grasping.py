@@ -12,8 +12,9 @@ from seqpose_core.grasping import Grasp, Gripper, plan_grasps
 from seqpose_core.grasping.boxes import Boxes, gaps
 from seqpose_core.grasping.shapes import laptop_lid
 from seqpose_core.objects import ObjectPose
+from seqpose_core.support_plane import SupportPlane
 
-TABLE = (np.array([0.0, 1.0, 0.0]), 0.0)
+TABLE = SupportPlane(np.array([0.0, 1.0, 0.0]), 0.0)
 EXACT = np.eye(6) * 1e-8
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("mujoco", reason="needs the extra sim")
 
 from seqpose_core.grasping import Gripper, plan_grasps
 from seqpose_core.objects import ObjectPose
+from seqpose_core.support_plane import SupportPlane
 from train.grasp.__main__ import main
 from train.grasp.attempt import execute
 from train.grasp.convex_parts import clip, convex_parts
@@ -24,7 +25,7 @@ from train.grasp.world import Body, World
 from train.render.layout import Y_UP
 from train.render.scene import instance_mesh
 
-TABLE = (np.array([0.0, 0.0, 1.0]), 0.0)
+TABLE = SupportPlane(np.array([0.0, 0.0, 1.0]), 0.0)
 KINDS = ("bottle", "bowl", "camera", "can", "laptop", "mug")
 #: Instances of the test pool that fit an 85 mm gripper.
 FITTING = {"bottle": 1, "bowl": 1, "camera": 1, "can": 1, "laptop": 1, "mug": 0}

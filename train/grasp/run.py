@@ -93,7 +93,7 @@ class SceneRunner:
 
     def detections(self, arm: str, frames: Sequence[Frame]) -> list[ObjectPose]:
         """The objects that an arm estimates in the last frame, camera frame."""
-        return estimate(self.estimator, frames)
+        return estimate(self.estimator, frames, arm == "plane")
 
     def run(self, number: int) -> dict[str, Any]:
         """All arms on scene ``number``; the record that :func:`train.grasp.report.summarise` reads."""

@@ -13,6 +13,7 @@ from seqpose_core.categories import CATEGORY_NAMES
 from seqpose_core.geometry import invert
 from seqpose_core.grasping import Gripper
 from seqpose_core.objects import ObjectPose
+from seqpose_core.support_plane import SupportPlane
 from train.grasp.world import Body, World
 from train.render.layout import place, rest_on_plane, resting_rotation
 from train.render.meshes import Array
@@ -24,6 +25,8 @@ _SPREAD = 0.09  # standard deviation of the positions on the table, metres
 _DROP = 0.001  # height from which the objects settle, metres
 #: Standard deviations given to ground-truth poses: 1 mm and 0.5 degrees.
 _EXACT = np.diag([1e-3] * 3 + [np.radians(0.5)] * 3) ** 2
+#: Noise stated for the support plane: 3 mm and 0.3 degrees. The plane itself is exact.
+_HEIGHT_NOISE, _TILT_NOISE = 0.003, float(np.radians(0.3))
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,6 @@ def ground_truth(scene: GraspScene, world_from_camera: Array) -> list[ObjectPose
     return found
 
 
-def table_plane(world_from_camera: Array) -> tuple[Array, float]:
-    """Normal (3,) and offset (m) of the table's plane in the camera frame: normal · p + offset = 0."""
-    return world_from_camera[2, :3].copy(), float(world_from_camera[2, 3])
+def table_plane(world_from_camera: Array) -> SupportPlane:
+    """The table's plane in the camera frame, with the noise of a calibrated camera."""
+    return SupportPlane.from_frame(invert(world_from_camera), 0.0, _HEIGHT_NOISE, _TILT_NOISE)

@@ -19,7 +19,7 @@ from train.grasp.views import Frame, grasp_camera
 from train.render.meshes import Array
 
 #: Where the poses come from: the simulation, the network alone, the network fused with the known support plane.
-ARMS = ("true_pose", "raw")
+ARMS = ("true_pose", "plane", "raw")
 #: Causes of failure, in the order in which they are tested.
 CAUSES = ("not_found", "wrong_category", "no_grasp", "collision", "position", "slipped")
 #: A detection belongs to an object if it is this near across the line of sight: half the object's largest extent, at
@@ -63,12 +63,13 @@ def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> tuple[int | 
     return int(np.where(near & same, across, np.inf).argmin()), None
 
 
-def estimate(estimator: PoseEstimator, frames: Sequence[Frame]) -> list[ObjectPose]:
-    """The objects in the last frame of a clip."""
+def estimate(estimator: PoseEstimator, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
+    """The objects in the last frame of a clip. ``with_plane``: fuse the poses with the table's plane."""
     estimator.reset()
     objects: list[ObjectPose] = []
     for frame in frames:
-        objects = estimator.step(frame.image, grasp_camera(), frame.stamp, frame.camera_pose)
+        plane = table_plane(frame.camera_pose) if with_plane else None
+        objects = estimator.step(frame.image, grasp_camera(), frame.stamp, frame.camera_pose, support_plane=plane)
     return objects
 
 

@@ -25,7 +25,7 @@ from train.render.textures import TextureBank
 
 WIDTH, HEIGHT = 320, 240
 #: Frames of the clip; a grasp is planned in the last one. Seconds between frames.
-FRAMES, STEP = 5, 0.1
+FRAMES, STEP = 8, 0.15
 _NEAR, _FAR = 0.5, 1.2  # metres from the camera to the middle of the scene
 _ELEVATION = np.radians([30.0, 60.0])
 _PACE = 0.5  # of the camera's motion, relative to a hand-held camera
