@@ -124,7 +124,7 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
 
     Lid and base are equally deep, d. A lid open by an angle a > 90° gives x = d (1 - cos a) and y = base + d sin a;
     one of a < 90° gives x = d and the same y. If both fit, the more usual one is taken: most lids are open by
-    106° ± 20°, and most laptops are 0.68 ± 0.035 times as deep as wide.
+    106° ± 20°, others by any angle, and laptops are 0.68 ± 0.035 times as deep as wide.
     """
     x, rise = float(size[0]), max(float(size[1]) - base, 0.01)
     wide = 2 * np.arctan2(x, rise)
@@ -136,7 +136,7 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
     typical, spread = np.radians([106.0, 20.0])
 
     def rarity(angle: float, depth: float) -> float:
-        return ((angle - typical) / spread) ** 2 + ((depth / size[2] - 0.68) / 0.035) ** 2
+        return min(((angle - typical) / spread) ** 2, 3.0) + ((depth / size[2] - 0.68) / 0.035) ** 2
 
     angle, depth = min(choices, key=lambda choice: rarity(*choice))
     up = np.array([np.cos(angle), np.sin(angle), 0.0])
