@@ -49,8 +49,8 @@ class GraspJob:
 
 
 def _settings(job: GraspJob) -> dict[str, Any]:
-    settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": asdict(Gripper())}
-    settings["gripper"]["opening"] = job.opening
+    gripper = asdict(Gripper(opening=job.opening))
+    settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": gripper}
     if set(job.arms) != {"true_pose"}:
         weights = checkpoint.resolve(job.checkpoint) / checkpoint.WEIGHTS
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -161,4 +161,4 @@ def write_pictures(job: GraspJob, count: int) -> None:
     with imageio.get_writer(job.out / "video.mp4", fps=_FPS, macro_block_size=8) as writer:
         for result in shown:
             for image in result.frames:
-                writer.append_data(image)
+                writer.append_data(image)  # type: ignore[attr-defined]
