@@ -27,7 +27,7 @@ setup:  ## create .venv: Python packages, ROS 2 wheels, generated messages (fini
 moveit: setup  ## add the messages of moveit_msgs to .venv, for the planning scene node
 	@$(PYTHON) -m tools.setup_moveit
 
-demo: setup  ## play the recorded bag through the node; write picture, video and report to out/demo
+demo: setup  ## play the recorded bag through the node; write picture, video, page and report to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo
 
 grasp-demo: setup  ## estimate, grasp and lift objects in simulated scenes; write picture, video and report to out/grasp

@@ -22,6 +22,7 @@ from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.replay import ReplayError
 from seqpose_ros.bags.scoring import FrameGroundTruth, score_frames
 from seqpose_ros.bags.video import write_sheet, write_video
+from seqpose_ros.view.scene_page import write_scene_page
 
 BUNDLED_BAG = Path(__file__).parent / "data" / "demo_bag"
 RECALLS = ("recall_10deg10cm", "recall_10cm")
@@ -60,6 +61,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
         print("drawing")
         video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
         shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)
+        page = write_scene_page(out / "scene.html", bag_path.name, bag.frames(), run.predictions)
     report = {
         **run.statistics,
         **(headline_figures(scored.errors) if scored else {}),
@@ -70,6 +72,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
         "measured_on": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "explanation": EXPLANATION,
         "video": video.name,
+        "page": page.name,
         "picture": {"file": "demo.png", "frames": shown},
     }
     write_json(out / "report.json", report)
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"demo failed: {error}", file=sys.stderr)
         return 1
     print(table(report))
-    print(f"written to {options.out}: {report['video']}, demo.png, report.json")
+    print(f"written to {options.out}: {report['video']}, demo.png, {report['page']}, report.json")
     stated = stated_recalls(options.checkpoint) if options.bag == BUNDLED_BAG else {}
     problems = low_recalls(report, stated)
     for problem in problems:

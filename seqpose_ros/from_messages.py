@@ -139,6 +139,12 @@ def transform_from_message(message: Any) -> np.ndarray:
     return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
 
 
+def matrix_from_pose(message: Any) -> np.ndarray:
+    """(4, 4) matrix of a geometry_msgs/Pose."""
+    p, q = message.position, message.orientation
+    return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [p.x, p.y, p.z])
+
+
 def objects_from_array(message: Any) -> list[ObjectPose]:
     """Convert a seqpose_ros/ObjectPoseArray, in the frame of its header. See :func:`object_from_message`."""
     return [object_from_message(item) for item in message.objects]

@@ -223,7 +223,7 @@ def install_packages() -> bool:
             "--constraint",
             "constraints.txt",
             "--editable",
-            f"{ROOT}[dev,ros,train]",
+            f"{ROOT}[dev,ros,train,view]",
         )
     stamp.write_text(state)
     return True

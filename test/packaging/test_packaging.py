@@ -105,7 +105,7 @@ def test_the_core_imports_neither_ros_nor_a_training_framework() -> None:
     ("folders", "extras"),
     [
         (("seqpose_core",), ("", "report", "openvino", "onnx")),
-        (("seqpose_ros",), ("", "ros")),
+        (("seqpose_ros",), ("", "ros", "view")),
         (("train",), ("", "report", "train", "sim")),
         (("test",), ("", "report", "ros", "train", "dev")),
     ],
