@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 from seqpose_core import threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
+from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.inputs import CameraInputs
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
@@ -69,6 +70,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._pipeline: Pipeline | None = None
         self._worker: Worker[ImageWithInfo] | None = None
         self._inputs: CameraInputs | None = None
+        self._depth: DepthInput | None = None
         self._transform_wait: TransformWait | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -96,6 +98,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe to the camera. Memory and tracks start empty."""
         assert self._estimator is not None
+        self._depth = DepthInput(self) if self.settings.use_depth else None
         self._pipeline = Pipeline(
             self._estimator,
             self.settings,
@@ -103,6 +106,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self._transforms,
             self._diagnostics,
             now=lambda: self.get_clock().now().nanoseconds * 1e-9,
+            depth=self._depth,
         )
         self._worker = Worker(self._pipeline.process, "seqpose_inference")
         result = super().on_activate(state)
@@ -151,7 +155,10 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self._transform_wait.stop()
         if self._worker is not None:
             self._worker.stop()
+        if self._depth is not None:
+            self._depth.close()
         self._inputs, self._transform_wait, self._worker, self._pipeline = None, None, None, None
+        self._depth = None
 
     def _release(self) -> None:
         if self._transforms is not None:

@@ -169,6 +169,28 @@ class Settings:
             limits=(0.0, 2.0),
         ),
     )
+    support_frame: str = field(
+        default="",
+        metadata=_parameter(
+            "Frame with the plane z = support_height that objects stand on, z up, by tf; empty: no support plane.",
+            check=_check_frame,
+        ),
+    )
+    support_height: float = field(
+        default=0.0,
+        metadata=_parameter("Height of the support plane in support_frame; metres.", live=True, limits=(-10.0, 10.0)),
+    )
+    support_height_noise: float = field(
+        default=0.01,
+        metadata=_parameter("Standard deviation of support_height; metres.", live=True, limits=(0.0, 1.0)),
+    )
+    support_tilt_noise: float = field(
+        default=1.0,
+        metadata=_parameter("Standard deviation of the plane's tilt; degrees.", live=True, limits=(0.0, 45.0)),
+    )
+    use_depth: bool = field(
+        default=False, metadata=_parameter("Subscribe to depth, images registered to the colour images.")
+    )
     publish_tf: bool = field(
         default=True, metadata=_parameter("Broadcast one tf frame per confirmed track.", live=True)
     )
@@ -199,7 +221,7 @@ class Settings:
     @property
     def tf_frames(self) -> tuple[str, ...]:
         """Frames whose transforms from the camera are looked up for every image."""
-        return tuple(frame for frame in (self.fixed_frame, self.target_frame) if frame)
+        return tuple(frame for frame in (self.fixed_frame, self.target_frame, self.support_frame) if frame)
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Settings)}

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from std_msgs.msg import Header
 
-from seqpose_core import Camera, Category, EstimatorOptions, ObjectPose
+from seqpose_core import Camera, Category, EstimatorOptions, ObjectPose, SupportPlane
 from seqpose_core.estimator import NonFiniteError
+from seqpose_core.geometry import invert
+from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError, quote
 from seqpose_ros.from_messages import camera_for_image
@@ -39,6 +41,9 @@ class Estimator(Protocol):
         camera: Camera,
         stamp: float | None = None,
         camera_pose: np.ndarray | None = None,
+        *,
+        support_plane: SupportPlane | None = None,
+        depth: np.ndarray | None = None,
     ) -> list[ObjectPose]: ...
 
     def reset(self) -> None: ...
@@ -85,7 +90,7 @@ class Pipeline:
     """Processes images one after the other in one thread; other threads may reset it or apply settings.
 
     :param transforms: None if no frame parameter is set.
-    :param now: ROS time in seconds, for the latency.
+    :param now: ROS time in seconds, for the latency. :param depth: None if depth is not used.
     """
 
     def __init__(
@@ -96,9 +101,11 @@ class Pipeline:
         transforms: TransformLookup | None,
         diagnostics: NodeDiagnostics,
         now: Callable[[], float],
+        depth: DepthInput | None = None,
     ) -> None:
         self._estimator, self._settings = estimator, settings
         self._publishers, self._transforms, self._diagnostics, self._now = publishers, transforms, diagnostics, now
+        self._depth = depth
         self._lock = threading.Lock()
         self._last_stamp: int | None = None  # of the last image, nanoseconds
 
@@ -138,9 +145,10 @@ class Pipeline:
         camera = camera_for_image(image, item.info, settings.rectified)
         stamp = stamp_seconds(header.stamp)
         camera_pose = self._camera_pose(header, settings.fixed_frame)
+        plane, depth = self._support_plane(header, settings), self._depth_image(header, camera, settings)
         clock.stop("prepare")
         with self._lock:
-            objects = self._estimator.step(image, camera, stamp, camera_pose)
+            objects = self._estimator.step(image, camera, stamp, camera_pose, support_plane=plane, depth=depth)
         clock.stop("inference")
         to_target = self._to_target(header, settings.target_frame)
         self._publishers.publish(header, objects, settings, to_target, broadcast=is_new)
@@ -211,6 +219,26 @@ class Pipeline:
             return self._transforms.lookup(fixed_frame, header.frame_id, header.stamp)
         except InputError as error:
             self._diagnostics.report_problem("fixed_frame", f"continuing without ego-motion: {error}")
+            return None
+
+    def _support_plane(self, header: Header, settings: Settings) -> SupportPlane | None:
+        if not settings.support_frame or self._transforms is None:
+            return None
+        try:
+            pose = self._transforms.lookup(settings.support_frame, header.frame_id, header.stamp)
+        except InputError as error:
+            self._diagnostics.report_problem("support_frame", f"continuing without the support plane: {error}")
+            return None
+        noise = settings.support_height_noise, float(np.radians(settings.support_tilt_noise))
+        return SupportPlane.from_frame(invert(pose), settings.support_height, *noise)
+
+    def _depth_image(self, header: Header, camera: Camera, settings: Settings) -> np.ndarray | None:
+        if self._depth is None:
+            return None
+        try:
+            return self._depth.at(header.stamp, camera, settings.tf_timeout)
+        except InputError as error:
+            self._diagnostics.report_problem("depth", f"continuing without depth: {error}")
             return None
 
     def _to_target(self, header: Header, target_frame: str) -> np.ndarray | None:

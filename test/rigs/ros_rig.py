@@ -63,8 +63,10 @@ class FakeEstimator:
         camera: Camera,
         stamp: float | None = None,
         camera_pose: np.ndarray | None = None,
+        **given: Any,
     ) -> list[ObjectPose]:
-        self.steps.append({"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose})
+        step = {"image": image.copy(), "camera": camera, "stamp": stamp, "camera_pose": camera_pose, **given}
+        self.steps.append(step)
         self.free.wait(TIMEOUT)
         if self.fault is not None:
             raise self.fault

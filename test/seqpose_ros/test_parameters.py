@@ -22,11 +22,12 @@ from seqpose_ros.parameters import Settings
 
 PUBLIC = (
     "checkpoint device precision runtime threads categories score_threshold max_objects memory_frames min_hits "
-    "max_age max_frame_gap target_frame fixed_frame publish_tf tf_prefix object_axes image_transport "
-    "rectified autostart"
+    "max_age max_frame_gap target_frame fixed_frame support_frame support_height use_depth publish_tf "
+    "tf_prefix object_axes image_transport rectified autostart"
 ).split()
 LIVE = set(
-    "categories score_threshold max_objects min_hits max_age max_frame_gap smoothing tf_timeout publish_tf".split()
+    "categories score_threshold max_objects min_hits max_age max_frame_gap smoothing tf_timeout publish_tf "
+    "support_height support_height_noise support_tilt_noise".split()
 )
 
 MakeNode = Callable[..., Node]
