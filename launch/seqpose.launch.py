@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -50,7 +51,14 @@ def generate_launch_description() -> LaunchDescription:
                 "Lowest level that is logged.",
                 ["debug", "info", "warn", "error", "fatal"],
             ),
+            _argument("rviz", "false", "true: also start rviz2 with config/seqpose.rviz.", ["true", "false"]),
             OpaqueFunction(function=_node),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                arguments=["-d", PathJoinSubstitution([FindPackageShare("seqpose_ros"), "config", "seqpose.rviz"])],
+                condition=IfCondition(LaunchConfiguration("rviz")),
+            ),
         ]
     )
 

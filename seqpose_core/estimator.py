@@ -100,6 +100,11 @@ class PoseEstimator:
         return self._engine.config
 
     @property
+    def engine(self) -> Engine:
+        """The loaded network; it keeps no state, so that estimators of several cameras can share it."""
+        return self._engine
+
+    @property
     def device(self) -> torch.device:
         """The device of the network."""
         return self._engine.device

@@ -47,6 +47,7 @@ class BagEvaluationOptions:
     min_score: float = 0.01
     realtime: bool = False
     rate: float = 1.0
+    same_domain: bool = False
     video: bool = False
     report: bool = False
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
@@ -100,6 +101,9 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     )
     parser.add_argument(
         "--rate", type=float, default=1.0, help="speed of --realtime relative to the recording (default: 1)"
+    )
+    parser.add_argument(
+        "--same-domain", action="store_true", help="run --realtime in the ROS domain of the environment, for RViz"
     )
     parser.add_argument("--video", action="store_true", help="also write video.mp4 and frames.png")
     parser.add_argument(
@@ -194,7 +198,8 @@ def _print_run(
 def _realtime(
     bag: Bag, predictions: BagPredictions, options: BagEvaluationOptions
 ) -> tuple[dict[str, Any], ScoredRun | None]:
-    os.environ.update(replay.private_ros_environment())
+    if not options.same_domain:
+        os.environ.update(replay.private_ros_environment())
     parameters = {
         "checkpoint": options.checkpoint,
         "device": options.device,

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load the estimator that the node's parameters describe."""
+"""Load the estimator that the node's parameters describe; nodes of one process share the weights."""
 
 from __future__ import annotations
+
+import threading
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from seqpose_core import Camera, PoseEstimator, threads
+from seqpose_core.model.memory import TopQueries
+from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.step_graph import StepInput
+from seqpose_core.runtime.engine import Engine
 from seqpose_ros import parameters
 from seqpose_ros.parameters import Settings
 
@@ -18,3 +25,37 @@ def load_estimator(settings: Settings) -> PoseEstimator:
     estimator.step(np.zeros((480, 640, 3), np.uint8), Camera(600.0, 600.0, 319.5, 239.5, 640, 480))
     estimator.reset()
     return estimator
+
+
+class SharedEngine:
+    """An engine that several threads use, one step at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.config, self.device = engine.config, engine.device
+        self._engine = engine
+        self._lock = threading.Lock()
+
+    def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
+        with self._lock:
+            return self._engine(step)
+
+
+class EstimatorLoader:
+    """Creates estimators that share one engine if their settings of the model are equal.
+
+    Memory and tracks belong to the estimator. The engine is freed with the last estimator that uses it.
+    """
+
+    def __init__(self) -> None:
+        self._engines: WeakValueDictionary[tuple[object, ...], SharedEngine] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def __call__(self, settings: Settings) -> PoseEstimator:
+        """As :func:`load_estimator`; it loads only if no other estimator has this model."""
+        names = ("checkpoint", "device", "precision", "runtime", "memory_frames", "threads")
+        key = tuple(getattr(settings, name) for name in names)
+        with self._lock:
+            engine = self._engines.get(key)
+            if engine is None:
+                engine = self._engines[key] = SharedEngine(load_estimator(settings).engine)
+        return PoseEstimator(engine, parameters.estimator_options(settings))

@@ -17,7 +17,7 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidNamespaceException, ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -31,7 +31,7 @@ from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.inputs import CameraInputs
 from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
-from seqpose_ros.load import load_estimator
+from seqpose_ros.load import EstimatorLoader, load_estimator
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
@@ -257,23 +257,34 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv if args is None else ["seqpose_node", *args]
     parser = argparse.ArgumentParser("seqpose_node", description=_DESCRIPTION)
+    help_text = "namespaces of several cameras: one node in each, in one process and with one copy of the weights"
+    parser.add_argument("--cameras", nargs="+", default=[], metavar="NAMESPACE", help=help_text)
     try:
-        parser.parse_args(remove_ros_args(list(arguments))[1:])
+        options = parser.parse_args(remove_ros_args(list(arguments))[1:])
         rclpy.init(args=list(arguments))
-        node = SeqPoseNode()
-    except RuntimeError as error:  # rclpy's RCLInvalidROSArgsError and UnknownROSArgsError
+        load = EstimatorLoader()
+        nodes = [SeqPoseNode(load, namespace=name) for name in options.cameras] or [SeqPoseNode()]
+    except (RuntimeError, InvalidNamespaceException) as error:  # RCLInvalidROSArgsError and UnknownROSArgsError
         rclpy.try_shutdown()
         parser.error(str(error))
     except (ParameterException, ValueError) as error:
         rclpy.logging.get_logger("seqpose_node").fatal(f"bad parameter: {error}")
         rclpy.try_shutdown()
         return 1
-    executor = MultiThreadedExecutor(EXECUTOR_THREADS)
-    executor.add_node(node)
+    return _spin(nodes)
+
+
+def _spin(nodes: Sequence[SeqPoseNode]) -> int:
+    """Spin the nodes until a signal, or until all have finished; returns the exit status."""
+    executor = MultiThreadedExecutor(EXECUTOR_THREADS * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
     try:
-        if node.settings.autostart:
-            node.start_automatically()
-        executor.spin_until_future_complete(node.finished)
+        for node in nodes:
+            if node.settings.autostart:
+                node.start_automatically()
+        for node in nodes:
+            executor.spin_until_future_complete(node.finished)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
@@ -282,11 +293,12 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
     finally:
         executor.shutdown()
-        if not node.wait_for_transition(EXIT_TIMEOUT):
-            os._exit(0)  # the thread that loads or compiles the model cannot be interrupted
-        node.destroy_node()
+        for node in nodes:
+            if not node.wait_for_transition(EXIT_TIMEOUT):
+                os._exit(0)  # the thread that loads or compiles the model cannot be interrupted
+            node.destroy_node()
         rclpy.try_shutdown()
-    return node.finished.result() if node.finished.done() else 0
+    return max((node.finished.result() for node in nodes if node.finished.done()), default=0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m seqpose_ros.soak``: run the node for a long time and cause a fault every few seconds.
+
+The node runs in its own process and gets images at a fixed rate. After each fault, good images are sent one by one and
+counted until the node publishes detections for one. The command fails if the node logs a traceback, ends, publishes a
+stamp that no image had, needs more than 3 good images after a fault, uses more tf names than its pool has, or if its
+memory grows: the 95 % interval of the slope over the last two thirds of the run is above 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqpose_core import CATEGORIES
+from seqpose_core.samples import sample_frames
+from seqpose_ros.bags.replay import private_ros_environment
+from seqpose_ros.frame_names import POOL_SIZE
+from seqpose_ros.stress.faults import FAULTS, CameraSource
+from seqpose_ros.stress.rig import WORLD, Client, NodeProcess, StressError, slope_with_interval
+
+MAX_RECOVERY = 3  # good images until detections
+_ANSWER_TIMEOUT = 5.0  # seconds for the detections of one image
+_FAULT_TIME = 0.2  # seconds that the node gets to take the image of a fault
+_SAMPLE_PERIOD = 1.0  # seconds between samples of the memory
+
+
+@dataclass
+class SoakRecord:
+    """What happened during a run.
+
+    :param recovery: for each caused fault, its name and the good images until detections.
+    :param memory: (seconds, megabytes) of the node.
+    """
+
+    recovery: list[tuple[str, int]] = field(default_factory=list)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+
+
+def run(client: Client, process: NodeProcess, options: argparse.Namespace) -> SoakRecord:
+    """Publish images and cause faults for the requested time.
+
+    :raises StressError: the node ended.
+    """
+    random, record = np.random.default_rng(options.seed), SoakRecord()
+    frames = [(image, camera) for image, camera, _ in sample_frames()]
+    camera = CameraSource(client, [image for image, _ in frames], frames[0][1])
+    _recover(client, camera)  # the first image
+    names: list[str] = []
+    begin = now = time.monotonic()
+    next_image = next_sample = now
+    next_fault = now + options.fault_period
+    while now - begin < 60.0 * options.minutes:
+        if now >= next_sample:
+            record.memory.append((now - begin, process.resident_megabytes()))
+            next_sample = now + _SAMPLE_PERIOD
+        if now >= next_fault:
+            names = names or list(random.permutation(list(FAULTS)))
+            name = str(names.pop())
+            _recover(client, camera)  # the node is idle, so that the fault is not replaced by a newer image
+            FAULTS[name](client, camera, random)
+            client.spin(_FAULT_TIME)
+            record.recovery.append((name, _recover(client, camera)))
+            next_fault = next_image = time.monotonic()
+            next_fault += options.fault_period
+        camera.send()
+        next_image = max(next_image + 1.0 / options.rate, time.monotonic())
+        client.spin(max(next_image - time.monotonic(), 0.0005))
+        now = time.monotonic()
+    return record
+
+
+def _recover(client: Client, camera: CameraSource) -> int:
+    """Send good images one by one until the node publishes detections for one; returns their number."""
+    for count in range(1, 100):
+        if client.answered(camera.send(), _ANSWER_TIMEOUT):
+            return count
+    raise StressError("the node did not publish detections for 100 good images")
+
+
+def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes: float) -> dict[str, Any]:
+    """The report: what was measured, and the list of failed checks."""
+    diagnostics = client.final_diagnostics()
+    exit_status, log = process.stop(), process.log
+    late = [sample for sample in record.memory if sample[0] >= 20.0 * minutes]
+    slope, half = slope_with_interval(*zip(*late, strict=True)) if len(late) >= 20 else (float("nan"), float("nan"))
+    worst: Counter[str] = Counter()
+    for name, count in record.recovery:
+        worst[name] = max(worst[name], count)
+    unknown = [stamp for stamp in client.received if stamp not in client.sent]
+    names, limit = len(client.tf_frames), POOL_SIZE * len(CATEGORIES)
+    failures = [f"after {name!r} the node needed {n} images" for name, n in worst.items() if n > MAX_RECOVERY]
+    failures += [f"{len(unknown)} published stamps are of no image"] if unknown else []
+    failures += [f"{log.count('Traceback')} tracebacks in the log"] if "Traceback" in log else []
+    failures += [f"exit status {exit_status} after SIGINT"] if exit_status else []
+    failures += [f"{names} tf names, at most {limit} are in the pool"] if names > limit else []
+    if slope - half > 0:
+        failures.append(f"memory grows by {60 * slope:.3f} ± {60 * half:.3f} MB per minute")
+    return {
+        "minutes": minutes,
+        "images_sent": len(client.sent),
+        "detections": len(client.received),
+        "faults": len(record.recovery),
+        "worst_recovery_images": dict(worst),
+        "memory_mb": {"first": record.memory[0][1], "last": record.memory[-1][1]},
+        "memory_slope_mb_per_minute": 60 * slope,
+        "memory_slope_interval_mb_per_minute": [60 * (slope - half), 60 * (slope + half)],
+        "tf_names": names,
+        "node": {key: value for key, value in diagnostics.items() if key.startswith("images_") or key.endswith("_ms")},
+        "failures": failures,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; exit status 1 if a check fails."""
+    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.soak", description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="duration (default 30)")
+    parser.add_argument("--rate", type=float, default=30.0, help="images per second (default 30)")
+    parser.add_argument("--fault-period", type=float, default=5.0, help="seconds between faults (default 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the faults and the noise (default 0)")
+    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--out", type=Path, help="file for the report as JSON")
+    options = parser.parse_args(arguments)
+    if min(options.minutes, options.rate, options.fault_period) <= 0:
+        parser.error("--minutes, --rate and --fault-period must be positive")
+    os.environ.update(private_ros_environment())
+    with tempfile.TemporaryDirectory() as folder:
+        process = NodeProcess(Path(folder) / "node.log", {"checkpoint": options.checkpoint, "fixed_frame": WORLD})
+        client = Client()
+        try:
+            client.connect(process)
+            record = run(client, process, options)
+            report = summarize(client, process, record, options.minutes)
+        except StressError as error:
+            print(f"soak failed: {error}", file=sys.stderr)
+            return 1
+        finally:
+            client.close()
+            process.stop()
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+    for failure in report["failures"]:
+        print(f"soak failed: {failure}", file=sys.stderr)
+    return 1 if report["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of a camera, its driver and its users, which the soak command causes one by one."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+
+import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from seqpose_core import Camera
+from seqpose_ros.stamps import stamp_nanoseconds
+from seqpose_ros.stress.rig import Client, image_message, info_message, time_message
+
+SECOND = 10**9  # nanoseconds
+
+
+class CameraSource:
+    """Good messages of one camera.
+
+    :param frames: images (H, W, 3) of one size, repeated in a loop. :param camera: of the images.
+    """
+
+    def __init__(self, client: Client, frames: list[np.ndarray], camera: Camera) -> None:
+        self._client, self._camera, self._index = client, camera, 0
+        self._messages = [image_message(client.header(), frame) for frame in frames]
+
+    def image(self) -> Image:
+        """The next image, with the current time."""
+        message = self._messages[self._index % len(self._messages)]
+        self._index += 1
+        return Image(
+            header=self._client.header(),
+            height=message.height,
+            width=message.width,
+            encoding=message.encoding,
+            step=message.step,
+            data=message.data,
+        )
+
+    def send(self) -> int:
+        """Publish a good image with camera_info and camera pose; returns its stamp in nanoseconds."""
+        image = self.image()
+        self._client.publish_info(info_message(image.header, self._camera))
+        self._client.publish_camera_pose()
+        return self._client.publish_image(image)
+
+    def send_info(self, **changes: object) -> None:
+        """Publish camera_info with changed fields."""
+        message = info_message(self._client.header(), self._camera)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self._client.publish_info(message)
+
+
+Fault = Callable[[Client, CameraSource, np.random.Generator], None]
+
+
+def _changed(**changes: object) -> Fault:
+    def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+        image = camera.image()
+        for name, value in changes.items():
+            setattr(image, name, value)
+        client.publish_image(image)
+
+    return publish
+
+
+def _info(**changes: object) -> Fault:
+    def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+        camera.send_info(**changes)
+        client.publish_image(camera.image())
+
+    return publish
+
+
+def _noise(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    image = camera.image()
+    image.data = array.array("B", random.integers(0, 256, len(image.data), np.uint8).tobytes())
+    client.publish_image(image)
+
+
+def _stamp(offset: int | None) -> Fault:
+    """An image whose stamp is shifted by ``offset`` nanoseconds, or 0 if None."""
+
+    def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+        image = camera.image()
+        stamp = 0 if offset is None else stamp_nanoseconds(image.header.stamp) + offset
+        image.header.stamp = time_message(stamp)
+        client.publish_image(image)
+
+    return publish
+
+
+def _repeat(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    image = camera.image()
+    for _ in range(3):
+        client.publish_image(image)
+        client.spin(0.3)
+
+
+def _frame(frame_id: str) -> Fault:
+    def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+        image = camera.image()
+        image.header.frame_id = frame_id
+        client.publish_image(image)
+
+    return publish
+
+
+def _silence(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    client.spin(2.5)
+
+
+def _no_camera_pose(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    for _ in range(10):
+        client.publish_image(camera.image())
+        client.spin(0.1)
+
+
+def _reset(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    client.call(Trigger, "reset", Trigger.Request())
+
+
+def _transitions(*ids: int) -> Fault:
+    def request(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+        for number in ids:
+            client.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=number)), 120.0)
+
+    return request
+
+
+def _bad_parameter(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=7.0)
+    request = SetParameters.Request(parameters=[Parameter(name="score_threshold", value=value)])
+    client.call(SetParameters, "set_parameters", request)
+
+
+FAULTS: dict[str, Fault] = {
+    "unknown encoding": _changed(encoding="nonsense"),
+    "encoding of 1 MB": _changed(encoding="x" * 10**6),
+    "depth image": _changed(encoding="32FC1"),
+    "truncated data": _changed(data=array.array("B", b"short")),
+    "empty image": _changed(width=0, height=0, step=0, data=array.array("B")),
+    "step too small": _changed(step=1),
+    "absurd size": _changed(width=2**32 - 1, height=2**32 - 1),
+    "image of another size": _changed(height=240),
+    "noise image": _noise,
+    "uncalibrated camera_info": _info(k=np.zeros(9)),
+    "NaN in camera_info": _info(k=np.full(9, np.nan)),
+    "huge focal length": _info(k=np.array([1e300, 0, 1, 0, 1e300, 1, 0, 0, 1.0])),
+    "tiny focal length": _info(k=np.array([1e-30, 0, 1, 0, 1e-30, 1, 0, 0, 1.0])),
+    "unknown distortion": _info(distortion_model="unknown", d=[0.1]),
+    "camera_info of another size": _info(width=320, height=240),
+    "stamp 0": _stamp(None),
+    "stamp 1 hour ahead": _stamp(3600 * SECOND),
+    "stamp 1 hour behind": _stamp(-3600 * SECOND),
+    "repeated stamp": _repeat,
+    "frame_id of 1 MB": _frame("f" * 10**6),
+    "frame_id with a slash": _frame("/camera"),
+    "no frame_id": _frame(""),
+    "no images for 2.5 s": _silence,
+    "no camera pose for 1 s": _no_camera_pose,
+    "reset": _reset,
+    "transition that is not allowed": _transitions(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),
+    "deactivate and activate": _transitions(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE),
+    "invalid parameter": _bad_parameter,
+}
