@@ -20,7 +20,7 @@ from seqpose_core import checkpoint
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tune a bundled checkpoint.")
     parser.add_argument("--data", type=Path, help='folder with the splits "train" and "val" (default: rendered)')
-    parser.add_argument("--checkpoint", default="seqpose-nano")
+    parser.add_argument("--checkpoint", default="seqpose-lite2")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("out/finetune"))
     options = parser.parse_args()

@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
 
     # The images are unrelated, so the memory is reset before each of them.
-    estimator = PoseEstimator.from_pretrained("seqpose-nano", memory_frames=0)
+    estimator = PoseEstimator.from_pretrained("seqpose-lite2", memory_frames=0)
     count = predict(estimator, options.folder, options.out, fov=options.fov, single=True)
     print(f"{count} pictures and poses.jsonl in {options.out}")
 

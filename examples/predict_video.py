@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--fx", type=float, default=615.0, help="focal length, pixels")
     options = parser.parse_args()
 
-    estimator = PoseEstimator.from_pretrained("seqpose-nano")
+    estimator = PoseEstimator.from_pretrained("seqpose-lite2")
     frames = video_frames(options.video, options.fx) if options.video else sample_frames()
     for image, camera, stamp in frames:
         print(f"frame at {stamp} s")

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="use every n-th frame")
     options = parser.parse_args()
 
-    estimator = PoseEstimator.from_pretrained("seqpose-nano")
+    estimator = PoseEstimator.from_pretrained("seqpose-lite2")
     with Bag(options.bag) as bag:
         for index, frame in enumerate(bag.frames()):
             if index % options.every:

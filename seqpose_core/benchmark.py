@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_core.benchmark", description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file (%(default)s)")
+    source.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (%(default)s)")
     source.add_argument("--config", type=Path, help="a model configuration, with random weights")
     parser.add_argument("--out", type=Path, required=True, help="JSON file; a table is written beside it as .md")
     parser.add_argument("--threads", type=int, default=1)

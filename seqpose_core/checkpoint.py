@@ -17,6 +17,8 @@ from seqpose_core.weights import CheckpointError
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 _BUNDLED = Path(__file__).parent / "checkpoints"
+#: Former names of bundled checkpoints, and the checkpoints of comparable speed that replaced them.
+_REPLACED = {"seqpose-nano": "seqpose-lite"}
 
 
 def bundled_names() -> tuple[str, ...]:
@@ -31,8 +33,9 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
     :raises CheckpointError: if a file is missing; the message lists the bundled names.
     """
     path = Path(name_or_path).expanduser()
-    if str(name_or_path) in bundled_names():
-        path = _BUNDLED / str(name_or_path)
+    bundled = _REPLACED.get(str(name_or_path), str(name_or_path))
+    if bundled in bundled_names():
+        path = _BUNDLED / bundled
     elif path.is_file() and path.suffix == ".safetensors":
         path = path.parent
     elif weights.is_hub_id(name_or_path):

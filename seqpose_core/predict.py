@@ -156,7 +156,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("input", type=Path, help="video file, image file or folder of images")
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="output folder (default: %(default)s)")
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--fx", type=float, help="focal length in pixels; known intrinsics give better distances")
     parser.add_argument(
         "--fov", type=float, default=60.0, help="horizontal field of view in degrees, used without --fx (%(default)s)"

@@ -51,7 +51,7 @@ def step_times(estimator: PoseEstimator, steps: int) -> np.ndarray:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints one row per number of threads and of busy processes."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     parser.add_argument(

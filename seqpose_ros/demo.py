@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.demo", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     parser.add_argument("--bag", type=Path, default=BUNDLED_BAG, help="default: the bundled one")
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the recorded speed (default: 1)")
     parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from tf")
     options = parser.parse_args(arguments)

@@ -37,7 +37,7 @@ class BagEvaluationOptions:
 
     bag: Path
     out: Path
-    checkpoint: str = "seqpose-nano"
+    checkpoint: str = "seqpose-lite2"
     device: str = "cpu"
     image_topic: str | None = None
     camera_info_topic: str | None = None
@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         description="run the node's estimator over every frame of a bag and score it against the bag's ground truth",
     )
     parser.add_argument("bag", type=Path, help="bag folder or file (MCAP or sqlite3)")
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and pictures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--image-topic", help="if the bag has several")

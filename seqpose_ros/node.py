@@ -42,7 +42,7 @@ from seqpose_ros.transforms import TransformLookup
 
 _DESCRIPTION = (
     "9-DoF object poses from a camera stream. Options are ROS arguments, for example: "
-    "--ros-args -p checkpoint:=seqpose-nano -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
+    "--ros-args -p checkpoint:=seqpose-lite2 -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
 )
 EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
 RELEASE_INTERVAL = 0.02  # seconds that the worker has to take an image before another that waited for tf replaces it

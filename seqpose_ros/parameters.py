@@ -74,7 +74,7 @@ class Settings:
     """Values of all parameters. ``live`` parameters may change while the node runs; the others are read-only."""
 
     checkpoint: str = field(
-        default="seqpose-nano",
+        default="seqpose-lite2",
         metadata=_parameter("Name of a bundled checkpoint, or path of a checkpoint folder or file."),
     )
     device: str = field(

@@ -32,7 +32,7 @@ import sys, seqpose_core, seqpose_ros.node, seqpose_ros.msg
 prefix = sys.argv[1]
 for module in (seqpose_core, seqpose_ros.node, seqpose_ros.msg):
     assert module.__file__.startswith(prefix), f"{module.__name__} is {module.__file__}, not in {prefix}"
-seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
+seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2")
 """
 
 

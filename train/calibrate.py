@@ -6,7 +6,8 @@
 A detection is correct if an object of its category lies within 20 cm. A logistic curve per category maps the score to
 the share of correct detections, and becomes part of the last class layer. The threshold of a category is the lowest
 score from which on at least ``--precision`` of the detections are correct, or the one that keeps a share of ``--keep``
-of its correct detections, if that is lower.
+of its correct detections, if that is lower; but never below 0.5, so that no reported detection is more likely wrong
+than right.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _MIN_SCORE = 0.003
 #: Few detections of a category must not produce an extreme curve: weight of the prior "unchanged", in detections.
 _PRIOR = 5.0
 _CLIP = 1e-6
+_LOWEST_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def fit_curve(score: np.ndarray, correct: np.ndarray, precision: float, keep: fl
     if correct.any():
         threshold = min(threshold, float(np.quantile(calibrated[correct], 1 - keep, method="lower")))
     # Rounded down, so that the detection that defines the threshold is reported.
-    threshold = float(np.floor(threshold * 1e3) / 1e3)
+    threshold = max(_LOWEST_THRESHOLD, float(np.floor(threshold * 1e3) / 1e3))
     reported = correct[calibrated >= threshold]
     count = int(correct.sum())
     kept, share = reported.sum() / max(1, count), reported.mean() if len(reported) else 0.0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.export``: write a checkpoint folder from the last state of a run (its averaged weights).
 
-python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-nano --half
+python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-lite2 --half
 """
 
 from __future__ import annotations

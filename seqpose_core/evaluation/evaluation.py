@@ -14,7 +14,7 @@ from seqpose_core.evaluation.views import LoadViews, no_views
 class Evaluation:
     """Scored runs on one data set.
 
-    :param subject: what is evaluated, such as "seqpose-nano"; part of every title.
+    :param subject: what is evaluated, such as "seqpose-lite2"; part of every title.
     :param dataset: the data that the figures were measured on, such as "synthetic renders, split test".
     :param runs: by name, such as "single" and "multi"; scored on the same frames.
     :param facts: further names and values for the head of a report, such as the checkpoint's hash.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODEL_CARD = ROOT / "seqpose_core" / "checkpoints" / "seqpose-nano" / "README.md"
+MODEL_CARD = ROOT / "seqpose_core" / "checkpoints" / "seqpose-lite2" / "README.md"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), MODEL_CARD]
 #: Options of torchrun and srun, which are not in our sources.
 LAUNCHER_OPTIONS = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint"}

@@ -199,7 +199,7 @@ sys.path.insert(0, {str(tmp_path)!r})
 import seqpose_core
 assert seqpose_core.__file__.startswith({str(tmp_path)!r}), seqpose_core.__file__
 from seqpose_core.samples import sample_frames
-estimator = seqpose_core.PoseEstimator.from_pretrained("seqpose-nano")
+estimator = seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2")
 assert any(estimator.step(*frame) for frame in sample_frames())
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)

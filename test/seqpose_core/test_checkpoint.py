@@ -122,3 +122,7 @@ def test_weights_are_readable_by_whoever_may_read_the_configuration(tmp_path: Pa
     checkpoint.save(tiny_model(), tmp_path)
     modes = {(tmp_path / name).stat().st_mode & 0o777 for name in (checkpoint.WEIGHTS, checkpoint.CONFIG)}
     assert len(modes) == 1
+
+
+def test_the_former_name_loads_the_checkpoint_that_replaced_it() -> None:
+    assert checkpoint.resolve("seqpose-nano") == checkpoint.resolve("seqpose-lite")

@@ -16,7 +16,7 @@ SMALL = "from seqpose_core import CATEGORIES, Camera, EstimatorOptions, ObjectPo
 STEP = """
 import numpy, seqpose_core
 camera = seqpose_core.Camera(600, 600, 320, 240, 640, 480)
-seqpose_core.PoseEstimator.from_pretrained("seqpose-nano").step(numpy.zeros((480, 640, 3), numpy.uint8), camera)
+seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2").step(numpy.zeros((480, 640, 3), numpy.uint8), camera)
 """
 
 
@@ -26,7 +26,7 @@ seqpose_core.PoseEstimator.from_pretrained("seqpose-nano").step(numpy.zeros((480
         (SMALL, {"torch", "scipy", "roma", "safetensors", "transformers", "huggingface_hub", "matplotlib", "tqdm"}),
         (STEP, {"transformers", "huggingface_hub", "matplotlib", "rclpy", "lightning"}),
     ],
-    ids=["camera and objects", "a step of seqpose-nano"],
+    ids=["camera and objects", "a step of seqpose-lite2"],
 )
 def test_modules_that_are_not_needed_are_not_imported(code: str, absent: set[str]) -> None:
     listing = f"{code}\nimport sys; print(*sys.modules)"

@@ -70,7 +70,7 @@ def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, cache
     folder = tmp_path / "exported"
     assert export_command(["--runtime", runtime, "--out", str(folder)]) == 0
     estimator = PoseEstimator.from_pretrained(folder)
-    eager = PoseEstimator.from_pretrained("seqpose-nano", runtime="eager")
+    eager = PoseEstimator.from_pretrained("seqpose-lite2", runtime="eager")
     assert_agree(run_samples(eager), run_samples(estimator))
     with pytest.raises(ValueError, match="was exported with memory_frames 3; it cannot be 1"):
         PoseEstimator.from_pretrained(folder, memory_frames=1)

@@ -30,7 +30,7 @@ OUTPUTS = ("logits", "translation", "rotation", "size", "log_scale")
 
 @pytest.fixture(scope="module")
 def model() -> SeqPose:
-    return checkpoint.load("seqpose-nano").eval()
+    return checkpoint.load("seqpose-lite2").eval()
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_detections_are_read_with_the_categories_of_the_checkpoint(seven: Path) 
 
 def test_the_categories_parameter_accepts_the_names_of_the_checkpoint(seven: Path) -> None:
     assert parameters.find_unknown_categories(Settings(checkpoint=str(seven), categories=("kettle", "mug"))) is None
-    reason = parameters.find_unknown_categories(Settings(checkpoint="seqpose-nano", categories=("kettle", "mug")))
+    reason = parameters.find_unknown_categories(Settings(checkpoint="seqpose-lite2", categories=("kettle", "mug")))
     assert reason == "categories has unknown 'kettle'; known are bottle, bowl, camera, can, laptop, mug"
 
 

@@ -142,7 +142,7 @@ def test_clearing_removes_all_objects_also_while_frozen() -> None:
 @pytest.mark.slow
 def test_collision_objects_of_the_demo_bag_neither_flicker_nor_linger() -> None:
     with Bag(BUNDLED_BAG) as bag:
-        run = predict_bag(PoseEstimator.from_pretrained("seqpose-nano"), bag)
+        run = predict_bag(PoseEstimator.from_pretrained("seqpose-lite2"), bag)
     scene, events = SceneChanges(), []  # the default limits
     for frame in run.frames:
         now = frame.stamp * 1e-9

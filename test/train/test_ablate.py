@@ -27,23 +27,27 @@ CASES = [
     for base in sorted(TRAIN.glob("*.yaml"))
     for path in TABLES
     if path.stem not in ("encoders", "encoders-nano")
-    or ((path.stem == "encoders-nano") == (base.stem == "nano") and base.stem != "lite")
+    or ((path.stem == "encoders-nano") == (base.stem == "nano") and not base.stem.startswith("lite"))
 ]
 PAPERS = ("paper", "real275", "real275-sf", "camera25")  # bases with the paper's network, criterion and recipe
 #: Rows that change nothing that has an effect, by table and base.
 EQUAL_ROWS = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
-    **{("switches", base): ["direct position", "default"] for base in ("small", "base")},
-    **{("switches", base): ["direct position", "default"] for base in PAPERS},
+    **{
+        ("switches", base): ["direct position", "one rotation mode", "default"] for base in ("small", "base", *PAPERS)
+    },
+    ("switches", "nano"): ["one rotation mode", "default"],
+    **{("switches", base): ["six rotation modes", "default"] for base in ("lite", "lite2", "lite-ablation")},
+    **{("recipe", base): ["yaw of hidden handles trained", "default"] for base in ("lite", "lite2")},
     # Blocks of a frozen backbone have no learning rates.
     **{
         ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]
         for base in PAPERS
     },
-    ("recipe", "nano-ablation"): ["layer-wise rates, 0.8", "default"],
+    ("recipe", "lite-ablation"): ["layer-wise rates, 0.8", "default"],
     ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
     # Batches of single frames have no gradient from frame to frame.
-    **{("memory", base): ["gradient through the window", "full"] for base in ("paper", "real275")},
+    **{("memory", base): ["gradient through the window", "full"] for base in ("paper", "real275", "lite2")},
     # Without a memory, resetting it between frames has no effect either.
     **{
         ("memory", base): ["w/o STSQ Memory", "gradient through the window", "full"]

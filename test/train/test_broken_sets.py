@@ -219,4 +219,4 @@ def test_the_error_names_an_empty_set(name: str, tmp_path: Path) -> None:
     if name == "gts":
         (tmp_path / "data" / "gts" / "test").mkdir(parents=True)
     with pytest.raises(SystemExit, match=r"is not a folder; a NOCS layout|holds no <scene>/<frame>_color.png"):
-        evaluate.main(["--checkpoint", "seqpose-nano", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "o")])
+        evaluate.main(["--checkpoint", "seqpose-lite2", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "o")])

@@ -41,10 +41,17 @@ def test_the_curve_recovers_how_scores_were_distorted() -> None:
 def test_a_threshold_keeps_at_least_the_given_share_of_the_correct_detections() -> None:
     random = np.random.default_rng(1)
     score = random.random(2_000)
-    correct = random.random(2_000) < 0.3  # the score means nothing: no threshold reaches a precision of 0.9
+    correct = random.random(2_000) < 0.7  # the score means nothing: no threshold reaches a precision of 0.9
     curve = fit_curve(score, correct, precision=0.9, keep=0.5)
     assert 0.5 <= curve.kept < 0.52
-    assert curve.precision == pytest.approx(0.3, abs=0.05)
+    assert curve.precision == pytest.approx(0.7, abs=0.05)
+
+
+def test_detections_that_are_more_likely_wrong_than_right_are_not_reported() -> None:
+    score = np.repeat([0.2, 0.8], 1_000)
+    correct = np.concatenate([np.arange(1_000) % 5 == 0, np.arange(1_000) % 5 > 0])  # 20 % and 80 % are correct
+    # A precision of 45 % would be reached by reporting all, which includes those at 20 %.
+    assert fit_curve(score, correct, precision=0.45, keep=0.9).threshold == pytest.approx(0.5)
 
 
 def test_calibration_changes_the_scores_alone() -> None:

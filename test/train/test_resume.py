@@ -86,7 +86,7 @@ def test_a_run_is_resumed_with_other_hardware_folders_and_intervals(config: Trai
         compute=ComputeConfig(accelerator="auto"),
         val_every=2,
         save_every=1,
-        init_from="seqpose-nano",
+        init_from="seqpose-lite2",
         init_parts=("encoder",),
     )
     fit(other, started, progress=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.ablate``: train the rows of a table, score them and write table.csv, table.md and plot.png.
 
-    python -m train.ablate --table frames --config config/train/nano.yaml --data out/data --steps 1000
+    python -m train.ablate --table frames --config config/train/lite.yaml --data out/data --steps 1000
 
 A table is the name of a file in config/ablate, or a path. Run the command again with the same ``--out`` to resume:
 finished rows are read, a started row resumes from its last checkpoint. The files are rewritten after each row. With

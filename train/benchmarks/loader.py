@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.benchmarks.loader``: frames per second of data loading and of the training step.
 
-    python -m train.benchmarks.loader --config config/train/nano.yaml --data out/data
+    python -m train.benchmarks.loader --config config/train/lite.yaml --data out/data
 
 Both are measured one after the other for each stage of the configuration, in one training process with its own loader
 processes. Loading is fast enough where the factor is above 1; on a CPU it shares the cores with the training, so the

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.evaluate``: evaluate a checkpoint, or result pickles of other methods, by the NOCS protocol.
 
-    python -m train.evaluate --checkpoint seqpose-nano --data out/data --split test --frames single multi
+    python -m train.evaluate --checkpoint seqpose-lite2 --data out/data --split test --frames single multi
     python -m train.evaluate --results FOLDER --iou original fixed oriented
 
 Predictions are written to OUT/single and OUT/multi, one pickle per frame; run it again with the same ``--out`` to

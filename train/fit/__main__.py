@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.fit``: train a SeqPose model.
 
-    python -m train.fit --config config/train/nano.yaml --out out/fit/nano
+    python -m train.fit --config config/train/lite.yaml --out out/fit/lite
     torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs --download
 
 Run it again with the same ``--out`` to resume from the last checkpoint. The best model so far is written to OUT/best,
