@@ -54,7 +54,7 @@ def _frame(frame: BagFrame, objects: Sequence[ObjectPose] | None) -> dict[str, A
         "height": frame.camera.height,
         "dropped": objects is None,
         "objects": [_object(item, frame.camera) for item in objects or ()],
-        "truth": [_box(item, frame.camera) for item in frame.ground_truth or ()],
+        "ground_truth": [_box(item, frame.camera) for item in frame.ground_truth or ()],
     }
 
 
