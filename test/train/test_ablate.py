@@ -33,9 +33,7 @@ PAPERS = ("paper", "real275", "real275-sf", "camera25")  # bases with the paper'
 #: Rows that change nothing that has an effect, by table and base.
 EQUAL_ROWS = {
     **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
-    **{
-        ("switches", base): ["direct position", "one rotation mode", "default"] for base in ("small", "base", *PAPERS)
-    },
+    **{("switches", base): ["direct position", "one rotation mode", "default"] for base in ("small", "base", *PAPERS)},
     ("switches", "nano"): ["one rotation mode", "default"],
     **{("switches", base): ["six rotation modes", "default"] for base in ("lite", "lite2", "lite-ablation")},
     **{("recipe", base): ["yaw of hidden handles trained", "default"] for base in ("lite", "lite2")},
