@@ -12,9 +12,6 @@ from scipy.special import ndtr
 from seqpose_core.objects import ObjectPose
 from seqpose_core.pose_fusion import SIZE_COUPLING, PoseBatch, squared_mahalanobis
 
-#: Prior probability that an object of score 1 stands on the plane; it is multiplied by the score, because stacked and
-#: held objects have lower scores on held-out renders.
-_PRIOR = 0.95
 #: Metres: the lowest point of an object that does not stand on the plane is at most this high above it.
 _MAX_LIFT = 0.3
 #: Standard deviations: an object whose lowest point is farther from the plane is not on it, whatever its prior.
@@ -40,13 +37,16 @@ class SupportPlane:
     :param offset: with a normal of length 1, the height of the camera centre above the plane.
     :param height_noise: standard deviation, metres, of the height of the plane at :attr:`pivot`.
     :param tilt_noise: standard deviation, radians, of the normal about each of two axes in the plane.
-    :raises ValueError: the normal is zero, a value is not finite, or a noise is negative.
+    :param prior: probability that an object of score 1 stands on the plane. It is multiplied by the score, because
+        stacked and held objects have lower scores on held-out renders.
+    :raises ValueError: the normal is zero, a value is not finite, a noise is negative, or the prior is outside 0..1.
     """
 
     normal: np.ndarray
     offset: float
     height_noise: float = 0.01
     tilt_noise: float = 0.0175
+    prior: float = 0.8
 
     def __post_init__(self) -> None:
         normal = np.asarray(self.normal, dtype=np.float64)
@@ -56,6 +56,8 @@ class SupportPlane:
         for name in ("height_noise", "tilt_noise"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.prior <= 1:
+            raise ValueError(f"prior is {self.prior}; it must lie in 0..1")
         object.__setattr__(self, "normal", normal / length)
         object.__setattr__(self, "offset", float(self.offset / length))
 
@@ -66,13 +68,14 @@ class SupportPlane:
         height: float = 0.0,
         height_noise: float = 0.01,
         tilt_noise: float = 0.0175,
+        prior: float = 0.8,
     ) -> SupportPlane:
         """The plane z = ``height`` of a frame whose z axis points up.
 
         :param camera_from_support: (4, 4) from that frame to the camera frame. :param height: metres.
         """
         normal = camera_from_support[:3, 2]
-        return cls(normal, -float(normal @ camera_from_support[:3, 3]) - height, height_noise, tilt_noise)
+        return cls(normal, -float(normal @ camera_from_support[:3, 3]) - height, height_noise, tilt_noise, prior)
 
     @property
     def pivot(self) -> np.ndarray:
@@ -168,7 +171,7 @@ def _put_on_plane(poses: PoseBatch, plane: SupportPlane, score: np.ndarray) -> t
     along = (slope * poses.sight).sum(-1) * poses.distance
     factor = 1 - height / np.where(along == 0, np.finfo(float).tiny, along)
     reachable = (factor > 1 / _MAX_RESCALING) & (factor < _MAX_RESCALING)
-    on_support = reachable & _stands(height, deviation, _PRIOR * score)
+    on_support = reachable & _stands(height, deviation, plane.prior * score)
     return poses.updated(jacobian, -height[:, None], variance, on_support), on_support
 
 

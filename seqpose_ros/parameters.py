@@ -188,6 +188,14 @@ class Settings:
         default=1.0,
         metadata=_parameter("Standard deviation of the plane's tilt; degrees.", live=True, limits=(0.0, 45.0)),
     )
+    support_prior: float = field(
+        default=0.8,
+        metadata=_parameter(
+            "Probability that an object of score 1 stands on the support plane; less where objects are stacked.",
+            live=True,
+            limits=(0.0, 1.0),
+        ),
+    )
     use_depth: bool = field(
         default=False, metadata=_parameter("Subscribe to depth, images registered to the colour images.")
     )

@@ -229,8 +229,13 @@ class Pipeline:
         except InputError as error:
             self._diagnostics.report_problem("support_frame", f"continuing without the support plane: {error}")
             return None
-        noise = settings.support_height_noise, float(np.radians(settings.support_tilt_noise))
-        return SupportPlane.from_frame(invert(pose), settings.support_height, *noise)
+        return SupportPlane.from_frame(
+            invert(pose),
+            settings.support_height,
+            height_noise=settings.support_height_noise,
+            tilt_noise=float(np.radians(settings.support_tilt_noise)),
+            prior=settings.support_prior,
+        )
 
     def _depth_image(self, header: Header, camera: Camera, settings: Settings) -> np.ndarray | None:
         if self._depth is None:

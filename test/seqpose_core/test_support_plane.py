@@ -159,6 +159,18 @@ def test_a_stacked_object_keeps_its_pose_and_is_flagged() -> None:
         np.testing.assert_array_equal(getattr(fused, name), getattr(stacked, name))
 
 
+@pytest.mark.parametrize(("score", "prior", "expected"), [(0.9, 0.8, True), (0.9, 0.3, False), (0.4, 0.8, False)])
+def test_a_doubtful_height_is_decided_by_score_and_prior(score: float, prior: float, expected: bool) -> None:
+    # The lowest point is 6 cm above the plane. The standard deviation of its height is 4.2 cm: 7 cm along a line of
+    # sight that descends by 35 degrees, and 15 % of half the height of 8 cm. So it is off by 1.43 standard deviations.
+    item = replace(standing(height=0.1, sd=0.07), score=score)
+    plane = SupportPlane(EXACT.normal, EXACT.offset, 0.0, 0.0, prior)
+    (fused,) = fuse_support_plane([item], plane)
+    # Standing: p · exp(-1.43² / 2) / (√(2π) · 0.042 m) = 3.4 p for p = prior · score. Lifted by up to 0.3 m:
+    # (1 - p) · 0.92 / 0.3 m = 3.1 (1 - p). Equal for p = 0.47.
+    assert fused.on_support is expected
+
+
 def test_an_object_far_below_the_plane_is_on_another_surface() -> None:
     (fused,) = fuse_support_plane([standing(height=-0.3, sd=0.03)], EXACT)
     assert fused.on_support is False
@@ -258,6 +270,7 @@ def test_tilt_moves_points_beside_the_middle_of_the_view() -> None:
         ({"offset": np.inf}, "offset"),
         ({"height_noise": -0.1}, "height_noise is -0.1"),
         ({"tilt_noise": np.nan}, "tilt_noise is nan"),
+        ({"prior": 1.5}, "prior is 1.5"),
     ],
 )
 def test_an_impossible_plane_is_refused(changes: dict[str, object], message: str) -> None:

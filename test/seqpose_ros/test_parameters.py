@@ -27,7 +27,7 @@ PUBLIC = (
 ).split()
 LIVE = set(
     "categories score_threshold max_objects min_hits max_age max_frame_gap smoothing tf_timeout publish_tf "
-    "support_height support_height_noise support_tilt_noise".split()
+    "support_height support_height_noise support_tilt_noise support_prior".split()
 )
 
 MakeNode = Callable[..., Node]
