@@ -36,7 +36,7 @@ class SupportPlane:
     :param normal: (3,) of any length; points away from the support, to the side of the objects.
     :param offset: with a normal of length 1, the height of the camera centre above the plane.
     :param height_noise: standard deviation, metres, of the height of the plane at :attr:`pivot`.
-    :param tilt_noise: standard deviation, radians, of the normal about each of two axes in the plane.
+    :param tilt_noise: root mean square angle, radians, between the normal and the true one.
     :param prior: probability that an object of score 1 stands on the plane. It is multiplied by the score, because
         stacked and held objects have lower scores on held-out renders.
     :raises ValueError: the normal is zero, a value is not finite, a noise is negative, or the prior is outside 0..1.
@@ -85,6 +85,11 @@ class SupportPlane:
         depth = -self.offset / along if along else np.inf
         return np.array([0.0, 0.0, depth]) if 0 < depth < _MAX_VIEW else foot
 
+    @property
+    def axis_variance(self) -> float:
+        """Variance of the rotation of the normal about each of two axes in the plane, rad²."""
+        return self.tilt_noise**2 / 2
+
     def heights(self, points: np.ndarray) -> np.ndarray:
         """(...) signed distances of points (..., 3) above the plane, metres."""
         return points @ self.normal + self.offset
@@ -93,7 +98,7 @@ class SupportPlane:
         """(...) variances of the heights of points (..., 3) because of the noise of the plane, m²."""
         offset = points - self.pivot
         beside = offset - (offset @ self.normal)[..., None] * self.normal
-        return self.height_noise**2 + self.tilt_noise**2 * (beside**2).sum(-1)
+        return self.height_noise**2 + self.axis_variance * (beside**2).sum(-1)
 
 
 def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> list[ObjectPose]:
@@ -135,7 +140,7 @@ def _align_up_axis(poses: PoseBatch, plane: SupportPlane) -> PoseBatch:
     """Fuse the up axis of objects that are upright, upside down or lying within the gate."""
     up, normal = poses.rotation[:, :, 1], plane.normal
     cosine = up @ normal
-    variance = np.full((len(up), 2), plane.tilt_noise**2 + _RESTING_TILT**2)
+    variance = np.full((len(up), 2), plane.axis_variance + _RESTING_TILT**2)
     nearest = np.where(cosine < 0, -1.0, 1.0)[:, None] * normal
     upright = np.abs(cosine) > np.sqrt(0.5)
 

@@ -225,7 +225,8 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self._report_missing_images()
             self._report_second_node()
         memory = {} if self._estimator is None else {"memory_queries": self._estimator.memory_queries}
-        facts = {"state": self.state_label, **self._engine(), **memory, **self._outputs.listeners()}
+        support = {} if self._pipeline is None else self._pipeline.support
+        facts = {"state": self.state_label, **self._engine(), **memory, **support, **self._outputs.listeners()}
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
         self._outputs.diagnostics.publish(
             self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)

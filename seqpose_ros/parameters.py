@@ -186,7 +186,11 @@ class Settings:
     )
     support_tilt_noise: float = field(
         default=1.0,
-        metadata=_parameter("Standard deviation of the plane's tilt; degrees.", live=True, limits=(0.0, 45.0)),
+        metadata=_parameter(
+            "Root mean square error of the plane's normal; degrees.",
+            live=True,
+            limits=(0.0, 45.0),
+        ),
     )
     support_prior: float = field(
         default=0.8,

@@ -106,6 +106,8 @@ class Pipeline:
         self._estimator, self._settings = estimator, settings
         self._publishers, self._transforms, self._diagnostics, self._now = publishers, transforms, diagnostics, now
         self._depth = depth
+        #: Diagnostic values about the support plane and the last image; empty if no support_frame is set.
+        self.support: dict[str, str] = {}
         self._lock = threading.Lock()
         self._last_stamp: int | None = None  # of the last image, nanoseconds
 
@@ -150,6 +152,9 @@ class Pipeline:
         with self._lock:
             objects = self._estimator.step(image, camera, stamp, camera_pose, support_plane=plane, depth=depth)
         clock.stop("inference")
+        if settings.support_frame:
+            count = f"{sum(o.on_support is True for o in objects)} of {len(objects)}"
+            self.support = {"support_plane": "missing" if plane is None else "given", "objects_on_support": count}
         to_target = self._to_target(header, settings.target_frame)
         self._publishers.publish(header, objects, settings, to_target, broadcast=is_new)
         if self._publishers.unnamed_tracks:

@@ -122,11 +122,11 @@ def test_an_upright_cylinder_touches_the_plane_with_its_base() -> None:
 
 def test_the_up_axis_is_weighted_with_its_covariance() -> None:
     # A scalar Kalman filter: of 10 degrees, R / (P + R) remain, with P = (10 degrees)² and the noise R of the plane
-    # (3 degrees) and of an object at rest (0.02 rad).
+    # (3 degrees, of which half the variance is about this axis) and of an object at rest (0.02 rad).
     rotation = Rotation.from_euler("x", 10, degrees=True).as_matrix() @ UPRIGHT
     plane = SupportPlane.from_frame(CAMERA_FROM_WORLD, height_noise=0.0, tilt_noise=np.radians(3))
     (fused,) = fuse_support_plane([standing(rotation=rotation, sd=0.05)], plane)
-    noise = np.radians(3) ** 2 + 0.02**2
+    noise = np.radians(3) ** 2 / 2 + 0.02**2
     remaining = np.degrees(np.arccos(world_pose(fused)[2, 1]))
     assert remaining == pytest.approx(10 * noise / (TILT**2 + noise), abs=0.15)  # the height has a small influence
 
@@ -232,7 +232,7 @@ def test_the_fused_covariance_covers_the_ground_truth() -> None:
                     covariance=covariance,
                 )
             )
-        normal = EXACT.normal + np.cross(rng.normal(0, 0.0175, 3), EXACT.normal)
+        normal = EXACT.normal + np.cross(rng.normal(0, 0.0175 / np.sqrt(2), 3), EXACT.normal)
         plane = SupportPlane(normal, -float(normal @ EXACT.pivot) + rng.normal(0, 0.01))
         fused = fuse_support_plane(predictions, plane)
         pairs += [(item, true) for item, true in zip(fused, ground_truths, strict=True) if item.on_support]
@@ -256,7 +256,7 @@ def test_tilt_moves_points_beside_the_middle_of_the_view() -> None:
     assert plane.pivot == pytest.approx([0.0, 0.0, 0.6 / np.sin(_DOWN)])
     beside = plane.pivot + [0.5, 0.0, 0.0]  # the camera's x axis is horizontal
     assert plane.height_variances(plane.pivot) == pytest.approx(0.01**2)
-    assert plane.height_variances(beside) == pytest.approx(0.01**2 + (0.02 * 0.5) ** 2)
+    assert plane.height_variances(beside) == pytest.approx(0.01**2 + (0.02 * 0.5) ** 2 / 2)
     level = SupportPlane([0.0, -1.0, 0.0], 0.8)  # a camera that looks to the horizon
     assert level.pivot == pytest.approx([0.0, 0.8, 0.0])
 

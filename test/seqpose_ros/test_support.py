@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
-from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, header, picture
+from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, header, mug, picture
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
@@ -34,7 +35,7 @@ def depth_message(depth: np.ndarray, encoding: str, stamp: float = STAMP) -> Ima
 
 
 def test_the_plane_is_that_of_the_support_frame_at_the_time_of_the_image(client: Client, start: Start) -> None:
-    estimator = FakeEstimator()
+    estimator = FakeEstimator([replace(mug(), on_support=True), replace(mug(8), on_support=False)])
     start(
         estimator,
         support_frame="table",
@@ -53,6 +54,8 @@ def test_the_plane_is_that_of_the_support_frame_at_the_time_of_the_image(client:
     np.testing.assert_allclose(plane.normal, [0.0, 0.0, -1.0], atol=1e-12)
     assert plane.offset == pytest.approx(0.8)  # 0.9 m above the frame, whose plane is at 0.1 m
     assert (plane.height_noise, plane.tilt_noise) == pytest.approx((0.02, np.radians(2)))
+    client.until(lambda: client.values().get("objects_on_support") == "1 of 2", "the number of objects on the plane")
+    assert client.values()["support_plane"] == "given"
 
 
 def test_without_the_support_frame_it_continues_without_plane_and_warns(client: Client, start: Start) -> None:
@@ -61,6 +64,7 @@ def test_without_the_support_frame_it_continues_without_plane_and_warns(client: 
     client.connect()
     client.send_first(picture(), STAMP)
     assert estimator.steps[-1]["support_plane"] is None
+    client.until(lambda: client.values().get("support_plane") == "missing", "the value")
     client.until(lambda: "without the support plane" in client.diagnostics[-1].status[0].message, "the warning")
 
 

@@ -57,7 +57,7 @@ def test_simulated_errors_are_those_of_a_calibration(frames):
         heights.append(plane.heights(exact.pivot))
         tilts.append(plane.normal - exact.normal)
     assert np.std(heights) == pytest.approx(0.02, rel=0.1)
-    assert np.sqrt(np.mean(np.square(tilts).sum(1)) / 2) == pytest.approx(np.radians(3), rel=0.1)
+    assert np.sqrt(np.mean(np.square(tilts).sum(1))) == pytest.approx(np.radians(3), rel=0.1)
     assert (first.height_noise, first.tilt_noise) == pytest.approx((0.02, np.radians(3)))
 
 

@@ -22,7 +22,7 @@ _LEAST_NOISE = (0.003, 0.005)
 class PlaneNoise:
     """Standard deviations of simulated errors of the plane; drawn once per clip, as errors of a calibration.
 
-    :param centimetres: of the height in the middle of the view. :param degrees: of the normal about each of two axes.
+    :param centimetres: of the height in the middle of the view. :param degrees: root mean square angle of the normal.
     """
 
     centimetres: float = 0.0
@@ -47,10 +47,10 @@ def plane_of_frame(frame: Frame, noise: PlaneNoise) -> SupportPlane:
     if noise == EXACT:
         return exact
     generator = np.random.default_rng(zlib.crc32(frame.scene.encode()))
-    up, (x, y) = generator.normal(0, noise.centimetres / 100), generator.normal(0, np.radians(noise.degrees), 2)
-    tilted = Rotation.from_rotvec(frame.camera_pose[:3, :3].T @ [x, y, 0.0]).apply(
-        exact.normal
-    )  # about the world's axes
+    up = generator.normal(0, noise.centimetres / 100)
+    x, y = generator.normal(0, np.radians(noise.degrees) / np.sqrt(2), 2)
+    rotation = frame.camera_pose[:3, :3].T @ [x, y, 0.0]  # about the world's axes
+    tilted = Rotation.from_rotvec(rotation).apply(exact.normal)
     return SupportPlane(tilted, -float(tilted @ exact.pivot) - up, height, tilt)
 
 
