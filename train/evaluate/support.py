@@ -20,7 +20,7 @@ _LEAST_NOISE = (0.003, 0.005)
 
 @dataclass(frozen=True)
 class PlaneNoise:
-    """Standard deviations of simulated errors of the plane; drawn once per clip, as errors of a calibration.
+    """Standard deviations of simulated errors of the plane, which are drawn for each frame.
 
     :param centimetres: of the height in the middle of the view. :param degrees: root mean square angle of the normal.
     """
@@ -36,7 +36,7 @@ EXACT = PlaneNoise()
 
 
 def plane_of_frame(frame: Frame, noise: PlaneNoise) -> SupportPlane:
-    """The plane z = 0 of the world in the camera frame, with errors that depend on the name of the clip only.
+    """The plane z = 0 of the world in the camera frame, with errors that depend on the names of clip and frame only.
 
     :raises ValueError: the frame has no camera pose.
     """
@@ -46,7 +46,7 @@ def plane_of_frame(frame: Frame, noise: PlaneNoise) -> SupportPlane:
     exact = SupportPlane.from_frame(invert(frame.camera_pose), height_noise=height, tilt_noise=tilt)
     if noise == EXACT:
         return exact
-    generator = np.random.default_rng(zlib.crc32(frame.scene.encode()))
+    generator = np.random.default_rng(zlib.crc32(f"{frame.scene}/{frame.name}".encode()))
     up = generator.normal(0, noise.centimetres / 100)
     x, y = generator.normal(0, np.radians(noise.degrees) / np.sqrt(2), 2)
     rotation = frame.camera_pose[:3, :3].T @ [x, y, 0.0]  # about the world's axes
