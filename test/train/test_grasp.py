@@ -130,14 +130,14 @@ def detection(category: str, x: float, z: float = 1.0) -> ObjectPose:
     return ObjectPose(category, 1.0, np.eye(3), np.array([x, 0.0, z]), np.full(3, 0.06), np.eye(6))
 
 
-def test_selection_takes_the_nearest_detection_of_the_category() -> None:
+def test_selection_takes_the_nearest_detection_and_prefers_the_category() -> None:
     target = detection("can", 0.0)
-    assert select(target, []) == (None, "not_found")
-    assert select(target, [detection("can", 0.05)]) == (None, "not_found")
-    assert select(target, [detection("mug", 0.01)]) == (None, "wrong_category")
-    assert select(target, [detection("mug", 0.0), detection("can", 0.03), detection("can", -0.02)]) == (2, None)
+    assert select(target, []) is None
+    assert select(target, [detection("can", 0.05)]) is None
+    assert select(target, [detection("mug", 0.03), detection("mug", 0.01)]) == 1
+    assert select(target, [detection("mug", 0.0), detection("can", 0.03), detection("can", -0.02)]) == 2
     # Across the line of sight: at twice the depth and twice the offset it is seen in the same place.
-    assert select(detection("can", 0.2), [detection("can", 0.4, 2.0)]) == (0, None)
+    assert select(detection("can", 0.2), [detection("can", 0.4, 2.0)]) == 0
 
 
 def outcome(arm: str, category: str, cause: str | None, error: float | None = None) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _choose(
     """An object to grasp: of the category ``first`` if it is detected, else another; its detection and the others."""
     exact = ground_truth(scene, pose)
     for number in sorted(targets, key=lambda i: exact[i].category != first):
-        index, _ = select(exact[number], detections)
+        index = select(exact[number], detections)
         if index is not None:
             return number, detections[index], [d for i, d in enumerate(detections) if i != index]
     return None

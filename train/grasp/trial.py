@@ -44,23 +44,18 @@ class Result:
     rotation_error_deg: float | None = None
 
 
-def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> tuple[int | None, str | None]:
-    """Index of the detection of an object and None, or None and the cause: not_found or wrong_category.
+def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> int | None:
+    """Index of the detection that a point on an object selects: the nearest across the line of sight; None if none.
 
-    :param target: the ground truth, camera frame. Among near detections of its category the nearest is taken.
+    :param target: the ground truth, camera frame. A near detection of its category precedes a nearer one of another.
     """
     if not detections:
-        return None, "not_found"
+        return None
     centres = np.array([d.translation for d in detections])
-    depth = target.translation[2]
-    across = np.linalg.norm(centres[:, :2] / centres[:, 2:] * depth - target.translation[:2], axis=1)
+    across = np.linalg.norm(centres[:, :2] / centres[:, 2:] * target.translation[2] - target.translation[:2], axis=1)
     near = across < max(_NEAR, float(target.size.max()) / 2)
-    same = np.array([d.category == target.category for d in detections])
-    if not near.any():
-        return None, "not_found"
-    if not (near & same).any():
-        return None, "wrong_category"
-    return int(np.where(near & same, across, np.inf).argmin()), None
+    other = np.array([d.category != target.category for d in detections])
+    return int(np.lexsort((across, other, ~near))[0]) if near.any() else None
 
 
 def estimate(estimator: PoseEstimator, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
@@ -102,6 +97,8 @@ def attempt(
     cause = None
     if not outcome.success:
         cause = "collision" if outcome.collided else "slipped" if outcome.held else "position"
+        if detected is not None and detected.category != category:
+            cause = "wrong_category"
     lift = 100 * outcome.lift
     return Result(number, category, arm, outcome.success, cause, grasp.kind, grasp.score, lift, **errors)
 
@@ -120,9 +117,9 @@ def try_detections(
     for number, target in enumerate(ground_truth(scene, world_from_camera)):
         if number not in numbers:
             continue
-        index, cause = select(target, detections)
+        index = select(target, detections)
         if index is None:
-            results.append(Result(number, target.category, arm, False, cause))
+            results.append(Result(number, target.category, arm, False, "not_found"))
             continue
         chosen = detections[index]
         others = [d for i, d in enumerate(detections) if i != index]
@@ -130,7 +127,8 @@ def try_detections(
         if grasps:
             results.append(attempt(scene, number, arm, grasps[0], world_from_camera, chosen))
         else:
-            results.append(Result(number, target.category, arm, False, "no_grasp"))
+            cause = "no_grasp" if chosen.category == target.category else "wrong_category"
+            results.append(Result(number, target.category, arm, False, cause))
     return results
 
 
