@@ -30,9 +30,9 @@ moveit: setup  ## add the messages of moveit_msgs to .venv, for the planning sce
 demo: setup  ## play the recorded bag through the node; write picture, video, page and report to out/demo
 	@$(PY) -m seqpose_ros.demo --out out/demo
 
-grasp-demo: setup  ## estimate, grasp and lift objects in simulated scenes; write picture, video and report to out/grasp
+grasp-demo: setup  ## send rendered pictures to the node, grasp and lift objects in simulation; output in out/grasp
 	@$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[sim]'
-	@$(PY) -m train.grasp --scenes 12 --workers 2 --out out/grasp
+	@$(PY) -m train.grasp --scenes 4 --arms true_pose,plane --node --show 4 --out out/grasp
 
 test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer

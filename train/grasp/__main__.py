@@ -35,13 +35,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--arms", type=_arms, default=ARMS, help="comma-separated: " + ", ".join(ARMS))
     parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name or folder")
     parser.add_argument("--opening", type=float, default=0.085, help="of the gripper, metres")
+    parser.add_argument("--node", action="store_true", help="poses from seqpose_node over DDS; needs the extra ros")
     parser.add_argument("--show", type=int, default=6, help="attempts in picture.png and video.mp4; 0 = none")
     parser.add_argument("--workers", type=int, default=1, help="worker processes, each on one core")
     parser.add_argument("--out", type=Path, default=Path("out/grasp"))
     options = parser.parse_args(arguments)
     if options.scenes < 1 or options.workers < 1:
         parser.error("--scenes and --workers must be at least 1")
-    job = GraspJob(options.out, options.scenes, options.seed, options.arms, options.checkpoint, options.opening)
+    job = GraspJob(
+        options.out, options.scenes, options.seed, options.arms, options.checkpoint, options.opening, options.node
+    )
     records = run_scenes(job, options.workers)
     report = summarise(records, job.arms)
     write_report(job.out, report)

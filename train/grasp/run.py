@@ -22,6 +22,7 @@ from seqpose_core.grasping import Gripper
 from seqpose_core.objects import ObjectPose
 from seqpose_core.threads import set_threads
 from train.data.atomic_file import atomic_write_text
+from train.grasp.over_dds import estimate_over_dds
 from train.grasp.scenes import sample_scene
 from train.grasp.trial import as_record, attempt, estimate, feasible_targets, try_detections
 from train.grasp.views import HEIGHT, WIDTH, Frame, take_pictures
@@ -34,7 +35,8 @@ CONTENT_VERSION = 1
 @dataclass(frozen=True)
 class GraspJob:
     """What to run: output folder, number of scenes, seed, arms, the checkpoint of the arms other than true_pose, and
-    the gripper's opening in metres."""
+    the gripper's opening in metres, and whether the poses come from the ROS node over DDS or from an estimator in
+    process."""
 
     out: Path
     scenes: int
@@ -42,6 +44,7 @@ class GraspJob:
     arms: tuple[str, ...] = ("true_pose",)
     checkpoint: str = "seqpose-nano"
     opening: float = 0.085
+    node: bool = False
 
     def scene_path(self, number: int) -> Path:
         """File of the results of a scene."""
@@ -51,6 +54,7 @@ class GraspJob:
 def _settings(job: GraspJob) -> dict[str, Any]:
     gripper = asdict(Gripper(opening=job.opening))
     settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": gripper}
+    settings["node"] = job.node
     if set(job.arms) != {"true_pose"}:
         weights = checkpoint.resolve(job.checkpoint) / checkpoint.WEIGHTS
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -88,11 +92,13 @@ class SceneRunner:
         self._estimated_arms = [arm for arm in job.arms if arm != "true_pose"]
         if self._estimated_arms or pictures:
             self.resources = RenderResources.open(RenderJob("test", job.seed, job.out, 1, WIDTH, HEIGHT))
-        if self._estimated_arms:
+        if self._estimated_arms and not job.node:
             self.estimator = PoseEstimator.from_pretrained(job.checkpoint)
 
     def detections(self, arm: str, frames: Sequence[Frame]) -> list[ObjectPose]:
         """The objects that an arm estimates in the last frame, camera frame."""
+        if self.job.node:
+            return estimate_over_dds(self.job.checkpoint, frames, arm == "plane")
         return estimate(self.estimator, frames, arm == "plane")
 
     def run(self, number: int) -> dict[str, Any]:

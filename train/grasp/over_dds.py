@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Poses from the real node: the pictures of a scene are played to ``seqpose_node`` over DDS.
+
+This module alone of train uses seqpose_ros; it needs the extra ``ros`` or a ROS 2 distribution.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from seqpose_core import checkpoint
+from seqpose_core.objects import ObjectPose
+from seqpose_core.support_plane import fuse_support_plane
+from train.data import Frame as LabelledFrame
+from train.grasp.scenes import table_plane
+from train.grasp.views import HEIGHT, WIDTH, Frame, grasp_camera
+from train.to_bag import EPOCH, WORLD_FRAME, MessageMaker, typestore
+
+#: The clip is played slower than it was taken, so that the node receives all frames on a slow machine.
+_RATE = 0.25
+_JPEG_QUALITY = 95
+
+
+def write_bag(frames: Sequence[Frame], out: Path) -> None:
+    """Write the frames as a bag: compressed images, camera_info and the transform from the world to the camera."""
+    store = typestore()
+    maker = MessageMaker(store, _JPEG_QUALITY)
+    connections: dict[str, Connection] = {}
+    blank = np.zeros((HEIGHT, WIDTH), np.uint8)
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for number, frame in enumerate(frames):
+            stamp = EPOCH * 10**9 + round(frame.stamp * 1e9)
+            labelled = LabelledFrame(
+                "grasp",
+                f"{number:04d}",
+                frame.image,
+                blank,
+                np.zeros((HEIGHT, WIDTH, 3), np.uint8),
+                blank.astype(np.uint16),
+                (),
+                grasp_camera(),
+                frame.stamp,
+                frame.camera_pose,
+            )
+            for order, (topic, message) in enumerate(maker.all(labelled, stamp)):
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
+                writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
+
+
+def estimate_over_dds(name: str, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
+    """What a new node publishes on ~/objects for the last frame.
+
+    :param name: checkpoint. :param with_plane: fuse the poses with the table's plane.
+    :raises RuntimeError: the node failed, or published nothing for the last frame.
+    """
+    from seqpose_ros.bags import realtime, replay
+    from seqpose_ros.bags.bag import Bag
+    from seqpose_ros.bags.scoring import FrameGroundTruth
+
+    os.environ.update(replay.private_ros_environment())
+    with tempfile.TemporaryDirectory() as folder:
+        write_bag(frames, Path(folder) / "bag")
+        with Bag(Path(folder) / "bag", categories=checkpoint.read_config(name).categories) as bag:
+            stamps = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
+            parameters = {"checkpoint": name, "fixed_frame": WORLD_FRAME}
+            run = realtime.run(bag, stamps, parameters, _RATE, Path(folder))
+    last = len(frames) - 1
+    if last not in run.predictions:
+        raise RuntimeError(f"seqpose_node processed frames {sorted(run.predictions)} but not the last one, {last}")
+    objects = run.predictions[last]
+    return fuse_support_plane(objects, table_plane(frames[last].camera_pose)) if with_plane else objects
