@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Connection
@@ -17,7 +18,6 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from seqpose_core import checkpoint
 from seqpose_core.objects import ObjectPose
-from seqpose_core.support_plane import fuse_support_plane
 from train.data import Frame as LabelledFrame
 from train.grasp.scenes import table_plane
 from train.grasp.views import HEIGHT, WIDTH, Frame, grasp_camera
@@ -59,7 +59,7 @@ def write_bag(frames: Sequence[Frame], out: Path) -> None:
 def estimate_over_dds(name: str, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
     """What a new node publishes on ~/objects for the last frame.
 
-    :param name: checkpoint. :param with_plane: fuse the poses with the table's plane.
+    :param name: checkpoint. :param with_plane: the node fuses its poses with the table's plane, from tf.
     :raises RuntimeError: the node failed, or published nothing for the last frame.
     """
     from seqpose_ros.bags import realtime, replay
@@ -71,10 +71,13 @@ def estimate_over_dds(name: str, frames: Sequence[Frame], with_plane: bool) -> l
         write_bag(frames, Path(folder) / "bag")
         with Bag(Path(folder) / "bag", categories=checkpoint.read_config(name).categories) as bag:
             stamps = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
-            parameters = {"checkpoint": name, "fixed_frame": WORLD_FRAME}
+            parameters: dict[str, Any] = {"checkpoint": name, "fixed_frame": WORLD_FRAME}
+            if with_plane:
+                plane = table_plane(frames[-1].camera_pose)
+                parameters |= {"support_frame": WORLD_FRAME, "support_height": 0.0}
+                parameters |= {"support_height_noise": plane.height_noise, "support_tilt_noise": plane.tilt_noise}
             run = realtime.run(bag, stamps, parameters, _RATE, Path(folder))
     last = len(frames) - 1
     if last not in run.predictions:
         raise RuntimeError(f"seqpose_node processed frames {sorted(run.predictions)} but not the last one, {last}")
-    objects = run.predictions[last]
-    return fuse_support_plane(objects, table_plane(frames[last].camera_pose)) if with_plane else objects
+    return run.predictions[last]
