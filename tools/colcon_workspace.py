@@ -22,8 +22,10 @@ INSTALLED = (
     f"lib/{PACKAGE}/seqpose_node",
     f"lib/{PACKAGE}/evaluate_bag",
     f"lib/{PACKAGE}/planning_scene_node",
+    f"lib/{PACKAGE}/grasp_node",
     f"share/{PACKAGE}/package.xml",
     f"share/{PACKAGE}/launch/seqpose.launch.py",
+    f"share/{PACKAGE}/launch/grasp_demo.launch.py",
     f"share/{PACKAGE}/config/seqpose.yaml",
     f"share/{PACKAGE}/config/fastdds.xml",
 )
