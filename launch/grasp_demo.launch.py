@@ -23,7 +23,15 @@ def generate_launch_description() -> LaunchDescription:
     """The player, seqpose_node, planning_scene_node and grasp_node."""
     image, camera_info = LaunchConfiguration("image"), LaunchConfiguration("camera_info")
     topic = [image, "/compressed"]
-    player = [sys.executable, "-m", "seqpose_ros.bags.player", LaunchConfiguration("bag"), "--restamp"]
+    player = [
+        sys.executable,
+        "-m",
+        "seqpose_ros.bags.player",
+        LaunchConfiguration("bag"),
+        "--restamp",
+        "--wait-timeout",
+        "180",
+    ]
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", default_value=str(BUNDLED_BAG), description="Bag with compressed images."),

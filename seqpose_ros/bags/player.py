@@ -68,12 +68,14 @@ def play(
     clock: bool = False,
     move_stamps: bool = False,
     wait_for: Sequence[str] = (),
+    wait_timeout: float = MATCH_TIMEOUT,
 ) -> dict[str, Any]:
     """Publish the messages of the bag in recorded order, each at its replay time.
 
     :param topics: topics to play; empty plays all topics whose message type is installed.
     :param clock: publish the recorded (or restamped) time on /clock before each message.
     :param wait_for: topics that must have a subscription before the first message.
+    :param wait_timeout: seconds to wait for these subscriptions.
     :return: ``sent`` messages by topic, the ``timeline``, and the worst lateness in ``late_ms``.
     :raises TimeoutError: a topic of ``wait_for`` got no subscription.
     :raises BagError: the bag cannot be read. A damaged bag is played up to the damage.
@@ -91,7 +93,7 @@ def play(
             kinds[connection.topic] = kind
             publishers[connection.topic] = node.create_publisher(kind, connection.topic, _qos(connection.topic))
         clock_publisher = node.create_publisher(Clock, "/clock", 10) if clock else None
-        _wait_for_subscriptions(publishers, wait_for)
+        _wait_for_subscriptions(publishers, wait_for, wait_timeout)
         connections = [c for c in reader.connections if c.topic in publishers]
         sent = dict.fromkeys(publishers, 0)
         late = 0.0
@@ -136,14 +138,14 @@ def _qos(topic: str) -> QoSProfile:
     return QoSProfile(depth=100 if topic.endswith("/tf") else 10)
 
 
-def _wait_for_subscriptions(publishers: dict[str, Publisher], wait_for: Sequence[str]) -> None:
-    deadline = time.monotonic() + MATCH_TIMEOUT
+def _wait_for_subscriptions(publishers: dict[str, Publisher], wait_for: Sequence[str], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     for topic in wait_for:
         if topic not in publishers:
             raise ValueError(f"--wait-for {topic}: the bag plays {', '.join(sorted(publishers))}")
         while publishers[topic].get_subscription_count() == 0:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no node subscribed to {topic} within {MATCH_TIMEOUT:.0f} s")
+                raise TimeoutError(f"no node subscribed to {topic} within {timeout:.0f} s")
             time.sleep(0.01)
 
 
@@ -158,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--wait-for", nargs="+", default=[], metavar="TOPIC", help="wait for a subscription to these topics"
     )
+    parser.add_argument(
+        "--wait-timeout", type=float, default=MATCH_TIMEOUT, help="seconds to wait for them (default %(default)s)"
+    )
     parser.add_argument("--report", type=Path, help="write the number of sent messages and the timing as JSON")
     options = parser.parse_args(remove_ros_args(sys.argv if arguments is None else ["", *arguments])[1:])
     if not options.bag.exists():
@@ -167,7 +172,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rclpy.init(args=None if arguments is None else list(arguments))
     node = Node("seqpose_player")
     try:
-        report = play(node, options.bag, options.rate, options.topics, options.clock, options.restamp, options.wait_for)
+        report = play(
+            node,
+            options.bag,
+            options.rate,
+            options.topics,
+            options.clock,
+            options.restamp,
+            options.wait_for,
+            options.wait_timeout,
+        )
     except (TimeoutError, ValueError) as error:
         node.get_logger().fatal(str(error))
         return 1
