@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from scipy.spatial import ConvexHull
 
 pytest.importorskip("mujoco", reason="needs the extra sim")
@@ -19,11 +20,14 @@ from seqpose_core.support_plane import SupportPlane
 from train.grasp.__main__ import main
 from train.grasp.attempt import execute
 from train.grasp.convex_parts import clip, convex_parts
+from train.grasp.over_dds import write_bag
 from train.grasp.report import summarise
 from train.grasp.trial import CAUSES, select
+from train.grasp.views import HEIGHT, WIDTH, Frame
 from train.grasp.world import Body, World
 from train.render.layout import Y_UP
 from train.render.scene import instance_mesh
+from train.to_bag import IMAGE_TOPIC, INFO_TOPIC, typestore
 
 TABLE = SupportPlane(np.array([0.0, 0.0, 1.0]), 0.0)
 KINDS = ("bottle", "bowl", "camera", "can", "laptop", "mug")
@@ -186,3 +190,20 @@ def test_command_lifts_objects_in_clutter_and_resumes(tmp_path: Path, capsys: py
     assert "| can |" in (tmp_path / "report.md").read_text()
     with pytest.raises(ValueError, match=r"settings\.json has seed 0 but this run has 1; choose another --out"):
         main(["--scenes", "1", "--seed", "1", *arguments])
+
+
+def test_pictures_are_played_to_the_node_with_camera_and_transform(tmp_path: Path) -> None:
+    pose = np.eye(4)
+    pose[:3, 3] = [0.1, 0.2, 0.7]
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    write_bag([Frame(image, 0.0, pose), Frame(image, 0.15, pose)], tmp_path / "bag")
+    with AnyReader([tmp_path / "bag"], default_typestore=typestore()) as reader:
+        messages = [(c.topic, stamp, reader.deserialize(raw, c.msgtype)) for c, stamp, raw in reader.messages()]
+    images = [(stamp, m) for topic, stamp, m in messages if topic == IMAGE_TOPIC]
+    assert len(images) == 2
+    assert images[1][0] - images[0][0] == 150_000_000
+    info = next(m for topic, _, m in messages if topic == INFO_TOPIC)
+    assert (info.width, info.height) == (WIDTH, HEIGHT)
+    assert info.k[0] == pytest.approx(591.0125 / 2)  # the camera of REAL275 at half its size
+    transform = next(m for topic, _, m in messages if topic == "/tf").transforms[0].transform.translation
+    assert (transform.x, transform.y, transform.z) == (0.1, 0.2, 0.7)

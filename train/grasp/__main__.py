@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--arms", type=_arms, default=ARMS, help="comma-separated: " + ", ".join(ARMS))
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name or folder")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name or folder")
     parser.add_argument("--opening", type=float, default=0.085, help="of the gripper, metres")
     parser.add_argument("--node", action="store_true", help="poses from seqpose_node over DDS; needs the extra ros")
     parser.add_argument("--show", type=int, default=6, help="attempts in picture.png and video.mp4; 0 = none")

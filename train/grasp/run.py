@@ -42,7 +42,7 @@ class GraspJob:
     scenes: int
     seed: int = 0
     arms: tuple[str, ...] = ("true_pose",)
-    checkpoint: str = "seqpose-nano"
+    checkpoint: str = "seqpose-lite2"
     opening: float = 0.085
     node: bool = False
 
