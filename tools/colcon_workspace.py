@@ -26,8 +26,11 @@ INSTALLED = (
     f"share/{PACKAGE}/package.xml",
     f"share/{PACKAGE}/launch/seqpose.launch.py",
     f"share/{PACKAGE}/launch/grasp_demo.launch.py",
+    f"share/{PACKAGE}/launch/multi_camera.launch.py",
+    f"share/{PACKAGE}/launch/replay.launch.py",
     f"share/{PACKAGE}/config/seqpose.yaml",
     f"share/{PACKAGE}/config/fastdds.xml",
+    f"share/{PACKAGE}/config/foxglove.json",
 )
 IMPORTS = """
 import sys, seqpose_core, seqpose_ros.node, seqpose_ros.msg

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The soak and fuzz commands, short, and what they report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ros_rig import restore_ros_environment
+
+from seqpose_ros import fuzz, soak
+from seqpose_ros.load import EstimatorLoader
+from seqpose_ros.parameters import Settings
+from seqpose_ros.stress.rig import slope_with_interval
+
+
+def test_the_slope_of_a_line_has_no_interval_and_the_slope_of_noise_includes_zero() -> None:
+    times = np.arange(100.0)
+    assert slope_with_interval(times, 3.0 + 0.5 * times) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-9))
+    slope, half = slope_with_interval(times, np.random.default_rng(0).normal(size=100))
+    assert abs(slope) < half
+
+
+def test_random_messages_are_converted_or_refused_and_reproducible() -> None:
+    outcomes, failures = fuzz.fuzz_conversions(300, np.random.default_rng(3))
+    assert failures == []
+    assert sum(outcomes.values()) == 300
+    assert {"converted", "refused_encoding", "refused_bad_image", "refused_camera_info"} <= set(outcomes)
+    assert fuzz.fuzz_conversions(300, np.random.default_rng(3))[0] == outcomes
+
+
+def test_estimators_of_one_loader_share_the_engine_and_not_the_memory(weights: Path) -> None:
+    load, settings = EstimatorLoader(), Settings(checkpoint=str(weights))
+    first, second = load(settings), load(settings)
+    assert first.engine is second.engine
+    assert first is not second
+    other = load(Settings(checkpoint=str(weights), memory_frames=0))
+    assert other.engine is not first.engine
+
+
+@pytest.mark.slow
+def test_fuzz_sends_every_message_and_the_node_counts_each_outcome(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_ros_environment(monkeypatch)
+    out = tmp_path / "fuzz.json"
+    arguments = ["--conversions", "30", "--images", "20", "--camera-infos", "10", "--checkpoint", str(weights)]
+    assert fuzz.main([*arguments, "--out", str(out)]) == 0
+    node = json.loads(out.read_text())["node"]
+    # 20 random images, the valid one at the start, and one after each camera_info.
+    assert sum(node["outcomes"].values()) == 20 + 1 + 10
+
+
+@pytest.mark.slow
+def test_soak_causes_faults_and_the_node_recovers(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_ros_environment(monkeypatch)
+    out = tmp_path / "soak.json"
+    arguments = ["--minutes", "0.25", "--rate", "10", "--fault-period", "1", "--checkpoint", str(weights)]
+    assert soak.main([*arguments, "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["failures"] == []
+    assert report["faults"] >= 1
+    assert report["detections"] >= report["faults"]
