@@ -32,6 +32,10 @@ def declared_arguments(file: Path = LAUNCH) -> dict[str, dict[str, Any]]:
                 ast.literal_eval(a) if isinstance(a, (ast.Constant, ast.List)) else a for a in node.args
             )
             found[name] = {"default": default, "description": description, "choices": choices}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "DeclareLaunchArgument":
+            if isinstance(node.args[0], ast.Constant):  # not the call in _argument itself
+                (text,) = (keyword.value for keyword in node.keywords if keyword.arg == "description")
+                found[node.args[0].value] = {"description": ast.literal_eval(text)}
     return found
 
 
