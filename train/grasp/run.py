@@ -7,13 +7,12 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -122,20 +121,43 @@ _runner: SceneRunner | None = None
 def _start_worker(job: GraspJob) -> None:
     global _runner
     os.environ["LP_NUM_THREADS"] = "1"
-    cv2.setNumThreads(1)
     set_threads(1)
     _runner = SceneRunner(job)
 
 
-def _run_scene(number: int) -> None:
+def _run_in_worker(number: int) -> None:
     assert _runner is not None
-    record = _runner.run(number)
-    atomic_write_text(_runner.job.scene_path(number), json.dumps(record) + "\n")
+    _run_and_write(_runner, number)
+
+
+def _run_and_write(runner: SceneRunner, number: int) -> None:
+    atomic_write_text(runner.job.scene_path(number), json.dumps(runner.run(number)) + "\n")
+
+
+def _run_in_pool(job: GraspJob, numbers: Sequence[int], workers: int) -> Iterator[None]:
+    """Run scenes in worker processes; yields once per finished scene."""
+    # Spawned, because each worker needs its own EGL context.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
+    try:
+        for done in as_completed([pool.submit(_run_in_worker, number) for number in numbers]):
+            done.result()
+            yield
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_here(job: GraspJob, numbers: Sequence[int]) -> Iterator[None]:
+    """Run scenes in this process; yields once per finished scene."""
+    runner = SceneRunner(job)
+    for number in numbers:
+        _run_and_write(runner, number)
+        yield
 
 
 def run_scenes(job: GraspJob, workers: int = 1) -> list[dict[str, Any]]:
     """Run the scenes 0 .. scenes-1 that have no results yet; return the records of all of them.
 
+    :param workers: processes; 1 = this one.
     :raises ValueError: if the folder holds results of other settings.
     :raises seqpose_core.checkpoint.CheckpointError: if the checkpoint cannot be loaded.
     """
@@ -144,12 +166,7 @@ def run_scenes(job: GraspJob, workers: int = 1) -> list[dict[str, Any]]:
     if len(todo) < job.scenes:
         print(f"{job.scenes - len(todo)} of {job.scenes} scenes are finished already")
     if todo:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
-        try:
-            with tqdm(total=len(todo), unit="scene", smoothing=0.05) as bar:
-                for done in as_completed([pool.submit(_run_scene, number) for number in todo]):
-                    done.result()
-                    bar.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        runs = _run_here(job, todo) if workers == 1 else _run_in_pool(job, todo, workers)
+        for _ in tqdm(runs, total=len(todo), unit="scene", smoothing=0.05):
+            pass
     return [json.loads(job.scene_path(number).read_text()) for number in range(job.scenes)]
