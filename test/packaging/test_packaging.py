@@ -206,10 +206,10 @@ assert any(estimator.step(*frame) for frame in sample_frames())
 
 
 def test_an_executable_of_the_ros_package_starts(tmp_path: Path) -> None:
-    for name in ("seqpose_node", "evaluate_bag"):
+    for name in ("seqpose_node", "evaluate_bag", "grasp_node"):
         script = ROOT / "scripts" / name
         assert script.stat().st_mode & 0o111
-        module = re.search(r"from (seqpose_ros\.\w+) import main", script.read_text())
+        module = re.search(r"from (seqpose_ros[\w.]+) import main", script.read_text())
         assert module
         program = f"import {module[1]} as module; assert callable(module.main)"
         subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)

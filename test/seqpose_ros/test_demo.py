@@ -82,6 +82,7 @@ def test_the_demo_runs_the_bag_through_the_real_node(
     assert report["objects_true"] == report["frames_processed"] >= 1
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p95"] <= report["latency_ms"]["max"]
     assert (tmp_path / "demo.png").is_file()
+    assert "data:image/jpeg;base64," in (tmp_path / report["page"]).read_text()
     assert (tmp_path / report["video"]).is_file()
     assert "recall_10deg10cm" in capsys.readouterr().out
 
