@@ -34,7 +34,7 @@ from seqpose_ros.publishers import Publishers
 
 _NODE = "output_benchmark"
 _OUTPUTS = {"detections": Detection3DArray, "objects": ObjectPoseArray, "markers": MarkerArray}
-_START_TIMEOUT = 30.0  # seconds
+_START_TIMEOUT = 120.0  # seconds
 
 
 def random_objects(count: int) -> list[ObjectPose]:
