@@ -118,10 +118,9 @@ class LiveFuzz:
     def check_counts(self, diagnostics: dict[str, str]) -> None:
         """Compare the counts of the node with the expected ones."""
         if diagnostics["images_dropped"] != "0":
-            count = diagnostics["images_dropped"]
-            self.failures.append(
-                f"{count} images were replaced by newer ones, so that counts differ: the load is too high"
-            )
+            dropped = diagnostics["images_dropped"]
+            text = f"{dropped} images were replaced by newer ones, so that counts differ: the load is too high"
+            self.failures.append(text)
             return
         processed = int(diagnostics["images_processed"])
         if processed != self.expected["processed"]:
