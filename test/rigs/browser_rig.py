@@ -34,7 +34,7 @@ class Browser:
         command += [f"--window-size={width},{height}", f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port_file = profile / "DevToolsActivePort"
-        self._until(lambda: port_file.is_file() and port_file.read_text().strip(), "Chromium")
+        self.until(lambda: port_file.is_file() and port_file.read_text().strip(), "Chromium")
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as response:
             tabs = json.load(response)
@@ -83,7 +83,7 @@ class Browser:
 
     def wait_for(self, expression: str) -> None:
         """Wait until a JavaScript expression is true."""
-        self._until(lambda: self.evaluate(f"Boolean({expression})"), expression)
+        self.until(lambda: self.evaluate(f"Boolean({expression})"), expression)
 
     def screenshot(self, path: Path) -> Path:
         """Write a PNG of the tab."""
@@ -106,7 +106,8 @@ class Browser:
         elif method == "Runtime.exceptionThrown":
             self.errors.append(str(parameters["exceptionDetails"]))
 
-    def _until(self, done: Callable[[], Any], what: str) -> None:
+    def until(self, done: Callable[[], Any], what: str) -> None:
+        """Wait until ``done`` returns a true value."""
         deadline = time.monotonic() + TIMEOUT
         while not done():
             assert self._process.poll() is None, f"Chromium ended while waiting for {what}"

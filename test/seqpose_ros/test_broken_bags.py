@@ -131,14 +131,14 @@ def test_an_undecodable_image_is_skipped_and_reported(
 ) -> None:
     def damage(topic: str, number: int, message: Any) -> Any:
         if topic == IMAGE_TOPIC and number == 1:
-            message.data = np.frombuffer(b"\xff\xd8 damaged", np.uint8)
+            message.data = np.frombuffer(b"\xff\xd8\xff damaged", np.uint8)
         return message
 
     status, _, report = evaluate(rewrite(bag_path, tmp_path / "bag", damage))
     assert (status, report["frames_processed"], report["frames_skipped"]) == (0, FRAMES - 1, 1)
     ((frame, reason),) = report["skipped"].items()
     assert frame == "frame 1 (stamp 1700000000.100000000)"
-    assert "7 bytes with format 'rgb8; jpeg compressed bgr8' could not be decoded" in reason
+    assert "11 bytes with format 'rgb8; jpeg compressed bgr8' could not be decoded" in reason
     assert report["objects_true"] == FRAMES - 1
 
 
