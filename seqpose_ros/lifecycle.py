@@ -7,13 +7,17 @@ Lifecycle managers send such requests, for example ``configure`` to a node that 
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
+import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.task import Future
@@ -103,3 +107,35 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
 
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         timer = self.create_timer(delay, call, MutuallyExclusiveCallbackGroup(), clock=clock)
+
+
+def spin_until_finished(
+    nodes: Sequence[ResponsiveLifecycleNode], starting: Sequence[ResponsiveLifecycleNode], exit_timeout: float
+) -> int:
+    """Spin the nodes until a signal, or until all have finished; returns the exit status.
+
+    :param starting: nodes that are configured and activated first.
+    :param exit_timeout: seconds that a signal waits for a transition to end.
+    """
+    executor = MultiThreadedExecutor(EXECUTOR_THREADS * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
+    try:
+        for node in starting:
+            node.start_automatically()
+        for node in nodes:
+            executor.spin_until_future_complete(node.finished)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RuntimeError:
+        # RCLError: a signal may invalidate the context after spin has checked it and before it waits.
+        if rclpy.ok():
+            raise
+    finally:
+        executor.shutdown()
+        for node in nodes:
+            if not node.wait_for_transition(exit_timeout):
+                os._exit(0)  # the thread that loads or compiles the model cannot be interrupted
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return max((node.finished.result() for node in nodes if node.finished.done()), default=0)

@@ -8,7 +8,6 @@ set; active, also the worker thread and the subscriptions.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidNamespaceException, ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
@@ -30,7 +28,7 @@ from seqpose_ros import parameters
 from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.inputs import CameraInputs
-from seqpose_ros.lifecycle import EXECUTOR_THREADS, ResponsiveLifecycleNode
+from seqpose_ros.lifecycle import ResponsiveLifecycleNode, spin_until_finished
 from seqpose_ros.load import EstimatorLoader, load_estimator
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
@@ -207,7 +205,8 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     def _publish_label_info(self) -> None:
         assert self._estimator is not None
         stamp = self.get_clock().now().to_msg()
-        self._outputs.publish_label_info(stamp, self._estimator.categories, self.settings.score_threshold)
+        chosen = parameters.estimator_options(self.settings).score_threshold
+        self._outputs.publish_label_info(stamp, self._estimator.categories, chosen)
 
     def _log_warning(self, text: str) -> None:
         self.get_logger().warning(text)
@@ -272,34 +271,7 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.logging.get_logger("seqpose_node").fatal(f"bad parameter: {error}")
         rclpy.try_shutdown()
         return 1
-    return _spin(nodes)
-
-
-def _spin(nodes: Sequence[SeqPoseNode]) -> int:
-    """Spin the nodes until a signal, or until all have finished; returns the exit status."""
-    executor = MultiThreadedExecutor(EXECUTOR_THREADS * len(nodes))
-    for node in nodes:
-        executor.add_node(node)
-    try:
-        for node in nodes:
-            if node.settings.autostart:
-                node.start_automatically()
-        for node in nodes:
-            executor.spin_until_future_complete(node.finished)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RuntimeError:
-        # RCLError: a signal may invalidate the context after spin has checked it and before it waits.
-        if rclpy.ok():
-            raise
-    finally:
-        executor.shutdown()
-        for node in nodes:
-            if not node.wait_for_transition(EXIT_TIMEOUT):
-                os._exit(0)  # the thread that loads or compiles the model cannot be interrupted
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return max((node.finished.result() for node in nodes if node.finished.done()), default=0)
+    return spin_until_finished(nodes, [node for node in nodes if node.settings.autostart], EXIT_TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
@@ -17,56 +16,11 @@ from rclpy.parameter import Parameter
 from seqpose_core import EstimatorOptions, checkpoint
 from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.weights import CheckpointError
+from seqpose_ros import parameter_checks as checks
 from seqpose_ros.images import MAX_IMAGE_PIXELS
-
-#: Value of memory_frames: use the memory length that the checkpoint was trained with.
-AS_TRAINED = -1
+from seqpose_ros.parameter_checks import AS_TRAINED, describe
 
 _OPTIONS = EstimatorOptions()  # the node uses the defaults of the estimator
-
-
-def _check_categories(value: Any) -> str | None:
-    if value is None:  # rcl reads an empty YAML list as None
-        return None
-    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-        return f"is {value!r}; it must be a list of names"
-    return None
-
-
-def _check_threshold(value: Any) -> str | None:
-    return None if value == AS_TRAINED or value >= 0 else f"is {value!r}; it must be -1, or a number from 0 to 1"
-
-
-def _check_device(value: Any) -> str | None:
-    return None if re.fullmatch(r"cpu|cuda(:\d+)?", value) else f"is {value!r}; it must be cpu, cuda or cuda:<number>"
-
-
-def _check_frame(value: Any) -> str | None:
-    # A leading slash was used in ROS 1; tf2 does not resolve it.
-    return f"is {value!r}; a tf2 frame id has no leading slash" if value.startswith("/") else None
-
-
-def _check_prefix(value: Any) -> str | None:
-    return (
-        None if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_/]*|", value) else f"is {value!r}; use letters, digits, _ and /"
-    )
-
-
-def _parameter(
-    description: str,
-    *,
-    live: bool = False,
-    limits: tuple[float, float] | None = None,
-    choices: Sequence[str] = (),
-    check: Callable[[Any], str | None] | None = None,
-) -> dict[str, Any]:
-    return {
-        "description": description,
-        "live": live,
-        "limits": limits,
-        "choices": tuple(choices),
-        "check": check,
-    }
 
 
 @dataclass(frozen=True)
@@ -75,55 +29,55 @@ class Settings:
 
     checkpoint: str = field(
         default="seqpose-lite2",
-        metadata=_parameter("Name of a bundled checkpoint, or path of a checkpoint folder or file."),
+        metadata=describe("Name of a bundled checkpoint, or path of a checkpoint folder or file."),
     )
     device: str = field(
         default="cpu",
-        metadata=_parameter("Device of the model: cpu, cuda or cuda:<number>.", check=_check_device),
+        metadata=describe("Device of the model: cpu, cuda or cuda:<number>.", check=checks.check_device),
     )
     precision: str = field(
         default=_OPTIONS.precision,
-        metadata=_parameter("Arithmetic of the model.", choices=get_args(Precision)),
+        metadata=describe("Arithmetic of the model.", choices=get_args(Precision)),
     )
     runtime: str = field(
         default=_OPTIONS.runtime,
-        metadata=_parameter(
+        metadata=describe(
             "Runtime of the model; auto is the fastest on this machine, by a short trial.", choices=get_args(Runtime)
         ),
     )
     threads: int = field(
         default=1,
-        metadata=_parameter(
+        metadata=describe(
             "CPU threads of the runtime, torch and OpenCV; more than 1 is slower if other programs use the cores.",
             limits=(1, 256),
         ),
     )
     categories: Sequence[str] = field(
         default=(),
-        metadata=_parameter(
-            "Names of the categories to report; empty reports all.", live=True, check=_check_categories
+        metadata=describe(
+            "Names of the categories to report; empty reports all.", live=True, check=checks.check_categories
         ),
     )
     score_threshold: float = field(
         default=float(AS_TRAINED),
-        metadata=_parameter(
+        metadata=describe(
             "Objects below this score, 0 to 1, are not reported; -1: the checkpoint's threshold of each category.",
             live=True,
             limits=(-1.0, 1.0),
-            check=_check_threshold,
+            check=checks.check_threshold,
         ),
     )
     max_objects: int = field(
         default=_OPTIONS.max_objects,
-        metadata=_parameter("Maximum number of objects per image, best scores first.", live=True, limits=(1, 100)),
+        metadata=describe("Maximum number of objects per image, best scores first.", live=True, limits=(1, 100)),
     )
     memory_frames: int = field(
         default=AS_TRAINED,
-        metadata=_parameter("Past frames in the memory: -1 as trained, 0 none (single-frame).", limits=(-1, 16)),
+        metadata=describe("Past frames in the memory: -1 as trained, 0 none (single-frame).", limits=(-1, 16)),
     )
     min_hits: int = field(
         default=_OPTIONS.min_hits,
-        metadata=_parameter(
+        metadata=describe(
             "Consecutive detections until a track is confirmed and gets an id and a tf frame.",
             live=True,
             limits=(1, 100),
@@ -131,11 +85,11 @@ class Settings:
     )
     max_age: int = field(
         default=_OPTIONS.max_age,
-        metadata=_parameter("Frames that a track is kept without a detection.", live=True, limits=(0, 1000)),
+        metadata=describe("Frames that a track is kept without a detection.", live=True, limits=(0, 1000)),
     )
     max_frame_gap: float = field(
         default=_OPTIONS.max_frame_gap,
-        metadata=_parameter(
+        metadata=describe(
             "Longest gap between two images in seconds; a longer gap clears memory and tracks.",
             live=True,
             limits=(0.01, 60.0),
@@ -143,27 +97,27 @@ class Settings:
     )
     smoothing: float = field(
         default=_OPTIONS.smoothing,
-        metadata=_parameter(
+        metadata=describe(
             "Smoothing of a track over time: 0 publishes the prediction of each frame.", live=True, limits=(0.0, 0.99)
         ),
     )
     target_frame: str = field(
         default="",
-        metadata=_parameter(
+        metadata=describe(
             "Frame to publish objects in, by tf at the image stamp; empty: the camera frame.",
-            check=_check_frame,
+            check=checks.check_frame,
         ),
     )
     fixed_frame: str = field(
         default="",
-        metadata=_parameter(
+        metadata=describe(
             "World frame for the ego-motion of the camera, by tf; empty: no ego-motion.",
-            check=_check_frame,
+            check=checks.check_frame,
         ),
     )
     tf_timeout: float = field(
         default=0.25,
-        metadata=_parameter(
+        metadata=describe(
             "Longest wait of an image for transforms at its stamp, seconds; with slow tf, at least its period.",
             live=True,
             limits=(0.0, 2.0),
@@ -171,22 +125,22 @@ class Settings:
     )
     support_frame: str = field(
         default="",
-        metadata=_parameter(
+        metadata=describe(
             "Frame with the plane z = support_height that objects stand on, z up, by tf; empty: no support plane.",
-            check=_check_frame,
+            check=checks.check_frame,
         ),
     )
     support_height: float = field(
         default=0.0,
-        metadata=_parameter("Height of the support plane in support_frame; metres.", live=True, limits=(-10.0, 10.0)),
+        metadata=describe("Height of the support plane in support_frame; metres.", live=True, limits=(-10.0, 10.0)),
     )
     support_height_noise: float = field(
         default=0.01,
-        metadata=_parameter("Standard deviation of support_height; metres.", live=True, limits=(0.0, 1.0)),
+        metadata=describe("Standard deviation of support_height; metres.", live=True, limits=(0.0, 1.0)),
     )
     support_tilt_noise: float = field(
         default=1.0,
-        metadata=_parameter(
+        metadata=describe(
             "Root mean square error of the plane's normal; degrees.",
             live=True,
             limits=(0.0, 45.0),
@@ -194,40 +148,40 @@ class Settings:
     )
     support_prior: float = field(
         default=0.8,
-        metadata=_parameter(
+        metadata=describe(
             "Probability that an object of score 1 stands on the support plane; less where objects are stacked.",
             live=True,
             limits=(0.0, 1.0),
         ),
     )
     use_depth: bool = field(
-        default=False, metadata=_parameter("Subscribe to depth, images registered to the colour images.")
+        default=False, metadata=describe("Subscribe to depth, images registered to the colour images.")
     )
-    publish_tf: bool = field(
-        default=True, metadata=_parameter("Broadcast one tf frame per confirmed track.", live=True)
+    publish_tf: bool = field(default=True, metadata=describe("Broadcast one tf frame per confirmed track.", live=True))
+    tf_prefix: str = field(
+        default="", metadata=describe("Prefix of the tf child frame names.", check=checks.check_prefix)
     )
-    tf_prefix: str = field(default="", metadata=_parameter("Prefix of the tf child frame names.", check=_check_prefix))
     object_axes: str = field(
         default="nocs",
-        metadata=_parameter("Object axes: nocs (x front, y up) or rep103 (x front, z up).", choices=("nocs", "rep103")),
+        metadata=describe("Object axes: nocs (x front, y up) or rep103 (x front, z up).", choices=("nocs", "rep103")),
     )
     image_transport: str = field(
         default="raw",
-        metadata=_parameter(
+        metadata=describe(
             "raw subscribes to <image>, compressed to <image>/compressed.", choices=("raw", "compressed")
         ),
     )
     max_image_pixels: int = field(
         default=MAX_IMAGE_PIXELS,
-        metadata=_parameter("Larger images are refused before they are decoded; pixels.", limits=(1, 2**30)),
+        metadata=describe("Larger images are refused before they are decoded; pixels.", limits=(1, 2**30)),
     )
     rectified: bool = field(
         default=False,
-        metadata=_parameter("True: the images are rectified; use P of camera_info. False: use K and D."),
+        metadata=describe("True: the images are rectified; use P of camera_info. False: use K and D."),
     )
     autostart: bool = field(
         default=True,
-        metadata=_parameter("Configure and activate at start; false leaves both to a lifecycle manager."),
+        metadata=describe("Configure and activate at start; false leaves both to a lifecycle manager."),
     )
 
     @property
@@ -255,7 +209,7 @@ def descriptor(name: str) -> ParameterDescriptor:
             message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         else:
             message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    # An empty YAML list has no element type: _check_categories checks it. A fraction may be given as a whole number:
+    # An empty YAML list has no element type: check_categories checks it. A fraction may be given as a whole number:
     # find_invalid checks its type and range.
     message.dynamic_typing = name == "categories" or isinstance(_FIELDS[name].default, float)
     return message

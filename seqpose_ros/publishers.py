@@ -101,14 +101,15 @@ class Publishers:
         if transforms:
             self._tf.publish(TFMessage(transforms=transforms))
 
-    def publish_label_info(self, stamp: Time, categories: Sequence[Category], threshold: float) -> None:
+    def publish_label_info(self, stamp: Time, categories: Sequence[Category], threshold: float | None) -> None:
         """Publish the categories of the model, by NOCS class number, to present and later subscribers.
 
-        :param threshold: objects below this score are not reported.
+        :param threshold: objects below this score are not reported; None = the lowest threshold of the categories.
         """
+        lowest = min(category.score_threshold for category in categories) if threshold is None else threshold
         classes = [VisionClass(class_id=category.id, class_name=category.name) for category in categories]
         header = Header(stamp=stamp)
-        self._label_info.publish(LabelInfo(header=header, class_map=classes, threshold=float(threshold)))
+        self._label_info.publish(LabelInfo(header=header, class_map=classes, threshold=float(lowest)))
 
     def publish_debug_image(
         self, header: Header, image: np.ndarray, camera: Camera, objects: Sequence[ObjectPose]

@@ -101,6 +101,8 @@ def test_label_info_reaches_late_subscribers_and_follows_the_threshold(client: C
     assert [(c.class_id, c.class_name) for c in messages[-1].class_map] == list(enumerate(names, start=1))
     rig.node.set_parameters([Parameter("score_threshold", value=0.5)])
     client.until(lambda: messages[-1].threshold == 0.5, "the new threshold")
+    rig.node.set_parameters([Parameter("score_threshold", value=-1.0)])  # that of the model's categories
+    client.until(lambda: messages[-1].threshold == pytest.approx(0.3), "the threshold of the categories")
 
 
 def tf_message(parent: str, child: str, stamp: float, x: float) -> TFMessage:
