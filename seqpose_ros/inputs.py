@@ -25,10 +25,16 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-# Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
-SENSOR_DATA = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A camera_info that was published once before the node started.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def sensor_data() -> QoSProfile:
+    """Sensor data QoS of REP 2003 (best effort matches every publisher) with depth 1: only the newest message.
+
+    A new profile for each subscription: rclpy writes overrides by parameters into the profile that it is given.
+    """
+    return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class CameraInputs:
@@ -60,7 +66,7 @@ class CameraInputs:
                 message,
                 topic,
                 callback,
-                SENSOR_DATA,
+                sensor_data(),
                 event_callbacks=on_incompatible,
                 qos_overriding_options=overriding,
             )

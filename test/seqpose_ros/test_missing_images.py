@@ -71,6 +71,19 @@ def test_an_incompatible_qos_is_reported_as_long_as_it_lasts(client: Client, sta
     wait_for_report(client, text)
 
 
+def test_an_overridden_qos_does_not_change_other_subscriptions(client: Client, start: Start) -> None:
+    node = start(FakeEstimator(), **{"qos_overrides./image.subscription.reliability": "reliable"}).node
+    node.trigger_deactivate()
+    node.trigger_activate()
+
+    def reliabilities(topic: str) -> list[ReliabilityPolicy]:
+        return [info.qos_profile.reliability for info in node.get_subscriptions_info_by_topic(topic)]
+
+    client.until(lambda: len(reliabilities("/camera_info")) == 2, "both subscriptions")  # one for latched messages
+    assert set(reliabilities("/camera_info")) == {ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE}
+    assert reliabilities("/image") == [ReliabilityPolicy.RELIABLE]
+
+
 def test_images_that_exceed_the_segment_of_dds_are_explained_by_their_size(client: Client, start: Start) -> None:
     # An image of 4K needs 3840 * 2160 * 3 = 24.9 MB. Nothing arrives: the publisher exists and is silent.
     start(FakeEstimator())
