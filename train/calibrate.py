@@ -68,8 +68,9 @@ def fit_curve(score: np.ndarray, correct: np.ndarray, precision: float, keep: fl
     log_scale, shift = minimize(loss, np.zeros(2), method="BFGS").x
     scale = float(np.exp(log_scale))
     calibrated = expit(scale * x + shift)
-    threshold = precision_threshold(calibrated, correct, precision)
+    threshold = _LOWEST_THRESHOLD  # if nothing is correct, the calibrated scores are far below it
     if correct.any():
+        threshold = precision_threshold(calibrated, correct, precision)
         threshold = min(threshold, float(np.quantile(calibrated[correct], 1 - keep, method="lower")))
     # Rounded down, so that the detection that defines the threshold is reported.
     threshold = max(_LOWEST_THRESHOLD, float(np.floor(threshold * 1e3) / 1e3))

