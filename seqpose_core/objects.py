@@ -47,6 +47,10 @@ class ObjectPose:
         elif self.category_info.name != self.category:
             raise ValueError(f"category is {self.category!r} but category_info is of {self.category_info.name!r}")
 
+    def reaches(self, threshold: float | None) -> bool:
+        """Whether the score is at least ``threshold``; None = the threshold of the category."""
+        return self.score >= (self.category_info.score_threshold if threshold is None else threshold)
+
     @property
     def transform(self) -> np.ndarray:
         """(4, 4) rigid transform from the object frame to the camera frame."""

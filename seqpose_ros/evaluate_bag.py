@@ -214,10 +214,7 @@ def _realtime(
 
 def _write_video(bag: Bag, predictions: BagPredictions, options: BagEvaluationOptions) -> None:
     least = options.scoring.recall_score
-    drawn = {
-        index: [o for o in objects if o.score >= (o.category_info.score_threshold if least is None else least)]
-        for index, objects in predictions.objects.items()
-    }
+    drawn = {index: [o for o in objects if o.reaches(least)] for index, objects in predictions.objects.items()}
     write_video(options.out / "video.mp4", bag.frames(), drawn, bag.rate)
     write_sheet(options.out / "frames.png", bag.frames(), drawn)
 

@@ -80,9 +80,7 @@ def _moment(result: Result, min_score: float | None, categories: Mapping[int, Ca
     )
     return Moment(
         stamp=float(result["stamp"]),
-        estimates=[
-            e for e in estimates if e.score >= (e.category_info.score_threshold if min_score is None else min_score)
-        ],
+        estimates=[e for e in estimates if e.reaches(min_score)],
         ground_truths=ground_truths,
         hidden=frozenset(int(i) for i in ids[pixels == 0]),
     )

@@ -27,13 +27,13 @@ from rclpy.qos import QoSProfile
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import CATEGORIES, Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
 from seqpose_ros.lifecycle import EXECUTOR_THREADS
-from seqpose_ros.node import SeqPoseNode
 
 TIMEOUT = 240.0  # seconds until a wait fails
 DEEP = QoSProfile(depth=2000)
@@ -114,6 +114,12 @@ class Client:
         self.until(lambda: self.image.get_subscription_count() and self.info.get_subscription_count(), "the node")
         self.until(lambda: self.values().get("listeners_detections", "0") != "0", "the node's detections")
 
+    def tf_publisher(self) -> Any:
+        """A publisher on /tf, once the node listens to it."""
+        publisher = self.node.create_publisher(TFMessage, "/tf", 100)
+        self.until(publisher.get_subscription_count, "the tf listener of the node")
+        return publisher
+
     def values(self) -> dict[str, str]:
         """The latest diagnostics of the node."""
         return {v.key: v.value for v in self.diagnostics[-1].status[0].values} if self.diagnostics else {}
@@ -167,14 +173,17 @@ class Client:
 
 
 class InProcess:
-    """The node in this process, spinning in a thread."""
+    """A node in this process, spinning in a thread.
 
-    def __init__(self, load: Callable[..., Any], **parameters: Any) -> None:
+    :param create: returns the node for ``context`` and ``parameter_overrides``. :param threads: of the executor.
+    """
+
+    def __init__(self, create: Callable[..., Any], threads: int = EXECUTOR_THREADS, **parameters: Any) -> None:
         self.context = Context()
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = SeqPoseNode(load, context=self.context, parameter_overrides=overrides)
-        self.executor = MultiThreadedExecutor(EXECUTOR_THREADS, context=self.context)
+        self.node = create(context=self.context, parameter_overrides=overrides)
+        self.executor = MultiThreadedExecutor(threads, context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()

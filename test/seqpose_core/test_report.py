@@ -4,7 +4,6 @@
 import base64
 import importlib.util
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from browser_rig import CHROMIUM
 from nocs_cases import CAMERA, CAN, MUG, frame, item, perfect, pose, run_of
 
 import seqpose_core
@@ -220,11 +220,8 @@ def test_matplotlib_and_jinja2_are_imported_only_to_write_a_report_and_pyplot_ne
         assert not re.search(r"import.*pyplot", text), path
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 @pytest.mark.parametrize("width", [390, 1200])
 def test_a_browser_without_network_shows_every_picture_and_never_scrolls_sideways(full, tmp_path, width):
     measure = (

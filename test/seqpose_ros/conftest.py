@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from ros_rig import Client, InProcess
 
 from seqpose_ros.bags.replay import private_ros_environment
+from seqpose_ros.node import SeqPoseNode
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def start(private_domain: None) -> Iterator[Callable[..., InProcess]]:
     running: list[InProcess] = []
 
     def begin(estimator: Any, active: bool = True, **parameters: Any) -> InProcess:
-        running.append(InProcess(lambda settings: estimator, **parameters))
+        running.append(InProcess(partial(SeqPoseNode, lambda settings: estimator), **parameters))
         if active:
             running[-1].node.trigger_configure()
             running[-1].node.trigger_activate()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,8 @@ from typing import Any
 import launch_rig
 import numpy as np
 import pytest
-import rclpy
 from geometry_msgs.msg import PoseArray
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.parameter import Parameter
-from ros_rig import STAMP, Client, header
+from ros_rig import STAMP, Client, InProcess, header
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -55,19 +50,12 @@ def test_the_messages_have_the_order_of_the_plan_and_the_plane() -> None:
         assert (sent.kind, sent.track_id, sent.opening) == (planned.kind, 1, planned.opening)
 
 
-class Rig:
+class Rig(InProcess):
     """The grasp node in a thread, and publishers of its inputs."""
 
     def __init__(self, client: Client, **parameters: Any) -> None:
+        super().__init__(GraspNode, threads=1, **parameters)
         self.client = client
-        self.context = Context()
-        rclpy.init(context=self.context)
-        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = GraspNode(context=self.context, parameter_overrides=overrides)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
         self.grasps = client.listen(GraspArray, "/grasp_node/grasps")
         self.poses = client.listen(PoseArray, "/grasp_node/poses")
         self.markers = client.listen(MarkerArray, "/grasp_node/markers")
@@ -78,12 +66,6 @@ class Rig:
         outputs = (self.node._grasps, self.node._poses, self.node._markers)
         client.until(lambda: all(p.get_subscription_count() for p in outputs), "the subscriptions of this test")
 
-    def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except ExternalShutdownException:
-            pass
-
     def send(self, stamp: float, state: int, objects: list[ObjectPose], axes: str = "nocs") -> Header:
         """Publish one image's outputs of seqpose_node; the first object is selected."""
         at = header(stamp, "world")
@@ -91,12 +73,6 @@ class Rig:
         self.selected.publish(SelectedObject(header=at, state=state, object=object_message(converted[0])))
         self.objects.publish(ObjectsBuilder().message(at, ObjectFields.of(converted)))
         return at
-
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.thread.join()
-        self.node.destroy_node()
-        self.context.try_shutdown()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rclpy.parameter import Parameter
 from ros_rig import STAMP, TIMEOUT, Client, FakeEstimator, InProcess, Process, mug, picture
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
+
+from seqpose_ros.node import SeqPoseNode
 
 Start = Callable[..., InProcess]
 
@@ -37,7 +40,7 @@ def test_the_model_is_loaded_on_configure_and_freed_on_cleanup(client: Client) -
         alive.append(weakref.ref(estimator))
         return estimator
 
-    rig = InProcess(load, autostart=False)
+    rig = InProcess(partial(SeqPoseNode, load), autostart=False)
     try:
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
         assert not alive
@@ -67,7 +70,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(client: Clie
     def load(settings: Any) -> FakeEstimator:
         raise ValueError("no such checkpoint")
 
-    rig = InProcess(load, autostart=False)
+    rig = InProcess(partial(SeqPoseNode, load), autostart=False)
     try:
         assert not change(client, Transition.TRANSITION_CONFIGURE)
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
@@ -104,7 +107,7 @@ def test_state_and_diagnostics_are_available_while_the_model_loads(client: Clien
         finish.wait(TIMEOUT)
         return FakeEstimator()
 
-    rig = InProcess(load, autostart=False)
+    rig = InProcess(partial(SeqPoseNode, load), autostart=False)
     try:
         service = client.node.create_client(ChangeState, "/seqpose_node/change_state")
         client.until(service.service_is_ready, "the service")

@@ -148,8 +148,7 @@ def test_without_the_fixed_frame_it_continues_without_ego_motion_and_warns(clien
 def test_the_node_waits_for_a_late_transform_up_to_tf_timeout(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, fixed_frame="world", tf_timeout=2.0)
-    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
-    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
     client.counts()  # camera_info has arrived

@@ -69,8 +69,7 @@ def test_the_latency_is_measured_from_a_current_stamp(client: Client, start: Sta
 def test_a_recording_that_starts_again_is_reported_and_uses_its_transforms_again(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, fixed_frame="world")
-    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
-    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
     client.counts()
@@ -91,8 +90,7 @@ def test_every_processed_image_has_ego_motion_with_tf_at_5_hz(client: Client, st
     # The camera moves 1 m per second; images at 10 Hz are between transforms at 5 Hz that arrive up to 200 ms later.
     estimator = FakeEstimator()
     start(estimator, fixed_frame="world")
-    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
-    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
     client.counts()
@@ -123,8 +121,7 @@ def test_every_processed_image_has_ego_motion_with_tf_at_5_hz(client: Client, st
 def test_an_image_is_processed_without_waiting_while_a_later_one_waits_for_tf(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
     start(estimator, fixed_frame="world", tf_timeout=2.0)
-    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
-    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
     client.counts()

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
-from ros_rig import STAMP, Client, header, mug
+from ros_rig import STAMP, Client, InProcess, header, mug
 from scipy.spatial.transform import Rotation
 from std_srvs.srv import SetBool, Trigger
 
@@ -24,7 +23,6 @@ pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make moveit")
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from moveit_msgs.msg import CollisionObject, PlanningScene
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from shape_msgs.msg import SolidPrimitive
@@ -124,31 +122,18 @@ def test_a_diff_keeps_the_robot_state_and_only_added_objects_have_shapes() -> No
 # The node.
 
 
-class Rig:
+class Rig(InProcess):
     """The planning scene node in a thread, a publisher of objects, and the diffs that move_group would receive."""
 
     def __init__(self, client: Client, **parameters: Any) -> None:
+        super().__init__(PlanningSceneNode, threads=1, **parameters)
         self.client = client
-        self.context = Context()
-        rclpy.init(context=self.context)
-        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = PlanningSceneNode(context=self.context, parameter_overrides=overrides)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
         self.objects = client.node.create_publisher(ObjectPoseArray, "/seqpose_node/objects", 10)
         self.diffs = client.listen(PlanningScene, "/planning_scene")
         client.until(self.objects.get_subscription_count, "the node's subscription")
         client.until(lambda: client.node.count_publishers("/planning_scene"), "the node's publisher")
         client.until(lambda: self.node._publisher.get_subscription_count() == 1, "the subscription of this test")
         self.closed = False
-
-    def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def send(self, *objects: ObjectPose, object_axes: str = "nocs") -> None:
         message = ObjectsBuilder().message(header(STAMP, "world"), ObjectFields.of(convert_axes(objects, object_axes)))
@@ -163,10 +148,7 @@ class Rig:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self.executor.shutdown()
-            self.thread.join()
-            self.node.destroy_node()
-            self.context.try_shutdown()
+            super().close()
 
 
 @pytest.fixture

@@ -44,8 +44,7 @@ def test_the_plane_is_that_of_the_support_frame_at_the_time_of_the_image(client:
         support_tilt_noise=2.0,
         tf_timeout=2.0,
     )
-    broadcaster = client.node.create_publisher(TFMessage, "/tf", 100)
-    client.until(lambda: broadcaster.get_subscription_count() >= 1, "the tf listener of the node")
+    broadcaster = client.tf_publisher()
     client.connect()
     for stamp in (STAMP - 0.1, STAMP + 0.1):
         broadcaster.publish(camera_above_table(stamp))
