@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqpose_core.losses.dense import centre_losses, dense_losses
-from seqpose_core.losses.matching import Matches, MatchingWeights, match_layers
+from seqpose_core.losses.matching import Matches, MatchingWeights, match
 from seqpose_core.losses.normalise import Normaliser, at_least_one
 from seqpose_core.losses.rotation_modes import mode_losses
 from seqpose_core.losses.symmetry import CANONICAL, PoseDistance, RotationNorm, rotation_error
@@ -102,13 +102,13 @@ class Criterion(nn.Module):
 
     def forward(self, prediction: Prediction, targets: Targets, pinhole: Pinhole) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its unweighted terms; terms of the objects are those of the last layer."""
-        terms: dict[str, Tensor] = {}
-        total = pinhole.intrinsics.new_zeros(())
-        matching, normalise = self.config.matching, self.options.normalise
-        matched = match_layers(prediction.layers, prediction.valid, targets, pinhole, matching, self.options.distance)
-        for layer, matches in zip(prediction.layers, matched, strict=True):
-            terms = object_losses(layer, prediction.valid, targets, matches, pinhole, self.options)
-            total = total + self._weighted(terms)
+        # All layers in one pass: on a GPU, launching the many small operations takes most of the time of a step.
+        layers = ObjectPrediction.concatenate(prediction.layers)
+        options, normalise = self.options, self.options.normalise
+        matches = match(layers, prediction.valid, targets, pinhole, self.config.matching, options.distance)
+        terms = object_losses(layers, prediction.valid, targets, matches, pinhole, options)
+        total = self._weighted({name: values.sum() for name, values in terms.items()})
+        terms = {name: values[-1] for name, values in terms.items()}
         extra: dict[str, Tensor] = {}
         if prediction.denoising is not None:
             extra["denoising"] = self._denoising(prediction, targets, pinhole)
@@ -130,13 +130,13 @@ class Criterion(nn.Module):
         queries = prediction.denoising
         assert queries is not None
         sample, query = queries.present.nonzero(as_tuple=True)
-        matches = Matches(sample, query, query % queries.group_size)
-        total = pinhole.intrinsics.new_zeros(())
-        for layer in prediction.denoised:
-            terms = object_losses(layer, queries.present, targets, matches, pinhole, self.options)
-            del terms["uncertainty"]
-            total = total + self._weighted(terms)
-        return total
+        count, layers = len(prediction.denoised), ObjectPrediction.concatenate(prediction.denoised)
+        first = len(queries.present) * torch.arange(count, device=sample.device)[:, None]
+        query = query.repeat(count)
+        matches = Matches((first + sample).flatten(), query, query % queries.group_size)
+        terms = object_losses(layers, queries.present, targets, matches, pinhole, self.options)
+        del terms["uncertainty"]
+        return self._weighted({name: values.sum() for name, values in terms.items()})
 
 
 def object_losses(
@@ -147,19 +147,26 @@ def object_losses(
     pinhole: Pinhole,
     options: ObjectLossOptions = _DEFAULT_OPTIONS,
 ) -> dict[str, Tensor]:
-    """Terms of one layer: sums over the matched objects, divided by their number (by 1 if there are none).
+    """Terms (L,) of L layers: sums over the matched objects, divided by their number (by 1 if there are none).
 
+    :param prediction: of the L layers of B samples one after the other, (L·B, Q, ...).
     :param valid: (B, Q) bool; the focal loss ignores invalid queries.
+    :param targets, pinhole: of the B samples. :param matches: of all layers, the same number for each.
     """
-    distance = options.distance
-    s, q, m = matches.sample, matches.query, matches.target
-    count = options.normalise(torch.tensor(float(len(s)), device=s.device))
+    distance, layers = options.distance, len(prediction.logits) // len(valid)
+    row, q, m = matches.sample, matches.query, matches.target
+    s = row % len(valid)
+    count = options.normalise(torch.tensor(float(len(row) // layers), device=row.device))
+
+    def mean(values: Tensor) -> Tensor:
+        return values.reshape(layers, values.numel() // layers).sum(-1) / count
+
     labels = torch.zeros_like(prediction.logits)
     classes = targets.classes[s, m]
-    labels[s, q, classes] = 1.0
+    labels[row, q, classes] = 1.0
 
-    translation = prediction.translation[s, q]
-    rotation, size = prediction.pose_of_pairs(s, q, classes)
+    translation = prediction.translation[row, q]
+    rotation, size = prediction.pose_of_pairs(row, q, classes)
     target_translation, target_rotation = targets.translation[s, m], targets.rotation[s, m]
     target_size, symmetric = targets.size[s, m], targets.symmetric[s, m]
     matched = pinhole.select(s)
@@ -169,21 +176,22 @@ def object_losses(
     rotation_loss = distance.of_rotations(rotation, target_rotation, symmetric)
     extra: dict[str, Tensor] = {}
     if prediction.modes is not None and prediction.mode_logits is not None:
-        modes = mode_losses(prediction.modes[s, q], prediction.mode_logits[s, q], target_rotation, symmetric, distance)
+        hypotheses, logits = prediction.modes[row, q], prediction.mode_logits[row, q]
+        modes = mode_losses(hypotheses, logits, target_rotation, symmetric, distance)
         # The scales are those within a mode; the spread of the modes is added where the covariance is computed.
         rotation, rotation_loss = modes.nearest, modes.regression
-        extra["rotation_mode"] = modes.selection.sum() / count
-    error = _pose_error(translation, rotation, target_translation, target_rotation, symmetric).detach()
-    uncertainty = _uncertainty_loss(error, prediction.log_scale[s, q], symmetric, options.likelihood)
+        extra["rotation_mode"] = mean(modes.selection)
+    with torch.no_grad():
+        error = _pose_error(translation, rotation, target_translation, target_rotation, symmetric)
     return {
-        "classification": (focal_loss(prediction.logits, labels) * valid[..., None]).sum() / count,
-        "centre_uv": (pixels - target_pixels).abs().sum() / count,
-        "log_depth": log_z.abs().sum() / count,
-        "position": (translation - target_translation).abs().sum() / count,
-        "rotation": rotation_loss.sum() / count,
-        "log_size": distance.of_extents(size.log(), target_size.log(), symmetric).sum() / count,
-        "size": distance.of_extents(size, target_size, symmetric).sum() / count,
-        "uncertainty": uncertainty.sum() / count,
+        "classification": mean(focal_loss(prediction.logits, labels) * valid.repeat(layers, 1)[..., None]),
+        "centre_uv": mean((pixels - target_pixels).abs()),
+        "log_depth": mean(log_z.abs()),
+        "position": mean((translation - target_translation).abs()),
+        "rotation": mean(rotation_loss),
+        "log_size": mean(distance.of_extents(size.log(), target_size.log(), symmetric)),
+        "size": mean(distance.of_extents(size, target_size, symmetric)),
+        "uncertainty": mean(_uncertainty_loss(error, prediction.log_scale[row, q], symmetric, options.likelihood)),
         **extra,
     }
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,13 +36,14 @@ class MatchingWeights:
 
 @dataclass(frozen=True)
 class Matches:
-    """Matched pairs of a batch: sample, query and target index, each (P,)."""
+    """Matched pairs of a batch: row of the prediction, query and target index, each (P,)."""
 
     sample: Tensor
     query: Tensor
     target: Tensor
 
 
+@torch.no_grad()
 def match(
     prediction: ObjectPrediction,
     valid: Tensor,
@@ -54,47 +54,38 @@ def match(
 ) -> Matches:
     """Assign queries to targets of each sample, one to one, at the lowest total cost.
 
+    :param prediction: of B samples, or of L layers of them one after the other (L·B rows). Each layer is matched
+        separately; all have the same number of matches, in the order of the rows.
     :param valid: (B, Q) bool; invalid queries are never matched. If a sample has fewer valid queries than targets, the
         remaining targets are not matched, because no setting of the model could add a peak.
+    :param targets, pinhole: of the B samples.
     :param distance: how rotations and sizes are compared.
     :raises ValueError: if a sample has more targets than queries, valid or not.
     """
-    return match_layers((prediction,), valid, targets, pinhole, weights, distance)[0]
-
-
-@torch.no_grad()
-def match_layers(
-    layers: Sequence[ObjectPrediction],
-    valid: Tensor,
-    targets: Targets,
-    pinhole: Pinhole,
-    weights: MatchingWeights,
-    distance: PoseDistance = CANONICAL,
-) -> list[Matches]:
-    """:func:`match` for each layer separately. The costs of all layers leave the GPU in one transfer."""
-    costs = torch.stack([matching_cost(layer, targets, pinhole, weights, distance) for layer in layers])
-    costs = costs.nan_to_num(1e6, 1e6, 1e6)
+    layers = len(prediction.logits) // len(valid)
+    targets, pinhole, valid = targets.repeat_objects(layers), pinhole.repeat(layers), valid.repeat(layers, 1)
+    costs = matching_cost(prediction, targets, pinhole, weights, distance).nan_to_num(1e6, 1e6, 1e6)
     # Both masks are part of the same transfer: padding of the targets as NaN, valid queries as the last column.
     costs = costs.masked_fill(~targets.present[:, None], torch.nan)
-    valid_column = valid[..., None].to(costs.dtype).expand(len(layers), -1, -1, 1)
-    table = torch.cat([costs, valid_column], dim=-1).cpu().numpy()
-    present, usable = ~np.isnan(table[0, :, 0, :-1]), table[0, :, :, -1] > 0
+    table = torch.cat([costs, valid[..., None].to(costs.dtype)], dim=-1).cpu().numpy()
+    present, usable = ~np.isnan(table[:, 0, :-1]), table[..., -1] > 0
     counts, queries = present.sum(1), usable.shape[1]
     for sample in np.flatnonzero(counts > queries)[:1]:
         raise ValueError(
             f"sample {sample} has {counts[sample]} objects but the model only {queries} queries; "
             "raise queries.anchors or queries.proposals"
         )
-    rows = [np.flatnonzero(one) for one in usable]
-    columns = [np.flatnonzero(one) for one in present]
-    sample = np.repeat(np.arange(len(rows)), np.minimum(usable.sum(1), counts))
-    index = np.zeros((len(layers), 3, len(sample)), np.int64)
-    for layer, cost in enumerate(table):
-        pairs = [linear_sum_assignment(one[np.ix_(q, m)]) for one, q, m in zip(cost, rows, columns, strict=True)]
-        query = [q[i] for q, (i, _) in zip(rows, pairs, strict=True)]
-        target = [m[j] for m, (_, j) in zip(columns, pairs, strict=True)]
-        index[layer] = sample, np.concatenate(query), np.concatenate(target)
-    return [Matches(*one.unbind(0)) for one in torch.from_numpy(index).to(valid.device)]
+    samples: list[int] = []
+    query: list[np.ndarray] = []
+    target: list[np.ndarray] = []
+    for sample, cost in enumerate(table):
+        rows, columns = np.flatnonzero(usable[sample]), np.flatnonzero(present[sample])
+        i, j = linear_sum_assignment(cost[np.ix_(rows, columns)])
+        samples += [sample] * len(i)
+        query.append(rows[i])
+        target.append(columns[j])
+    index = np.stack([np.array(samples, np.int64), np.concatenate(query), np.concatenate(target)])
+    return Matches(*torch.from_numpy(index).to(valid.device).unbind(0))
 
 
 def matching_cost(

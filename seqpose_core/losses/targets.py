@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -36,6 +36,11 @@ class Targets:
     def at_frame(cls, batch: Mapping[str, Tensor], frame: int) -> Targets:
         """Frame ``frame`` of a batch of clips whose entries are (B, T, ...)."""
         return cls(**{name: batch[name][:, frame] for name in cls.__dataclass_fields__})
+
+    def repeat_objects(self, times: int) -> Targets:
+        """The objects of all frames ``times`` times, one after the other; the dense maps stay as they are."""
+        objects = {name: getattr(self, name) for name in ("classes", "rotation", "translation", "size", "symmetric")}
+        return replace(self, **{name: value.repeat(times, *[1] * (value.dim() - 1)) for name, value in objects.items()})
 
     @property
     def present(self) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +44,12 @@ class ObjectPrediction:
     sizes: Tensor | None = None
     modes: Tensor | None = None
     mode_logits: Tensor | None = None
+
+    @classmethod
+    def concatenate(cls, predictions: Sequence[ObjectPrediction]) -> ObjectPrediction:
+        """N predictions of the same head one after the other: (N·B, Q, ...)."""
+        names = [name for name, value in vars(predictions[0]).items() if value is not None]
+        return cls(**{name: torch.cat([getattr(one, name) for one in predictions]) for name in names})
 
     def of_category(self, classes: Tensor) -> ObjectPrediction:
         """The same queries with rotation and size of the categories ``classes`` (B, Q) int64, 0..C-1."""

@@ -38,6 +38,10 @@ class Pinhole:
         """The cameras of ``samples`` (P,) int64; an index may occur more than once."""
         return Pinhole(self.intrinsics[samples], self.image_size)
 
+    def repeat(self, times: int) -> Pinhole:
+        """All cameras ``times`` times, one after the other."""
+        return Pinhole(self.intrinsics.repeat(times, 1, 1), self.image_size)
+
     def project(self, points: Tensor) -> Tensor:
         """Camera-frame points (B, ..., 3), metres, to pixels (B, ..., 2). Depths below NEAR are clamped to it."""
         focal, centre = self._focal_and_centre(points.dim())

@@ -16,7 +16,7 @@ from tiny import camera_poses, frames, pinhole, targets, tiny_model
 
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, LossWeights, focal_loss, object_losses
 from seqpose_core.losses.dense import centre_losses
-from seqpose_core.losses.matching import MatchingWeights, match, match_layers, matching_cost
+from seqpose_core.losses.matching import MatchingWeights, match, matching_cost
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.dense_heads import CentrePrediction
 from seqpose_core.model.pose_head import ObjectPrediction
@@ -98,8 +98,9 @@ def test_loss_is_invariant_to_order_of_queries_and_targets(
 def test_matching_of_a_sample_and_layer_does_not_depend_on_the_others() -> None:
     prediction, intrinsics = some_prediction()
     ground_truth, weights = targets(2, [4, 2]), MatchingWeights()
-    together = match_layers(prediction.layers, prediction.valid, ground_truth, pinhole(intrinsics), weights)
-    for layer, matches in zip(prediction.layers, together, strict=True):
+    layers = ObjectPrediction.concatenate(prediction.layers)
+    matches = match(layers, prediction.valid, ground_truth, pinhole(intrinsics), weights)
+    for index, layer in enumerate(prediction.layers):
         for sample in (0, 1):
             one = slice(sample, sample + 1)
             single = replace(layer, **{k: None if v is None else v[one] for k, v in vars(layer).items()})
@@ -107,9 +108,23 @@ def test_matching_of_a_sample_and_layer_does_not_depend_on_the_others() -> None:
                 ground_truth, **{name: getattr(ground_truth, name)[one] for name in vars(ground_truth)}
             )
             alone = match(single, prediction.valid[one], single_ground_truth, pinhole(intrinsics[one]), weights)
-            here = matches.sample == sample
+            here = matches.sample == 2 * index + sample
             assert torch.equal(matches.query[here], alone.query)
             assert torch.equal(matches.target[here], alone.target)
+
+
+def test_terms_of_a_layer_do_not_depend_on_the_other_layers() -> None:
+    prediction, intrinsics = some_prediction()
+    ground_truth, valid, view = targets(2, [4, 2]), prediction.valid, pinhole(intrinsics)
+    layers = ObjectPrediction.concatenate(prediction.layers)
+    matches = match(layers, valid, ground_truth, view, MatchingWeights())
+    together = object_losses(layers, valid, ground_truth, matches, view)
+    for index, layer in enumerate(prediction.layers):
+        alone = object_losses(
+            layer, valid, ground_truth, match(layer, valid, ground_truth, view, MatchingWeights()), view
+        )
+        for name, value in alone.items():
+            assert float(together[name][index]) == pytest.approx(float(value), rel=1e-5), name
 
 
 def test_costs_of_all_layers_leave_the_device_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainCo
 from train.recipe.__main__ import UNFINISHED, main
 from train.recipe.budget import CallTimeOverError, Ledger, Recipe
 from train.recipe.card import split_section
+from train.recipe.phases import stages_within
 
 
 def write_config(folder: Path) -> Path:
@@ -34,6 +35,9 @@ def test_a_recipe_in_two_calls_ends_with_a_checkpoint_and_its_card(tmp_path: Pat
     common = ["--hours", "0.005", "--clips", "3", "--frames", "4", "--batch", "4", "--benchmark", "smoke"]
     common += ["--config", str(write_config(tmp_path)), "--out", str(out)]
     assert main([*common, "--minutes", "0.02"]) == UNFINISHED
+    # Options that are not given are those of the recipe in the folder.
+    assert main(["--out", str(out), "--until", "export"]) == 0
+    assert (out / "model" / "config.yaml").is_file() and not (out / "evaluation").exists()
     assert main(common) == 0
     config = checkpoint.load(out / "model").config
     assert replace(config, categories=tiny_config().categories) == tiny_config()
@@ -46,6 +50,18 @@ def test_a_recipe_in_two_calls_ends_with_a_checkpoint_and_its_card(tmp_path: Pat
     start = time.monotonic()
     assert main(common) == 0
     assert time.monotonic() - start < 30
+
+
+def test_stages_fill_the_time_at_the_measured_speeds() -> None:
+    """1,000 s: 720 s of single frames at 0.2 s a step, and 280 s of windows at 0.5 s."""
+    single, windows = stages_within(1000, 0.2, 0.5, batch=128)
+    assert (single.until_step, single.clip_length, single.batch_clips) == (3600, 1, 128)
+    assert (windows.until_step, windows.clip_length, windows.batch_clips) == (4160, 4, 32)
+
+
+def test_a_new_recipe_needs_a_time_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path)]) == 1
+    assert "holds no recipe; a new one needs --hours" in capsys.readouterr().err
 
 
 def test_a_folder_keeps_its_recipe(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ class ComputeConfig:
 
     :param devices: processes per node: one per GPU, any number on the CPU.
     :param strategy: Lightning's name; auto = DDP if there are several processes.
+    :param matmul_precision: of matrix products in 32 bits on CUDA: ``high`` = TF32, ``highest`` = full precision.
     :param compile: torch.compile the encoder and the query network; worthwhile for runs of hours on GPUs.
     """
 
@@ -124,6 +125,7 @@ class ComputeConfig:
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
+    matmul_precision: Literal["highest", "high"] = "high"
     compile: bool = False
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -39,6 +40,9 @@ def fit(
     :raises seqpose_core.config_io.ConfigError: if ``out`` holds a run with other settings.
     """
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision(config.compute.matmul_precision)
+        torch.backends.cudnn.benchmark = True  # all images of a run have the same size
     batches = Batches(config)
     config, last = batches.config, out / "last.ckpt"
     resume = last.is_file()

@@ -41,7 +41,7 @@ class Recipe:
 
     hours: float
     config: str
-    max_clips: int = 25_000
+    max_clips: int = 50_000
     frames: int = 4
     workers: int = 1
     batch: int = 8
@@ -83,6 +83,12 @@ class State:
     done: tuple[str, ...] = ()
 
 
+def stored_state(out: Path) -> State | None:
+    """The state of the recipe in a folder, None without one."""
+    path = out / "state.yaml"
+    return config_io.load_yaml(State, path) if path.is_file() else None
+
+
 class Ledger:
     """The state of a recipe in OUT/state.yaml, and the deadline of this call.
 
@@ -93,7 +99,7 @@ class Ledger:
     def __init__(self, out: Path, recipe: Recipe, minutes: float | None = None) -> None:
         self._path = out / "state.yaml"
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.state = config_io.load_yaml(State, self._path) if self._path.is_file() else State(recipe)
+        self.state = stored_state(out) or State(recipe)
         if replace(self.state.recipe, workers=recipe.workers) != recipe:
             raise ValueError(f"{out} holds {self.state.recipe}, but this call is {recipe}; choose another --out")
 

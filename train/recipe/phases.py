@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
@@ -22,7 +22,12 @@ from train.fit.run import fit
 from train.recipe.budget import RENDER_SHARE, TRAIN_SHARE, Ledger
 from train.render.splits import BENCHMARKS
 
-_TRIAL_STEPS = 24
+#: Steps of the trial that measures the speed, of single frames and of windows. On a GPU the first ones are not typical.
+_TRIAL_STEPS = {"cpu": (16, 8), "cuda": (120, 40)}
+#: Frames of each window of the last stage, and its share of the training time.
+WINDOW, _WINDOW_SHARE = 4, 0.28
+#: Training may take this much longer than planned before it is stopped.
+_OVERTIME = 1.1
 _SEED = 31
 #: A run saves its weights every few minutes and validates about twenty times.
 _SAVE_SECONDS, _VALIDATIONS = 180.0, 20
@@ -36,7 +41,7 @@ def render(ledger: Ledger, out: Path) -> None:
         common += ["--assets", recipe.assets]
     with ledger.spending("render"):
         ledger.run("train.render", "--benchmark", recipe.benchmark, "--out", out / "benchmark", *common)
-        limit = max(60.0, ledger.remaining("render", RENDER_SHARE))
+        limit = max(120.0, ledger.remaining("render", RENDER_SHARE))
         config = load(recipe.config).model
         size = f"{config.image_width}x{config.image_height}"
         command = ["train.render", "--split", "train", "--clips", recipe.max_clips, "--seed", _SEED, "--size", size]
@@ -49,7 +54,7 @@ def render(ledger: Ledger, out: Path) -> None:
 
 
 class _StepTimer(Callback):
-    """Seconds of each training step, including the wait for the loader."""
+    """The end of each training step, including the wait for the loader."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -57,21 +62,29 @@ class _StepTimer(Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         self.ends.append(time.monotonic())
 
-    def seconds_per_step(self) -> float:
-        """Median without the first third, in which caches and loaders fill."""
-        return float(np.median(np.diff(self.ends)[len(self.ends) // 3 :]))
+    def seconds_per_step(self, start: int, end: int) -> float:
+        """Mean over the second half of the steps ``start`` to ``end``; before it, caches and loaders fill."""
+        middle = (start + end) // 2
+        return (self.ends[end - 1] - self.ends[middle - 1]) / (end - middle)
 
 
-def training_config(ledger: Ledger, out: Path, steps: int, seconds_per_step: float) -> TrainConfig:
-    """Single frames for 80 % of the steps, then clips of two and of four frames; the same frames in each step."""
+def stages_within(seconds: float, single_step: float, window_step: float, batch: int) -> tuple[Stage, ...]:
+    """Single frames, then windows of four frames, that take ``seconds`` in total; the same frames in each step.
+
+    :param single_step, window_step: seconds of a step of each stage.
+    """
+    single = max(30, round((1 - _WINDOW_SHARE) * seconds / single_step))
+    windows = max(10, round(_WINDOW_SHARE * seconds / window_step))
+    return Stage(single, 1, batch), Stage(single + windows, WINDOW, batch // WINDOW)
+
+
+def training_config(ledger: Ledger, out: Path, stages: tuple[Stage, ...], seconds_per_step: float) -> TrainConfig:
+    """The recipe's configuration with its own data, stages and intervals."""
     recipe = ledger.state.recipe
     config = load(recipe.config)
-    batch = recipe.batch
-    ends = [round(0.8 * steps), round(0.9 * steps), steps]
-    stages = tuple(
-        Stage(until_step=end, clip_length=length, batch_clips=batch // length)
-        for end, length in zip(ends, (1, 2, 4), strict=True)
-    )
+    steps = stages[-1].until_step or 0
+    # A GPU reads faster than a few processes load; without one, training itself takes the cores.
+    loaders = max(1, (os.cpu_count() or 1) - 2) if torch.cuda.is_available() else min(config.data.workers, 1)
     return replace(
         config,
         init_from=recipe.init or config.init_from,
@@ -80,6 +93,7 @@ def training_config(ledger: Ledger, out: Path, steps: int, seconds_per_step: flo
             root=str(out / "data"),
             train=(SetConfig("train"),),
             val=(SetConfig("val", root=str(out / "benchmark")),),
+            workers=loaders,
         ),
         stages=stages,
         optimizer=replace(config.optimizer, warmup_steps=min(config.optimizer.warmup_steps, steps // 10)),
@@ -90,27 +104,42 @@ def training_config(ledger: Ledger, out: Path, steps: int, seconds_per_step: flo
 
 def train(ledger: Ledger, out: Path) -> None:
     """Measure the speed once, fix the number of steps, and train."""
+    recipe = ledger.state.recipe
+    budget = (RENDER_SHARE + TRAIN_SHARE) * 3600 * recipe.hours - ledger.state.spent.render
     with ledger.spending("train"):
         if ledger.state.steps is None:
-            timer = _StepTimer()
-            trial = training_config(ledger, out, 2 * _TRIAL_STEPS, 1e9)
-            trial = replace(trial, stages=(Stage(_TRIAL_STEPS, 1, ledger.state.recipe.batch),), val_every=10**6)
-            shutil.rmtree(out / "trial", ignore_errors=True)
-            fit(trial, out / "trial", progress=False, callbacks=[timer])
-            step = timer.seconds_per_step()
-            rendered = ledger.state.spent.render
-            budget = (RENDER_SHARE + TRAIN_SHARE) * 3600 * ledger.state.recipe.hours - rendered
-            steps = max(40, round(budget / step))
-            print(f"{step:.3f} s per step of {ledger.state.recipe.batch} frames: {steps} steps")
-            config = training_config(ledger, out, steps, step)
+            single_step, window_step = _measure(ledger, out)
+            stages = stages_within(budget, single_step, window_step, recipe.batch)
+            print(
+                f"{single_step:.3f} s per step of {recipe.batch} single frames, {window_step:.3f} s in windows of "
+                f"{WINDOW}: {stages[0].until_step} steps, then to step {stages[1].until_step}"
+            )
+            config = training_config(ledger, out, stages, single_step)
             atomic_write_text(out / "train.yaml", config_io.dump_yaml(config))
-            ledger.update(steps=steps)
+            ledger.update(steps=config.max_steps)
+        start, spent = time.monotonic(), ledger.state.spent.train
         while not is_finished(out / "run"):
             left = ledger.call_time_left()
+            over = _OVERTIME * budget - spent - (time.monotonic() - start)
+            if over <= 0 and (out / "run" / "best").is_dir():
+                print("training takes longer than planned and ends here, with the best weights so far")
+                break
             # A step, a checkpoint and a validation may follow after the time is over.
-            hours = [] if left is None else ["--hours", max(0.01, (left - 60) / 3600)]
-            ledger.run("train.fit", "--config", out / "train.yaml", "--out", out / "run", *hours)
+            limit = max(36.0, over if left is None else min(over, left - 60))
+            ledger.run("train.fit", "--config", out / "train.yaml", "--out", out / "run", "--hours", limit / 3600)
     ledger.update(done=(*ledger.state.done, "train"))
+
+
+def _measure(ledger: Ledger, out: Path) -> tuple[float, float]:
+    """Seconds of a step of single frames and of a step of windows, from a trial that is thrown away."""
+    batch = ledger.state.recipe.batch
+    single, windows = _TRIAL_STEPS["cuda" if torch.cuda.is_available() else "cpu"]
+    stages = (Stage(single, 1, batch), Stage(single + windows, WINDOW, batch // WINDOW))
+    trial = replace(training_config(ledger, out, stages, 1e9), val_every=10**6)
+    timer = _StepTimer()
+    shutil.rmtree(out / "trial", ignore_errors=True)
+    fit(trial, out / "trial", progress=False, callbacks=[timer])
+    return timer.seconds_per_step(0, single), timer.seconds_per_step(single, single + windows)
 
 
 def export(ledger: Ledger, out: Path) -> None:
