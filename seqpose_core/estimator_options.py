@@ -29,7 +29,8 @@ class EstimatorOptions:
     :param min_hits: consecutive detections before a track gets its id.
     :param max_age: frames that a track is kept without a detection.
     :param max_frame_gap: seconds between two frames after which memory and tracks are reset.
-    :param smoothing: 0..1, how far a track averages its poses over frames; 0 = each frame's own pose.
+    :param smoothing: 0..1, how far a track averages its poses over frames; 0 = each frame's own pose. The lag is
+        smoothing / (1 - smoothing) frames.
     :raises ValueError: for a value outside its range or choices.
     """
 

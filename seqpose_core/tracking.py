@@ -60,8 +60,9 @@ class Tracker:
     :param gate: largest distance of a match, in mean box diagonals of the two; twice as far along the line of
         sight, because depth is the least certain coordinate.
     :param smoothing: 0 returns each frame's own pose. Towards 1, position and rotation (only while the camera pose is
-        known) and size become a running average over at most 1 / (1 - smoothing) frames. The covariance stays that
-        of the frame, because monocular errors persist over frames.
+        known) and size become a running average over at most 1 / (1 - smoothing) frames. The average of a steady motion
+        is behind by smoothing / (1 - smoothing) frames. The covariance stays that of the frame, because monocular
+        errors persist over frames.
     :raises ValueError: for a value outside its range.
     """
 

@@ -98,7 +98,9 @@ class Settings:
     smoothing: float = field(
         default=_OPTIONS.smoothing,
         metadata=describe(
-            "Smoothing of a track over time: 0 publishes the prediction of each frame.", live=True, limits=(0.0, 0.99)
+            "Smoothing s of a track over time; the lag is s / (1 - s) frames. 0 publishes the prediction of each frame.",
+            live=True,
+            limits=(0.0, 0.99),
         ),
     )
     target_frame: str = field(

@@ -98,3 +98,24 @@ def test_smoothing_follows_a_moving_object() -> None:
     assert out.track_id == 1 and out.translation[0] == pytest.approx(0.06 * 19 + 0.15)
     (out,) = tracker.update([detection(at=(0.06 * 19 + 0.17, 0, 1))], None, np.eye(4))
     assert out.translation[0] == pytest.approx(0.06 * 19 + 0.16)
+
+
+@pytest.mark.parametrize(("smoothing", "lag"), [(0.0, 0), (0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19)])
+def test_the_lag_of_smoothing_is_s_over_1_minus_s_frames(smoothing: float, lag: float) -> None:
+    """At 1 mm and 1 mrad per frame, the smoothed pose equals the measured pose ``lag`` frames ago."""
+    tracker = Tracker(min_hits=1, smoothing=smoothing)
+    for step in range(400):
+        size = (0.1 + 1e-4 * step, 0.1, 0.1)
+        item = detection("laptop", (1e-3 * step, 0, 1), rotation_about_y(1e-3 * step), size=size)
+        (out,) = tracker.update([item], None, np.eye(4))
+    assert out.translation[0] == pytest.approx(1e-3 * (399 - lag), abs=1e-8)
+    assert rotation_error(out.rotation, rotation_about_y(1e-3 * (399 - lag))) < 1e-6
+    assert out.size[0] == pytest.approx(0.1 + 1e-4 * (399 - lag), abs=1e-8)
+
+
+def test_the_lag_of_smoothing_grows_by_half_a_frame_per_frame_at_first() -> None:
+    """The mean of n poses of a steady motion is the pose (n - 1) / 2 frames ago."""
+    tracker = Tracker(min_hits=1, smoothing=0.95)
+    for step in range(10):
+        (out,) = tracker.update([detection(at=(1e-3 * step, 0, 1))], None, np.eye(4))
+        assert out.translation[0] == pytest.approx(1e-3 * (step - step / 2))

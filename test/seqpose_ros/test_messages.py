@@ -133,6 +133,33 @@ def test_poses_and_covariances_are_transformed_to_another_frame() -> None:
     np.testing.assert_array_equal(moved.size, o.size)
 
 
+def test_the_covariance_in_the_target_frame_is_that_of_transformed_samples() -> None:
+    """100,000 poses are drawn from the covariance in the camera frame, transformed, and compared with the message."""
+    rng, count = np.random.default_rng(3), 100_000
+    scale = np.diag([0.02, 0.01, 0.1, 0.05, 0.1, 0.2]) @ rng.normal(size=(6, 6))
+    o = replace(random_objects(1)[0], covariance=scale @ scale.T / 6)
+    target = make_transform(Rotation.from_euler("xyz", [40, -70, 110], degrees=True).as_matrix(), [1.0, 2.0, 3.0])
+    errors = rng.multivariate_normal(np.zeros(6), o.covariance, count)
+    # The rotation vector of the error is in the axes of the header frame.
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = Rotation.from_rotvec(errors[:, 3:]).as_matrix() @ o.rotation
+    poses[:, :3, 3] = o.translation + errors[:, :3]
+    samples, mean = target @ poses, target @ o.transform
+    rotations = Rotation.from_matrix(samples[:, :3, :3] @ mean[:3, :3].T).as_rotvec()
+    expected = np.cov(np.hstack([samples[:, :3, 3] - mean[:3, 3], rotations]).T)
+    (moved,) = transform_objects([o], target)
+    fields = ObjectFields.of([moved])
+    for message in (
+        DetectionsBuilder().message(HEADER, fields).detections[0].results[0].pose,
+        ObjectsBuilder().message(HEADER, fields).objects[0].pose,
+    ):
+        found = np.reshape(message.covariance, (6, 6))
+        # Standard error of the entries of a sample covariance.
+        error = np.sqrt((np.outer(np.diag(found), np.diag(found)) + found**2) / count)
+        assert np.abs((found - expected) / error).max() < 5
+        assert np.abs((o.covariance - expected) / error).max() > 50  # the one in the camera frame differs
+
+
 def test_confirmed_tracks_with_a_name_have_a_tf_frame() -> None:
     names = {10: "seen/bottle_10", 11: "seen/bowl_11", 13: "seen/can_13"}  # the laptop has no name
     transforms = TransformsBuilder().messages(HEADER, ObjectFields.of(random_objects()), names)
