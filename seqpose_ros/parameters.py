@@ -98,7 +98,7 @@ class Settings:
     smoothing: float = field(
         default=_OPTIONS.smoothing,
         metadata=describe(
-            "Smoothing s of a track over time; the lag is s / (1 - s) frames. 0 publishes the prediction of each frame.",
+            "Smoothing s of a track; the lag is s / (1 - s) frames. 0 publishes the prediction of each frame.",
             live=True,
             limits=(0.0, 0.99),
         ),
