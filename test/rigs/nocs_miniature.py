@@ -24,8 +24,11 @@ SPLITS = {
 DROPPED = 2
 
 
-def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
-    """Write all four splits; returns the solids of each in the world frame."""
+def write_nocs_miniature(root: Path, frames: int = 2, relabelled: bool = True) -> dict[str, list[Solid]]:
+    """Write all four splits; returns the solids of each in the world frame.
+
+    :param relabelled: add the relabelled pickles; without them the tree holds nothing but what NOCS publishes.
+    """
     solids = {}
     for number, (split, (folder, scene, gts)) in enumerate(SPLITS.items()):
         solids[split] = default_solids(np.random.default_rng(number))
@@ -41,10 +44,13 @@ def write_nocs_miniature(root: Path, frames: int = 2) -> dict[str, list[Solid]]:
                 (root / "gts" / gts).mkdir(parents=True, exist_ok=True)
                 path = root / "gts" / gts / f"results_{gts}_{scene}_{frame:04d}.pkl"
                 path.write_bytes(pickle.dumps(_published(label, solids[split], frame), protocol=2))
-            shown = [s for s in solids[split] if s.class_id and not (frame == 1 and s.instance == DROPPED)]
-            relabelled = _relabelled(split, shown, label_of(shown, pose))
-            Path(f"{stem}_label.pkl").write_bytes(pickle.dumps(relabelled, protocol=3))
-        _write_models(root / "obj_models", split, solids[split])
+            if relabelled:
+                shown = [s for s in solids[split] if s.class_id and not (frame == 1 and s.instance == DROPPED)]
+                content = _relabelled(split, shown, label_of(shown, pose))
+                Path(f"{stem}_label.pkl").write_bytes(pickle.dumps(content, protocol=3))
+        _write_sizes(root / "obj_models", split, solids[split])
+        if relabelled:
+            _write_points(root / "obj_models", split, solids[split])
     return solids
 
 
@@ -115,8 +121,7 @@ def _relabelled(split: str, solids: list[Solid], gts: dict[str, np.ndarray]) -> 
     return label
 
 
-def _write_models(folder: Path, split: str, solids: list[Solid]) -> None:
-    folder.mkdir(exist_ok=True)
+def _write_sizes(folder: Path, split: str, solids: list[Solid]) -> None:
     for solid in (solid for solid in solids if solid.class_id):
         if "real" in split:  # the extents in metres, in no unit of the diagonal
             path = folder / split / f"{_model(split, solid)}.txt"
@@ -127,6 +132,10 @@ def _write_models(folder: Path, split: str, solids: list[Solid]) -> None:
             rows = np.stack([half, -half])
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savetxt(path, rows)
+
+
+def _write_points(folder: Path, split: str, solids: list[Solid]) -> None:
+    """The points of the models and the origins of mugs, which are part of the relabelled pickles."""
     meta = folder / "mug_meta.pkl"
     mugs = pickle.loads(meta.read_bytes()) if meta.is_file() else {}
     models = {}

@@ -95,7 +95,7 @@ def test_views_are_loaded_by_clip_and_frame_without_missing_ones(data, tmp_path)
     write_tree(tmp_path / "damaged", "test", clips=1, frames=2, height=84, width=112)
     (tmp_path / "damaged/test/00000/0001_color.png").write_bytes(b"damaged")
     keys = ["anything/00000/0000", "test/00000/0001", "test/00000/0007", "test/elsewhere/0000", "3", ""]
-    views = views_of_set(tmp_path / "damaged", "test")(keys)
+    views = views_of_set(open_set(tmp_path / "damaged", "test"))(keys)
     assert list(views) == ["anything/00000/0000"]
     first_frame = NocsLayout.open(tmp_path / "damaged", "test").read(0, 0)
     np.testing.assert_array_equal(views[keys[0]].image, first_frame.image)

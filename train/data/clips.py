@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from train.data.augment import Augmentation, ClipAugmentation, centred_window, mirror_transform
 from train.data.frame import Frame, SceneObject
 from train.data.labels import canonicalize_objects, dense_labels, is_symmetric, mirror_objects, visible_pixels
+from train.data.layout import Layout
 from train.data.nocs_files import BrokenFrameError
-from train.data.nocs_layout import NocsLayout
 
 _REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels refers to
 
@@ -53,7 +53,8 @@ class NocsClips(Dataset[dict[str, Any]]):
       DenseLabels
     - skipped () int64: number of broken clips that were skipped; clip () int64: the clip that was loaded;
       reset_memory () bool: whether the memory is empty before the first frame
-    - broken, a list of strings: broken frames that this item met first, with file and reason
+    - broken and left_out, lists of strings: broken frames, and objects without a label, that this item met first, with
+      the reason
 
     :param image_size: (height, width) of the model's input.
     :param label_size: (height, width) of the target grid.
@@ -65,7 +66,7 @@ class NocsClips(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        layouts: Sequence[NocsLayout],
+        layouts: Sequence[Layout],
         *,
         image_size: tuple[int, int] = (168, 224),
         label_size: tuple[int, int] = (48, 64),
@@ -97,7 +98,7 @@ class NocsClips(Dataset[dict[str, Any]]):
 
         :raises RuntimeError: no clip has enough readable frames.
         """
-        known = [len(layout.broken) for layout in self.layouts]
+        known = [(len(layout.broken), len(layout.left_out)) for layout in self.layouts]
         for skipped in range(len(self)):
             clip = (item.clip + skipped) % len(self)
             frames = self._read(clip, item.frames)
@@ -106,11 +107,10 @@ class NocsClips(Dataset[dict[str, Any]]):
                 sample["skipped"] = torch.tensor(skipped)
                 sample["clip"] = torch.tensor(clip)
                 sample["reset_memory"] = torch.tensor(item.reset_memory)
-                sample["broken"] = [
-                    text
-                    for layout, count in zip(self.layouts, known, strict=True)
-                    for text in list(layout.broken.values())[count:]
-                ]
+                sample["broken"], sample["left_out"] = [], []
+                for layout, (broken, left_out) in zip(self.layouts, known, strict=True):
+                    sample["broken"] += list(layout.broken.values())[broken:]
+                    sample["left_out"] += [f"{k}: {v}" for k, v in list(layout.left_out.items())[left_out:]]
                 return sample
         raise RuntimeError(f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts")
 

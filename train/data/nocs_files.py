@@ -43,7 +43,11 @@ def read_bytes(path: str) -> bytes:
 
 def read_image(path: str, flags: int) -> NDArray[Any]:
     """The image file decoded with OpenCV's `flags`."""
-    data = read_bytes(path)
+    return decode_image(path, read_bytes(path), flags)
+
+
+def decode_image(path: str, data: bytes, flags: int) -> NDArray[Any]:
+    """The content `data` of the image file `path`, decoded with OpenCV's `flags`."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:  # for example a header with more pixels than OpenCV allows
@@ -58,9 +62,17 @@ def count_values(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     return cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
-def read_depth(path: str) -> NDArray[np.uint16]:
-    """Depth (H, W) in millimetres, 0 where unknown."""
-    depth = read_image(path, cv2.IMREAD_UNCHANGED)
+def decode_mask(path: str, data: bytes) -> NDArray[np.uint8]:
+    """Instance ids (H, W) of a mask file with the content `data`."""
+    mask = decode_image(path, data, cv2.IMREAD_UNCHANGED)
+    if mask.dtype != np.uint8:
+        raise BrokenFrameError(path, f"has {mask.dtype} values; instance ids are uint8")
+    return np.ascontiguousarray(mask[..., 2]) if mask.ndim == 3 else mask  # channel R, in OpenCV's BGR order
+
+
+def decode_depth(path: str, data: bytes) -> NDArray[np.uint16]:
+    """Depth (H, W) in millimetres, 0 where unknown, of a depth file with the content `data`."""
+    depth = decode_image(path, data, cv2.IMREAD_UNCHANGED)
     if depth.ndim == 3 and depth.dtype == np.uint8:  # CAMERA packs two bytes into G and R
         unpacked = depth[..., 1].astype(np.uint16) * 256 + depth[..., 2]
         unpacked[unpacked == _CAMERA_UNKNOWN] = 0

@@ -5,16 +5,13 @@
     <frames>/<scene>/{intrinsics,camera_poses}.txt          optional: CAMERA and REAL have none
     <labels>/results_<name of labels>_<scene>_<frame>.pkl   or the relabelled <frame>_label.pkl next to the images
 
-A scene folder is a clip. Opening a layout lists folders but opens no file; reading a broken frame raises an error with
-the file and the reason, so that callers can skip and count it.
+A scene folder is a clip.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,21 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.categories import CATEGORIES, Category
+from train.data.aligned import Alignment
 from train.data.camera_motion import camera_trajectory
 from train.data.frame import Frame, SceneObject
+from train.data.layout import Clip, Layout
 from train.data.model_sizes import ModelSizes
 from train.data.nocs_files import (
     BrokenFrameError,
     count_values,
+    decode_depth,
+    decode_mask,
+    read_bytes,
     read_camera,
     read_camera_pose,
-    read_depth,
     read_image,
     read_objects,
 )
 from train.data.relabelled import Relabelling
-
-logger = logging.getLogger(__name__)
 
 # Intrinsics of REAL and CAMERA at 640x480, for scenes without an intrinsics.txt.
 REAL_INTRINSICS = np.array([[591.0125, 0, 322.525], [0, 590.16775, 244.11084], [0, 0, 1]])
@@ -45,20 +44,12 @@ CAMERA_INTRINSICS = np.array([[577.5, 0, 319.5], [0, 577.5, 239.5], [0, 0, 1]])
 _PARTS = ("color.png", "mask.png", "coord.png", "depth.png", "meta.txt")
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One scene folder: the names of its frames in order."""
-
-    scene: str
-    folder: str
-    frames: tuple[str, ...]
-
-
-class NocsLayout:
+class NocsLayout(Layout):
     """The clips of one split.
 
     :param frames: folder of scene folders.
-    :param labels: folder of label pickles (its name is part of their names), or the reader of relabelled ones.
+    :param labels: folder of label pickles (its name is part of their names), or the reader of relabelled or computed
+        labels.
     :param intrinsics: (3, 3) matrix in pixels for scenes without an intrinsics.txt.
     :param frame_rate: frames per second, which gives the stamps of scenes without a camera_poses.txt; None = unknown.
     :param motion_from_labels: estimate the camera poses of scenes without a camera_poses.txt from the labels (see
@@ -70,19 +61,19 @@ class NocsLayout:
     def __init__(
         self,
         frames: str | os.PathLike[str],
-        labels: str | os.PathLike[str] | Relabelling,
+        labels: str | os.PathLike[str] | Relabelling | Alignment,
         intrinsics: NDArray[np.float64] | None = None,
         frame_rate: float | None = None,
         motion_from_labels: bool = False,
         categories: Sequence[Category] = CATEGORIES,
         sizes: ModelSizes | None = None,
     ) -> None:
+        super().__init__()
         self.frames_folder = Path(frames)
-        self.labels = labels if isinstance(labels, Relabelling) else Path(labels)
+        self.labels = labels if isinstance(labels, (Relabelling, Alignment)) else Path(labels)
         self.intrinsics, self.categories, self.sizes = intrinsics, tuple(categories), sizes
         self.frame_rate, self.motion_from_labels = frame_rate, motion_from_labels
         self._trajectories: dict[str, dict[str, NDArray[np.float64] | None]] = {}
-        self.broken: dict[str, str] = {}  # "<scene>/<frame>" → "<file>: <reason>", of this process
         for folder in (self.frames_folder, self.labels):
             if isinstance(folder, Path) and not folder.is_dir():
                 raise FileNotFoundError(f"{folder} is not a folder; a NOCS layout has scene folders and gts/<split>")
@@ -95,52 +86,23 @@ class NocsLayout:
         """Our own layout: frames under `root/split`, labels under `root/gts/split`."""
         return cls(Path(root) / split, Path(root) / "gts" / split, categories=categories)
 
-    def read(self, clip: int, frame: int) -> Frame:
-        """Read one frame.
-
-        :raises BrokenFrameError: a file is missing, unreadable or inconsistent with another; also added to `broken`.
-        """
-        folder, name = self.clips[clip], self.clips[clip].frames[frame]
-        key = f"{folder.scene}/{name}"
-        if key in self.broken:
-            file, _, reason = self.broken[key].partition(": ")
-            raise BrokenFrameError(file, reason)
-        try:
-            return self._read(folder, name)
-        except BrokenFrameError as error:
-            self.broken[key] = str(error)
-            logger.warning("frame skipped: %s", error)
-            raise
-
-    def frames(self, clip: int) -> Iterator[Frame]:
-        """The readable frames of a clip in order; broken ones are added to `broken`."""
-        for index in range(len(self.clips[clip].frames)):
-            try:
-                yield self.read(clip, index)
-            except BrokenFrameError:
-                continue
-
-    def report(self) -> str:
-        """The number of broken frames read so far, and each with file and reason."""
-        lines = [f"{len(self.broken)} of {sum(len(clip.frames) for clip in self.clips)} frames skipped"]
-        return "\n".join(lines + [f"  {text}" for text in self.broken.values()])
+    @property
+    def left_out(self) -> dict[str, str]:
+        return self.labels.unaligned if isinstance(self.labels, Alignment) else {}
 
     def _read(self, clip: Clip, name: str) -> Frame:
         stem = os.path.join(clip.folder, name)
         image = read_image(f"{stem}_color.png", cv2.IMREAD_COLOR)
         cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-        mask = read_image(f"{stem}_mask.png", cv2.IMREAD_UNCHANGED)
-        mask = np.ascontiguousarray(mask[..., 2]) if mask.ndim == 3 else mask  # channel R, in OpenCV's BGR order
+        mask = decode_mask(f"{stem}_mask.png", read_bytes(f"{stem}_mask.png"))
         coord = read_image(f"{stem}_coord.png", cv2.IMREAD_COLOR)
-        depth = read_depth(f"{stem}_depth.png")
+        depth = decode_depth(f"{stem}_depth.png", read_bytes(f"{stem}_depth.png"))
         for part, array in (("mask", mask), ("coord", coord), ("depth", depth)):
             if array.shape[:2] != image.shape[:2]:
                 raise BrokenFrameError(
                     f"{stem}_{part}.png",
                     f"is {array.shape[1]}x{array.shape[0]} but the image is {image.shape[1]}x{image.shape[0]}",
                 )
-        if mask.dtype != np.uint8:
-            raise BrokenFrameError(f"{stem}_mask.png", f"has {mask.dtype} values; instance ids are uint8")
         pixels = count_values(mask)
         objects = self._objects(clip.scene, name, stem, mask, coord, pixels)
         height, width = image.shape[:2]
@@ -172,6 +134,8 @@ class NocsLayout:
         coord: NDArray[np.uint8],
         pixels: NDArray[np.int64],
     ) -> tuple[SceneObject, ...]:
+        if isinstance(self.labels, Alignment):
+            return self.labels.objects(stem, f"{scene}/{name}")
         if isinstance(self.labels, Relabelling):
             return self.labels.objects(stem, mask, coord, pixels)
         label = os.path.join(self.labels, f"results_{self.labels.name}_{scene}_{name}.pkl")

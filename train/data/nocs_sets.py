@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.categories import CATEGORIES, Category
+from train.data.aligned import Alignment
 from train.data.model_sizes import ModelSizes
 from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
 from train.data.relabelled import Relabelling
 
 #: ``gts``: label pickles in a separate folder, as in NOCS and our renderings; ``relabelled``: the pickles of Shape
-#: Prior Deformation, next to the images.
-Labels = Literal["gts", "relabelled"]
+#: Prior Deformation, next to the images; ``aligned``: computed from NOCS maps and depth, see train.data.aligned.
+Labels = Literal["gts", "relabelled", "aligned"]
+#: Folder of the poses that are computed for ``aligned``.
+ALIGNED_CACHE = Path("out/aligned")
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,20 @@ def open_layout(
     labels: Labels = "gts",
     motion_from_labels: bool = False,
     categories: Sequence[Category] = CATEGORIES,
+    aligned_cache: Path = ALIGNED_CACHE,
 ) -> NocsLayout:
     """Open ``root``/``split`` in our own layout, or camera_train, camera_val, real_train or real_test in NOCS's.
 
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
+    :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :raise FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
     if not is_nocs(root, split):
-        if labels == "relabelled":
+        if labels != "gts":
             raise FileNotFoundError(
-                f"{root / split} has labels of the kind 'gts'; 'relabelled' ones exist for {', '.join(NOCS_SPLITS)}"
+                f"{root / split} has labels of the kind 'gts'; {labels!r} ones exist for {', '.join(NOCS_SPLITS)}"
             )
         return NocsLayout.open(root, split, categories)
     nocs = NOCS_SPLITS[split]
@@ -72,16 +77,19 @@ def open_layout(
     if labels == "relabelled":
         relabelling = Relabelling.open(root / "obj_models", split)
         return NocsLayout(folder, relabelling, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
+    sizes = ModelSizes(root / "obj_models" / nocs.gts)
+    if labels == "aligned":
+        alignment = Alignment(nocs.intrinsics, sizes, aligned_cache)
+        return NocsLayout(folder, alignment, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
     gts = root / "gts" / nocs.gts
     if not gts.is_dir():
         remedy = "unzip gts.zip into the same folder"
         if split.endswith("_train"):
             remedy = (
-                "NOCS publishes gts of camera_val and real_test only, training uses the relabelled pickles "
-                "(labels: relabelled)"
+                "NOCS publishes gts of camera_val and real_test only; train with labels: aligned, which are computed "
+                "from the NOCS maps, or with the relabelled pickles (labels: relabelled)"
             )
         raise FileNotFoundError(f"{gts} is not a folder; {remedy}")
-    sizes = ModelSizes(root / "obj_models" / nocs.gts)
     return NocsLayout(folder, gts, nocs.intrinsics, nocs.frame_rate, motion_from_labels, sizes=sizes)
 
 

@@ -54,6 +54,11 @@ class PredictionJob:
     device: str = "cpu"
     labels: Labels = "gts"
 
+    @property
+    def aligned_cache(self) -> Path:
+        """Folder of the poses that are computed for ``aligned`` labels, shared by the runs of an output folder."""
+        return self.out.parent / "aligned"
+
     def settings(self) -> dict[str, object]:
         """Everything that the predictions depend on, without where they are written and how many clips are done."""
         values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
@@ -99,7 +104,7 @@ class ClipPredictor:
         self.estimator = PoseEstimator.from_pretrained(
             job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
         )
-        dataset = open_set(job.data, job.split, job.labels, self.estimator.categories)
+        dataset = open_set(job.data, job.split, job.labels, self.estimator.categories, job.aligned_cache)
         self.layout, self.rendered = dataset.layout, dataset.rendered
         if job.support_plane and not self.rendered:
             raise ValueError(f"the support plane of {dataset.name} is unknown; only sets of train.render have one")
@@ -116,10 +121,10 @@ class ClipPredictor:
     def predict(self, clip: int) -> tuple[int, dict[str, str]]:
         """Predict a clip unless its results exist.
 
-        :return: its number of frames, and the broken ones with the reason.
+        :return: its number of frames, and the broken ones and unlabelled objects with the reason.
         """
         folder = self.layout.clips[clip]
-        done = self.job.out / f"{folder.scene}.done"  # lists the broken frames; written after all others
+        done = self.job.out / f"{folder.scene}.done"  # lists what was skipped; written after all others
         if done.is_file():
             return len(folder.frames), dict(yaml.safe_load(done.read_text(encoding="utf-8")) or {})
         self.estimator.reset()
@@ -137,7 +142,8 @@ class ClipPredictor:
             if self.rendered:
                 result[HEIGHTS] = support_heights(frame)
             write_result(result_path(self.job.out, self.job.split, frame.scene, frame.name), result)
-        broken = {k: v for k, v in self.layout.broken.items() if k.startswith(f"{folder.scene}/")}
+        skipped = {**self.layout.broken, **self.layout.left_out}
+        broken = {k: v for k, v in skipped.items() if k.startswith(f"{folder.scene}/")}
         done.write_text(yaml.safe_dump(broken), encoding="utf-8")
         return len(folder.frames), broken
 

@@ -20,7 +20,7 @@ from train.evaluate.options import EvaluateOptions
 from train.evaluate.paper_results import ROWS, paper_cells
 from train.evaluate.predict import PredictionJob, predict, weights_digest
 from train.evaluate.result_files import read_results, stored_results
-from train.evaluate.sets import open_set, views_of_set
+from train.evaluate.sets import EvaluationSet, open_set, views_of_set
 from train.evaluate.support import EXACT
 
 _MODES = {
@@ -76,7 +76,7 @@ def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict
     torch.set_num_threads(1)
     if options.checkpoint is None or options.data is None:
         raise ValueError("a checkpoint and a data set are needed to predict")
-    dataset = open_set(options.data, options.split, options.labels).name
+    dataset = _open(options, options.data).name
     if options.limit is not None:
         dataset = f"first {options.limit} clips of {dataset}"
     paths: dict[str, list[Path]] = {}
@@ -124,10 +124,12 @@ def _score(
         facts=_facts(options, subject, list(runs), len(skipped)),
         paper_rows=paper_cells(ROWS.get(dataset, ())),  # only next to figures on the same data
         skipped=skipped,
-        load_views=no_views
-        if options.data is None
-        else views_of_set(options.data, options.split, options.scoring.categories),
+        load_views=no_views if options.data is None else views_of_set(_open(options, options.data)),
     )
+
+
+def _open(options: EvaluateOptions, root: Path) -> EvaluationSet:
+    return open_set(root, options.split, options.labels, options.scoring.categories, options.out / "aligned")
 
 
 def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped: int) -> dict[str, str]:

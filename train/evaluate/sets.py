@@ -9,9 +9,9 @@ from pathlib import Path
 
 from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, View
+from train.data.layout import Layout
 from train.data.nocs_files import BrokenFrameError
-from train.data.nocs_layout import NocsLayout
-from train.data.nocs_sets import Labels, is_nocs, open_layout
+from train.data.nocs_sets import ALIGNED_CACHE, Labels, is_nocs, open_layout
 from train.evaluate.paper_results import CAMERA25, REAL275
 
 SYNTHETIC = "synthetic renders"
@@ -24,13 +24,17 @@ _OFFICIAL = {"real_test": (REAL275, 2750), "camera_val": (CAMERA25, 25_000)}
 class EvaluationSet:
     """A layout and the name to print next to every figure measured on it; ``rendered``: by ``train.render``."""
 
-    layout: NocsLayout
+    layout: Layout
     name: str
     rendered: bool = False
 
 
 def open_set(
-    root: Path, split: str, labels: Labels = "gts", categories: Sequence[Category] = CATEGORIES
+    root: Path,
+    split: str,
+    labels: Labels = "gts",
+    categories: Sequence[Category] = CATEGORIES,
+    aligned_cache: Path = ALIGNED_CACHE,
 ) -> EvaluationSet:
     """Open ``root`` in our layout, or the splits "real_test" and "camera_val" in the layout of the
     NOCS releases.
@@ -39,9 +43,10 @@ def open_set(
     labels, are not comparable.
 
     :param categories: that the class ids of our layout refer to.
+    :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :raises FileNotFoundError: a folder is missing; names it.
     """
-    layout = open_layout(root, split, labels, categories=categories)
+    layout = open_layout(root, split, labels, categories=categories, aligned_cache=aligned_cache)
     if split in _OFFICIAL and is_nocs(root, split):
         name, total = _OFFICIAL[split]
         frames = sum(len(clip.frames) for clip in layout.clips)
@@ -52,14 +57,12 @@ def open_set(
     return EvaluationSet(layout, name, rendered)
 
 
-def views_of_set(root: Path, split: str, categories: Sequence[Category] = CATEGORIES) -> LoadViews:
+def views_of_set(dataset: EvaluationSet) -> LoadViews:
     """Loads the views of a data set by the image_path of results, whose last two parts are clip and frame.
 
     Frames that are missing or broken have no view.
-
-    :raises FileNotFoundError: there is no such data set.
     """
-    layout = open_set(root, split, categories=categories).layout
+    layout = dataset.layout
     clips = {clip.scene: index for index, clip in enumerate(layout.clips)}
 
     def load_views(keys: Iterable[str]) -> dict[str, View]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -30,7 +31,14 @@ def open_clips(config: TrainConfig, sets: Sequence[SetConfig], training: bool) -
     motion_from_labels = training and data.camera_motion == "labels"
     return NocsClips(
         [
-            open_layout(part.root or data.root, part.split, part.labels, motion_from_labels, model.categories)
+            open_layout(
+                part.root or data.root,
+                part.split,
+                part.labels,
+                motion_from_labels,
+                model.categories,
+                Path(data.aligned_cache),
+            )
             for part in sets
         ],
         image_size=(model.image_height, model.image_width),

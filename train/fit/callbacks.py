@@ -103,32 +103,42 @@ class SaveLastCheckpoint(Callback):
 
 
 class BrokenFrameReport(Callback):
-    """Counts the broken frames of all processes and their loaders, and lists them at the end of training."""
+    """Counts the broken frames and unlabelled objects of all processes and their loaders, and lists them at the end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # An ordered set: every loader process reports a broken frame once.
+        # Ordered sets: every loader process reports a broken frame once.
         self.broken: dict[str, None] = {}
+        self.left_out: dict[str, None] = {}
 
     def on_train_batch_end(self, _: Any, __: Any, ___: Any, batch: dict[str, Any], ____: int) -> None:
-        self.broken.update(dict.fromkeys(batch["broken"]))
+        self._add(batch)
 
     def on_validation_batch_end(self, _: Any, __: Any, ___: Any, batch: dict[str, Any], *____: Any) -> None:
-        self.broken.update(dict.fromkeys(batch["broken"]))
+        self._add(batch)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        module.log("data/broken_frames", float(len(set(gather(list(self.broken))))), rank_zero_only=False)
+        for name, texts in (("broken_frames", self.broken), ("unlabelled_objects", self.left_out)):
+            module.log(f"data/{name}", float(len(set(gather(list(texts))))), rank_zero_only=False)
 
     def on_train_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        broken = sorted(set(gather(list(self.broken))))
-        if not trainer.is_global_zero or not broken:
+        broken, left_out = (sorted(set(gather(list(texts)))) for texts in (self.broken, self.left_out))
+        lines = broken + left_out
+        if not trainer.is_global_zero or not lines:
             return
-        self.path.write_text("".join(f"{line}\n" for line in broken), encoding="utf-8")
-        print(f"{len(broken)} broken frames were skipped; all are listed in {self.path}")
-        print("\n".join(f"  {line}" for line in broken[:_MAX_PRINTED]))
+        self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        counts = [f"{len(broken)} broken frames were skipped"] if broken else []
+        counts += [f"{len(left_out)} objects have no label"] if left_out else []
+        print(f"{' and '.join(counts)}; all are listed in {self.path}")
+        print("\n".join(f"  {line}" for line in lines[:_MAX_PRINTED]))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"broken": list(self.broken)}
+        return {"broken": list(self.broken), "left_out": list(self.left_out)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.broken = dict.fromkeys(state["broken"])
+        self.left_out = dict.fromkeys(state.get("left_out", ()))  # runs of older versions have none
+
+    def _add(self, batch: dict[str, Any]) -> None:
+        self.broken.update(dict.fromkeys(batch["broken"]))
+        self.left_out.update(dict.fromkeys(batch["left_out"]))

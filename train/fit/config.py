@@ -14,7 +14,7 @@ from seqpose_core import config_io
 from seqpose_core.losses.criterion import CriterionConfig
 from seqpose_core.model.config import SeqPoseConfig, check_at_least
 from train.data.augment import Augmentation
-from train.data.nocs_sets import Labels
+from train.data.nocs_sets import ALIGNED_CACHE, Labels
 from train.data.sampler import Stage
 
 
@@ -24,7 +24,7 @@ class SetConfig:
 
     :param split: folder under the root, or camera_train, camera_val, real_train or real_test in NOCS's own layout.
     :param root: folder that holds the split and its labels; None = ``data.root``.
-    :param labels: ``gts`` or ``relabelled``, see train.data.nocs_sets.
+    :param labels: ``gts``, ``relabelled`` or ``aligned``, see train.data.nocs_sets.
     :param weight: sampling weight relative to the other training sets.
     """
 
@@ -50,6 +50,7 @@ class DataConfig:
     :param hidden_handles: treat mugs with a hidden handle as symmetric, since their yaw is not visible.
     :param camera_motion: camera poses of training clips without a camera_poses.txt (REAL): ``stored`` = unknown,
         ``labels`` = estimated from the poses of static objects. Validation never uses the labels.
+    :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :param workers: loader processes per training process; validation starts as many more.
     """
 
@@ -62,6 +63,7 @@ class DataConfig:
     hidden_handles: bool = True
     camera_motion: Literal["stored", "labels"] = "stored"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    aligned_cache: str = str(ALIGNED_CACHE)
     workers: int = 1
 
     def __post_init__(self) -> None:

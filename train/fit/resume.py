@@ -47,7 +47,7 @@ def _fixed_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings that must not change during a run, by dotted names."""
     data = config.data
     train, val = (tuple(replace(part, root=None) for part in parts) for parts in (data.train, data.val))
-    data = replace(data, root="", workers=0, train=train, val=val)
+    data = replace(data, root="", aligned_cache="", workers=0, train=train, val=val)
     config = replace(config, data=data, compute=ComputeConfig(), val_every=1, save_every=1)
     return _flatten(config_io.to_dict(replace(config, init_from=None, init_parts=())))
 
