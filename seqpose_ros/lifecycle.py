@@ -123,8 +123,12 @@ def spin_until_finished(
     try:
         for node in starting:
             node.start_automatically()
+        # Not rclpy's spin_until_future_complete, which adds a callback to the future for every executed callback (rclpy
+        # issue 1371): 7 MB per minute at 30 images per second.
         for node in nodes:
-            executor.spin_until_future_complete(node.finished)
+            node.finished.add_done_callback(lambda future: executor.wake())
+        while rclpy.ok() and not all(node.finished.done() for node in nodes):
+            executor.spin_once()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
+
 import pytest
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
 
 from seqpose_ros import node
 from seqpose_ros.bags import replay
+from seqpose_ros.lifecycle import ResponsiveLifecycleNode, spin_until_finished
 
 IDLE = ["--ros-args", "-p", "autostart:=false"]
 
@@ -18,7 +22,7 @@ def test_a_signal_between_two_waits_is_a_clean_exit(monkeypatch: pytest.MonkeyPa
         rclpy.shutdown()
         raise RuntimeError("failed to create wait set: the given context is not valid")
 
-    monkeypatch.setattr(MultiThreadedExecutor, "spin_until_future_complete", spin)
+    monkeypatch.setattr(MultiThreadedExecutor, "spin_once", spin)
     assert node.main(IDLE) == 0
 
 
@@ -26,10 +30,29 @@ def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def spin(*_: object) -> None:
         raise RuntimeError("another error")
 
-    monkeypatch.setattr(MultiThreadedExecutor, "spin_until_future_complete", spin)
+    monkeypatch.setattr(MultiThreadedExecutor, "spin_once", spin)
     with pytest.raises(RuntimeError, match="another error"):
         node.main(IDLE)
     assert not rclpy.ok()
+
+
+def test_spinning_creates_no_objects_that_stay(private_domain: None) -> None:
+    """The numbers of live objects by type are equal after 100 and after 400 calls of a timer."""
+    rclpy.init()
+    spinning, calls, counts = ResponsiveLifecycleNode("spinning"), 0, []
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (100, 400):
+            counts.append(Counter(type(item).__name__ for item in gc.get_objects()))
+        if calls == 400:
+            spinning.finished.set_result(3)
+
+    spinning.create_timer(0.001, call)
+    assert spin_until_finished([spinning], [], exit_timeout=1.0) == 3
+    growth = counts[1] - counts[0]
+    assert max(growth.values(), default=0) < 100, growth.most_common(5)
 
 
 @pytest.mark.parametrize(
