@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqpose_core import checkpoint
 from seqpose_core.camera import Camera
 from seqpose_core.categories import Category
 from seqpose_core.config_io import nearest
@@ -29,6 +28,7 @@ from seqpose_core.preprocessing import fit_image
 from seqpose_core.runtime.choose import build_engine
 from seqpose_core.runtime.engine import Engine
 from seqpose_core.runtime.exported import is_exported, open_exported, read_info
+from seqpose_core.runtime.network import Network, with_memory
 from seqpose_core.support_plane import SupportPlane, fuse_support_plane
 from seqpose_core.tracking import Tracker
 
@@ -58,15 +58,11 @@ class PoseEstimator:
         :raises ValueError: for an unknown option, a value outside its range, or a category the model does not have.
         :raises seqpose_core.runtime.engine.RuntimeUnavailableError: if the runtime cannot be used here.
         """
-        self.options = (options or EstimatorOptions()).with_changes(changes)
-        #: None where an engine was given.
-        self.model = with_memory(model, self.options.memory_frames) if isinstance(model, SeqPose) else None
-        self._engine: Engine
-        if self.model is not None:
-            options = self.options
-            self._engine = build_engine(self.model, options.runtime, torch.device(device), options.precision)
-        else:
-            self._engine = model  # type: ignore[assignment]
+        self.options = options = (options or EstimatorOptions()).with_changes(changes)
+        if isinstance(model, SeqPose):
+            model = with_memory(model, options.memory_frames)
+            model = build_engine(model, options.runtime, torch.device(device), options.precision)
+        self._engine: Engine = model
         self._symmetric = torch.tensor([c.symmetric for c in self.categories], device=self._engine.device)
         self._threshold = self._thresholds(self.options)
         self._reported = self._reported_categories(self.options)
@@ -89,10 +85,23 @@ class PoseEstimator:
         :raises seqpose_core.checkpoint.CheckpointError: if the checkpoint cannot be loaded.
         :raises ValueError: for a bad option.
         """
-        if not is_exported(name_or_path):
-            return cls(checkpoint.load(name_or_path, allow_download=allow_download), options, device=device, **changes)
         options = (options or EstimatorOptions()).with_changes(changes)
-        return cls(_open_engine(Path(name_or_path).expanduser(), options, torch.device(device)), options)
+        if is_exported(name_or_path):
+            engine = _open_exported(Path(name_or_path).expanduser(), options, torch.device(device))
+        else:
+            network = Network.of_checkpoint(name_or_path, options.memory_frames, allow_download)
+            engine = build_engine(network, options.runtime, torch.device(device), options.precision)
+        return cls(engine, options)
+
+    @property
+    def model(self) -> SeqPose | None:
+        """The model in torch; None in other runtimes."""
+        return getattr(self._engine, "model", None)
+
+    @property
+    def runtime(self) -> str:
+        """The runtime of the network: ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``."""
+        return self._engine.runtime
 
     @property
     def config(self) -> SeqPoseConfig:
@@ -274,10 +283,10 @@ def _same_object(position: Tensor, size: Tensor) -> Tensor:
     return (across < _DUPLICATE_ACROSS * diagonal) & (along.abs() < _DUPLICATE_ALONG * diagonal)
 
 
-def _open_engine(folder: Path, options: EstimatorOptions, device: torch.device) -> Engine:
+def _open_exported(folder: Path, options: EstimatorOptions, device: torch.device) -> Engine:
     """The engine of an exported folder. Its runtime and memory length are those of the export."""
     runtime = read_info(folder).runtime
-    if options.runtime not in ("auto", "eager", runtime) and (runtime, options.runtime) != ("onnx", "tensorrt"):
+    if options.runtime not in ("default", "auto", runtime) and (runtime, options.runtime) != ("onnx", "tensorrt"):
         raise ValueError(f"{folder} was exported for runtime {runtime}; it cannot run {options.runtime}")
     engine = open_exported(folder, device, options.precision, tensorrt=options.runtime == "tensorrt")
     frames = engine.config.memory.frames
@@ -285,12 +294,3 @@ def _open_engine(folder: Path, options: EstimatorOptions, device: torch.device) 
         raise ValueError(f"{folder} was exported with memory_frames {frames}; it cannot be {options.memory_frames}")
     _LOG.info("SeqPose runs %s in %s on %s, as exported", runtime, options.precision, device)
     return engine
-
-
-def with_memory(model: SeqPose, frames: int | None) -> SeqPose:
-    """The same weights with another memory length; no weight depends on it."""
-    if frames is None or frames == model.config.memory.frames:
-        return model
-    changed = SeqPose(replace(model.config, memory=replace(model.config.memory, frames=frames)))
-    changed.load_state_dict(model.state_dict())
-    return changed

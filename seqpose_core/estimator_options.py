@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from seqpose_core.config_io import nearest
 
 Precision = Literal["fp32", "bf16"]
-Runtime = Literal["auto", "eager", "compiled", "openvino", "onnx", "tensorrt"]
+Runtime = Literal["default", "auto", "eager", "compiled", "openvino", "onnx", "tensorrt"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class EstimatorOptions:
 
     :param precision: ``fp32`` or ``bf16`` (autocast).
     :param runtime: ``eager`` (torch), ``compiled`` (torch.compile), ``openvino``, ``onnx`` (ONNX Runtime on CPU or
-        CUDA), ``tensorrt`` (ONNX Runtime with TensorRT), or ``auto``: the fastest on this machine by a short trial. An
-        exported folder runs in the runtime that it was exported for.
+        CUDA), ``tensorrt`` (ONNX Runtime with TensorRT), ``auto``: the fastest on this machine by a short trial, or
+        ``default``: ``openvino`` for a checkpoint on the CPU if it is installed, else ``eager``. An exported folder
+        runs in the runtime that it was exported for.
     :param categories: names to report; empty = all of the model's.
     :param score_threshold: detections below it are dropped, 0..1; None = the threshold that the checkpoint gives each
         category. :param max_objects: at most this many per image,
@@ -35,7 +36,7 @@ class EstimatorOptions:
     """
 
     precision: Precision = "fp32"
-    runtime: Runtime = "eager"
+    runtime: Runtime = "default"
     categories: tuple[str, ...] = ()
     score_threshold: float | None = None
     max_objects: int = 20

@@ -14,10 +14,9 @@ from typing import get_args
 
 import torch
 
-from seqpose_core import checkpoint
-from seqpose_core.estimator import with_memory
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.exported import Format, export, open_exported
+from seqpose_core.runtime.network import Network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory-frames", type=int, help="past frames in the memory (default: as trained)")
     options = parser.parse_args(arguments)
     try:
-        model = with_memory(checkpoint.load(options.checkpoint), options.memory_frames)
-        folder = export(model, options.runtime, options.out)
+        network = Network.of_checkpoint(options.checkpoint, options.memory_frames)
+        folder = export(network.build(), options.runtime, options.out)
         open_exported(folder, torch.device("cpu"))
     except (OSError, ValueError, RuntimeUnavailableError) as error:
         print(f"seqpose_core.export: {error}", file=sys.stderr)

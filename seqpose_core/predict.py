@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -176,6 +177,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # the runtime; its first start takes seconds
     if options.fx is None:
         print(f"--fx is not given: a horizontal field of view of {options.fov:g} degrees is assumed", file=sys.stderr)
     try:

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from seqpose_core import PoseEstimator
+from seqpose_core.estimator_options import Runtime
 from seqpose_core.evaluation import Evaluation, ScoredRun, ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, write_json
 from seqpose_core.evaluation.terminal import aligned_values, print_evaluation
@@ -39,6 +40,7 @@ class BagEvaluationOptions:
     out: Path
     checkpoint: str = "seqpose-lite2"
     device: str = "cpu"
+    runtime: Runtime = "default"
     image_topic: str | None = None
     camera_info_topic: str | None = None
     ground_truth_topic: str = GROUND_TRUTH_TOPIC
@@ -75,6 +77,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and pictures")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runtime", choices=get_args(Runtime), default="default", help="as the node's parameter")
     parser.add_argument("--image-topic", help="if the bag has several")
     parser.add_argument("--camera-info-topic", help="if the bag has several")
     parser.add_argument(
@@ -121,7 +124,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
     :raises ValueError: a bag or checkpoint that cannot be used. :raises OSError: a missing file.
     """
     estimator = PoseEstimator.from_pretrained(
-        options.checkpoint, device=options.device, score_threshold=options.min_score
+        options.checkpoint, device=options.device, runtime=options.runtime, score_threshold=options.min_score
     )
     options = replace(options, scoring=replace(options.scoring, categories=estimator.categories))
     status = 0
@@ -147,6 +150,7 @@ def evaluate(options: BagEvaluationOptions) -> int:
             "step_ms": _percentiles_ms(predictions.step_seconds),
             "bag": options.bag.name,
             "checkpoint": options.checkpoint,
+            "runtime": estimator.runtime,
             "min_score": options.min_score,
             "recall_score": options.scoring.recall_score,
             "measured_on": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, {options.device}",
@@ -203,6 +207,7 @@ def _realtime(
     parameters = {
         "checkpoint": options.checkpoint,
         "device": options.device,
+        "runtime": options.runtime,
         "score_threshold": options.min_score,
         "rectified": options.rectified,
         **({"fixed_frame": options.fixed_frame} if options.fixed_frame else {}),

@@ -31,7 +31,7 @@ class SharedEngine:
     """An engine that several threads use, one step at a time."""
 
     def __init__(self, engine: Engine) -> None:
-        self.config, self.device = engine.config, engine.device
+        self.config, self.device, self.runtime = engine.config, engine.device, engine.runtime
         self._engine = engine
         self._lock = threading.Lock()
 

@@ -30,6 +30,7 @@ from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.inputs import CameraInputs
 from seqpose_ros.lifecycle import ResponsiveLifecycleNode, spin_until_finished
 from seqpose_ros.load import EstimatorLoader, load_estimator
+from seqpose_ros.log_messages import core_messages_in
 from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
@@ -81,7 +82,8 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, and subscribe to /tf if a frame parameter is set. Fails if the model cannot be loaded."""
         try:
-            self._estimator = self._load(self.settings)
+            with core_messages_in(self.get_logger()):
+                self._estimator = self._load(self.settings)
         except CheckpointError as error:
             self.get_logger().error(f"checkpoint {self.settings.checkpoint!r} could not be loaded: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -216,7 +218,11 @@ class SeqPoseNode(ResponsiveLifecycleNode):
 
     def _engine(self) -> dict[str, str]:
         names = ("checkpoint", "device", "runtime", "precision", "threads")
-        return {name: str(getattr(self.settings, name)) for name in names} | {"openmp_waiting": threads.wait_policy()}
+        values = {name: str(getattr(self.settings, name)) for name in names}
+        estimator = self._estimator
+        if estimator is not None:
+            values["runtime"] = estimator.runtime  # the parameter can be default or auto
+        return values | {"openmp_waiting": threads.wait_policy()}
 
     def _publish_diagnostics(self) -> None:
         active = self._worker is not None

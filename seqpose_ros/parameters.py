@@ -42,7 +42,8 @@ class Settings:
     runtime: str = field(
         default=_OPTIONS.runtime,
         metadata=describe(
-            "Runtime of the model; auto is the fastest on this machine, by a short trial.", choices=get_args(Runtime)
+            "Runtime of the model; default: openvino on the CPU if installed, else eager; auto: fastest in a trial.",
+            choices=get_args(Runtime),
         ),
     )
     threads: int = field(

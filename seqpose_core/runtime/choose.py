@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from seqpose_core import config_io
+from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.runtime.cache import cache_root, open_cached
 from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
-from seqpose_core.runtime.exported import Format, cache_root, cached_export, open_exported
+from seqpose_core.runtime.exported import Format
+from seqpose_core.runtime.network import Network
 from seqpose_core.runtime.sample import record_sample, recorded_step
 from seqpose_core.runtime.torch_engine import TorchEngine
 
@@ -44,22 +47,51 @@ class Trial:
     milliseconds: tuple[float, ...]
 
 
-def build_engine(model: SeqPose, runtime: str, device: torch.device, precision: str) -> Engine:
+def build_engine(model: SeqPose | Network, runtime: str, device: torch.device, precision: str) -> Engine:
     """Build the engine that runs a network.
 
-    :param runtime: ``auto``, ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``.
+    :param runtime: ``default``, ``auto``, ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``. ``default``
+        is ``openvino`` for a :class:`Network` where it can be used, otherwise ``eager``, as for a model in memory.
     :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
-        ``auto`` leaves such runtimes out.
+        ``default`` and ``auto`` leave such runtimes out.
     """
+    if runtime == "default":
+        return _build_default(model, device, precision)
+    network = model if isinstance(model, Network) else Network.of_model(model)
     if runtime == "auto":
-        runtime = choose_fastest(model, device, precision)
+        runtime = choose_fastest(network, device, precision)
     if runtime in ("eager", "compiled"):
-        engine: Engine = TorchEngine(model, device, precision, runtime == "compiled")
+        engine: Engine = TorchEngine(network.build(), device, precision, runtime == "compiled")
     else:
-        folder = cached_export(model, "openvino" if runtime == "openvino" else "onnx")
-        engine = open_exported(folder, device, precision, tensorrt=runtime == "tensorrt")
+        form: Format = "openvino" if runtime == "openvino" else "onnx"
+        engine = open_cached(network, form, device, precision, tensorrt=runtime == "tensorrt")
     _LOG.info("SeqPose runs %s in %s on %s", runtime, precision, device)
     return engine
+
+
+def _build_default(model: SeqPose | Network, device: torch.device, precision: str) -> Engine:
+    """The engine of the runtime ``default``. Its choice is logged with the reason."""
+    reason = "the model is in memory and may change" if isinstance(model, SeqPose) else _obstacle(model.config, device)
+    if reason is None:
+        try:
+            engine = build_engine(model, "openvino", device, precision)
+        except RuntimeUnavailableError as error:
+            _LOG.warning("runtime default: eager, because openvino cannot be used: %s", error)
+        else:
+            _LOG.info("runtime default: openvino, because it is installed")
+            return engine
+    else:
+        _LOG.info("runtime default: eager, because %s", reason)
+    return build_engine(model, "eager", device, precision)
+
+
+def _obstacle(config: SeqPoseConfig, device: torch.device) -> str | None:
+    """Why OpenVINO is not the default runtime here; None if it is."""
+    if device.type != "cpu":
+        return f"the device is {device}"
+    if "openvino" not in installed_runtimes():
+        return "OpenVINO is not installed"
+    return None if config.memory.frames else "a model with 0 memory frames cannot be exported"
 
 
 def installed_runtimes() -> list[Format]:
@@ -67,7 +99,7 @@ def installed_runtimes() -> list[Format]:
     return [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
 
 
-def choose_fastest(model: SeqPose, device: torch.device, precision: str) -> str:
+def choose_fastest(network: Network, device: torch.device, precision: str) -> str:
     """Name of the fastest runtime whose results agree with those of eager torch.
 
     It is measured by a trial, whose outcome is kept in the user's cache.
@@ -77,22 +109,30 @@ def choose_fastest(model: SeqPose, device: torch.device, precision: str) -> str:
         reason = f"the device is {device}" if device.type != "cpu" else "no other runtime is installed"
         _LOG.info("runtime auto: eager, because %s", reason)
         return "eager"
-    path = cache_root() / "trials" / f"{_machine_digest(model, installed, precision)}.yaml"
+    path = cache_root() / "trials" / f"{_machine_digest(network.config, installed, precision)}.yaml"
     if path.is_file():
-        trial = config_io.load_yaml(Trial, path)
-        _LOG.info("runtime auto: %s, by an earlier trial (%s)", trial.runtime, _format_times(trial))
-        return trial.runtime
-    recorded = record_sample(model.cpu())
+        try:
+            trial = config_io.load_yaml(Trial, path)
+        except (config_io.ConfigError, OSError) as error:
+            _LOG.warning("the trial is repeated: %s", error)
+        else:
+            _LOG.info("runtime auto: %s, by an earlier trial (%s)", trial.runtime, _format_times(trial))
+            return trial.runtime
+    model = network.build()
+    recorded = record_sample(model)
     engines: dict[str, Engine] = {"eager": TorchEngine(model, device, precision)}
     for name in installed:
         try:
-            engines[name] = open_exported(cached_export(model, name), device, precision)
+            engines[name] = open_cached(network, name, device, precision)
         except RuntimeUnavailableError as error:
             _LOG.warning("runtime auto: %s is left out: %s", name, error)
     trial = _run_trial(engines, recorded)
     _LOG.info("runtime auto: %s, by a trial on this machine (%s)", trial.runtime, _format_times(trial))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(config_io.dump_yaml(trial), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(config_io.dump_yaml(trial), encoding="utf-8")
+    except OSError as error:
+        _LOG.warning("the outcome of the trial cannot be kept: %s", error)
     return trial.runtime
 
 
@@ -115,12 +155,12 @@ def _format_times(trial: Trial) -> str:
     return ", ".join(f"{name} {value:g} ms" for name, value in zip(trial.compared, trial.milliseconds, strict=True))
 
 
-def _machine_digest(model: SeqPose, installed: list[Format], precision: str) -> str:
+def _machine_digest(config: SeqPoseConfig, installed: list[Format], precision: str) -> str:
     """A digest of all that affects the speed of the runtimes: processor, threads, packages and network."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():
         cpu = next((line for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
     versions = [str(getattr(__import__(_PACKAGES[name]), "__version__", "")) for name in installed]
-    facts = (cpu, torch.get_num_threads(), torch.__version__, installed, versions, precision, model.config.to_yaml())
+    facts = (cpu, torch.get_num_threads(), torch.__version__, installed, versions, precision, config.to_yaml())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import logging
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -26,7 +22,6 @@ from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
 from seqpose_core.runtime.sample import check_engine, record_sample, recorded_step
 from seqpose_core.weights import CheckpointError
 
-_LOG = logging.getLogger(__name__)
 CONFIG, INFO, SAMPLE = "config.yaml", "export.yaml", "sample.safetensors"
 Format = Literal["openvino", "onnx"]
 
@@ -117,28 +112,3 @@ def open_exported(folder: str | Path, device: torch.device, precision: str = "fp
         engine = onnx.OnnxEngine(folder, config, device, tensorrt)
     check_engine(engine, recorded, runtime, precision)
     return engine
-
-
-def cached_export(model: SeqPose, runtime: Format) -> Path:
-    """The exported folder of the model in the user's cache; it is written on first use."""
-    folder = cache_root() / "exports" / f"{runtime}-{_digest(model, runtime)}"
-    if not is_exported(folder):
-        _LOG.info("exporting the network for runtime %s to %s; this is done once", runtime, folder)
-        export(model, runtime, folder)
-    return folder
-
-
-def cache_root() -> Path:
-    """$XDG_CACHE_HOME/seqpose, by default ~/.cache/seqpose."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqpose"
-
-
-def _digest(model: SeqPose, runtime: Format) -> str:
-    """A digest of all that an export depends on: weights, configuration, code and versions."""
-    package = openvino.import_openvino() if runtime == "openvino" else onnx.import_onnxruntime()
-    digest = hashlib.sha256(f"{torch.__version__} {package.__version__} {model.config.to_yaml()}".encode())
-    for file in sorted(Path(inspect.getfile(SeqPose)).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:20]

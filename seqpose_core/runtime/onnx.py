@@ -16,6 +16,7 @@ from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.model.step_graph import StepGraph, StepInput, output_names, split_outputs
 from seqpose_core.runtime.engine import RuntimeUnavailableError
+from seqpose_core.weights import CheckpointError
 
 FILE = "step.onnx"
 _OPSET = 17  # grid sampling needs 16, layer norm 17
@@ -60,9 +61,12 @@ class OnnxEngine:
     """A converted model in ONNX Runtime, with the number of CPU threads that torch has when it is loaded."""
 
     def __init__(self, folder: Path, config: SeqPoseConfig, device: torch.device, tensorrt: bool = False) -> None:
-        """:raises RuntimeUnavailableError: if ONNX Runtime or its provider for the device is not installed."""
+        """:raises RuntimeUnavailableError: if ONNX Runtime or its provider for the device is not installed.
+
+        :raises seqpose_core.weights.CheckpointError: if the file is missing or damaged.
+        """
         runtime = import_onnxruntime()
-        self.config, self.device = config, device
+        self.config, self.device, self.runtime = config, device, "tensorrt" if tensorrt else "onnx"
         providers = ["CPUExecutionProvider"]
         if device.type == "cuda":
             index = {"device_id": device.index or 0}
@@ -80,7 +84,10 @@ class OnnxEngine:
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.threads = int(options.intra_op_num_threads)
-        self._session = runtime.InferenceSession(str(folder / FILE), options, providers=providers)
+        try:
+            self._session = runtime.InferenceSession(str(folder / FILE), options, providers=providers)
+        except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+            raise CheckpointError(f"{folder / FILE} cannot be loaded: {error}") from error
         self._names = [item.name for item in self._session.get_inputs()]
 
     def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:

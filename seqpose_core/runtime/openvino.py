@@ -16,6 +16,7 @@ from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.model.step_graph import StepGraph, StepInput, split_outputs
 from seqpose_core.runtime.engine import RuntimeUnavailableError
+from seqpose_core.weights import CheckpointError
 
 FILE = "step.xml"  # and step.bin
 
@@ -39,7 +40,10 @@ def convert(model: SeqPose, example: StepInput, folder: Path) -> None:
     openvino = import_openvino()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns that shapes become constants, which is intended
-        converted = openvino.convert_model(StepGraph(model).eval(), example_input=tuple(example))
+        try:
+            converted = openvino.convert_model(StepGraph(model).eval(), example_input=tuple(example))
+        except Exception as error:  # of many types, of OpenVINO and of the tracer
+            raise RuntimeUnavailableError(f"OpenVINO cannot convert this model: {error}") from error
     converted.reshape({port.any_name: list(x.shape) for port, x in zip(converted.inputs, example, strict=True)})
     openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
 
@@ -48,9 +52,12 @@ class OpenVinoEngine:
     """A converted model in OpenVINO on the CPU, with the number of threads that torch has when it is loaded."""
 
     def __init__(self, folder: Path, config: SeqPoseConfig, precision: str = "fp32") -> None:
-        """:raises RuntimeUnavailableError: if OpenVINO is missing or the CPU does not support the precision."""
+        """:raises RuntimeUnavailableError: if OpenVINO is missing or the CPU does not support the precision.
+
+        :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
+        """
         openvino = import_openvino()
-        self.config, self.device = config, torch.device("cpu")
+        self.config, self.device, self.runtime = config, torch.device("cpu"), "openvino"
         core = openvino.Core()
         supported = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and "BF16" not in supported:
@@ -65,7 +72,10 @@ class OpenVinoEngine:
             # Pinned threads of two programs can share a core while another one is idle.
             "ENABLE_CPU_PINNING": False,
         }
-        compiled = core.compile_model(core.read_model(folder / FILE), "CPU", properties)
+        try:
+            compiled = core.compile_model(core.read_model(folder / FILE), "CPU", properties)
+        except RuntimeError as error:
+            raise CheckpointError(f"{folder / FILE} cannot be loaded: {error}") from error
         self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._request = compiled.create_infer_request()
 

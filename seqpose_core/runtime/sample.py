@@ -18,7 +18,7 @@ from seqpose_core.model.step_graph import (
     split_outputs,
 )
 from seqpose_core.preprocessing import fit_image
-from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
+from seqpose_core.runtime.engine import Engine, EngineMismatchError
 from seqpose_core.samples import sample_frames
 
 FRAMES = 2  # the second one has a memory
@@ -60,7 +60,7 @@ def check_engine(engine: Engine, recorded: Mapping[str, Tensor], name: str, prec
     """Compare the objects that an engine predicts with those recorded in eager torch.
 
     :param name: of the runtime, for the message.
-    :raises RuntimeUnavailableError: naming the first value that differs by more than its tolerance.
+    :raises EngineMismatchError: naming the first value that differs by more than its tolerance.
     """
     for frame in range(FRAMES):
         step = StepInput(*(tensor.to(engine.device) for tensor in recorded_step(recorded, frame)))
@@ -75,7 +75,7 @@ def check_engine(engine: Engine, recorded: Mapping[str, Tensor], name: str, prec
             order = best if precision == "fp32" else _nearest(recorded, frame, best, objects.translation.cpu()[0])
             difference = float((value[order] - expected).abs().max())
             if not difference <= tolerance:  # also if it is NaN
-                raise RuntimeUnavailableError(
+                raise EngineMismatchError(
                     f"runtime {name} in {precision} is not used: its {field} of frame {frame} of the bundled sample "
                     f"differs by {difference:.3g} from eager torch; at most {tolerance} is allowed"
                 )

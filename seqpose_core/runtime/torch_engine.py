@@ -19,7 +19,8 @@ class TorchEngine:
     """
 
     def __init__(self, model: SeqPose, device: torch.device, precision: str = "fp32", compiled: bool = False) -> None:
-        self.config, self.device = model.config, device
+        self.config, self.device, self.model = model.config, device, model
+        self.runtime = "compiled" if compiled else "eager"
         self._bf16 = precision == "bf16"
         graph = StepGraph(model).to(device).eval()
         self._run = torch.compile(graph) if compiled else graph

@@ -51,6 +51,7 @@ class FakeEstimator:
         self.steps: list[dict[str, Any]] = []
         self.resets = 0
         self.memory_queries = 0
+        self.runtime = "eager"
         self.categories = CATEGORIES
         self.options = EstimatorOptions()
         self.fault: Exception | None = None

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from seqpose_core.export import main as export_command
 from seqpose_core.geometry import rotation_error
 from seqpose_core.runtime import choose, exported
 from seqpose_core.runtime.engine import RuntimeUnavailableError
+from seqpose_core.runtime.network import Network
 from seqpose_core.samples import sample_frames
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
@@ -31,15 +31,6 @@ def require(runtime: str) -> None:
     """Skip without the runtime's package. It is not imported here: only the product turns off its telemetry."""
     if find_spec(PACKAGES[runtime]) is None:
         pytest.skip(f"{PACKAGES[runtime]} is not installed")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache folder is a temporary one."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
 
 
 def run_samples(estimator: PoseEstimator) -> list[list[ObjectPose]]:
@@ -65,7 +56,7 @@ def assert_agree(first: list[list[ObjectPose]], second: list[list[ObjectPose]]) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, cache: Path, tmp_path: Path) -> None:
+def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, tmp_path: Path) -> None:
     require(runtime)
     folder = tmp_path / "exported"
     assert export_command(["--checkpoint", "seqpose-lite", "--runtime", runtime, "--out", str(folder)]) == 0
@@ -74,8 +65,9 @@ def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, cache
     assert_agree(run_samples(eager), run_samples(estimator))
     with pytest.raises(ValueError, match="was exported with memory_frames 3; it cannot be 1"):
         PoseEstimator.from_pretrained(folder, memory_frames=1)
-    with pytest.raises(ValueError, match=f"was exported for runtime {runtime}; it cannot run compiled"):
-        PoseEstimator.from_pretrained(folder, runtime="compiled")
+    for other in ("eager", "compiled"):
+        with pytest.raises(ValueError, match=f"was exported for runtime {runtime}; it cannot run {other}"):
+            PoseEstimator.from_pretrained(folder, runtime=other)
 
 
 def as_recorded(model: SeqPose, folder: Path) -> dict[str, Tensor]:
@@ -94,25 +86,28 @@ def test_an_export_that_differs_from_eager_is_refused(tmp_path: Path) -> None:
         PoseEstimator.from_pretrained(tmp_path / "exported")
 
 
-def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(cache: Path, tmp_path: Path) -> None:
+def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(tmp_path: Path) -> None:
     require("openvino")
     model = tiny_model(memory_frames=0)
     with pytest.raises(RuntimeUnavailableError, match="a model with 0 memory frames cannot be exported"):
         exported.export(model, "openvino", tmp_path / "exported")
-    assert choose.choose_fastest(model, torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(Network.of_model(model), torch.device("cpu"), "fp32") == "eager"
 
 
 @pytest.mark.slow
-def test_auto_runs_one_trial_and_keeps_its_outcome(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_runs_one_trial_and_keeps_its_outcome(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require("openvino")
-    model = tiny_model()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    model = Network.of_model(tiny_model())
     with caplog.at_level(logging.INFO):
         first = choose.choose_fastest(model, torch.device("cpu"), "fp32")
         again = choose.choose_fastest(model, torch.device("cpu"), "fp32")
     assert first == again
     assert [m for m in caplog.messages if "by a trial on this machine" in m and "eager" in m and " ms" in m]
     assert [m for m in caplog.messages if "by an earlier trial" in m]
-    trials = [path.read_text() for path in (cache / "seqpose" / "trials").iterdir()]
+    trials = [path.read_text() for path in (tmp_path / "seqpose" / "trials").iterdir()]
     assert sum("openvino" in text for text in trials) == 1
 
 
@@ -149,7 +144,7 @@ def test_a_missing_package_is_reported_with_its_extra(
 
 def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "find_spec", lambda _: None)
-    assert choose.choose_fastest(tiny_model(), torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(Network.of_model(tiny_model()), torch.device("cpu"), "fp32") == "eager"
 
 
 def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -161,7 +156,7 @@ def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_one_number_of_threads_holds_for_torch_and_the_engine(runtime: str, cache: Path) -> None:
+def test_one_number_of_threads_holds_for_torch_and_the_engine(runtime: str) -> None:
     require(runtime)
     before = torch.get_num_threads()
     try:

@@ -134,7 +134,7 @@ def test_diagnostics_are_published_at_1_hz_with_engine_rates_and_latency(client:
     assert 1.5 < time.monotonic() - begin
     values = client.values()
     assert values["state"] == "active"
-    assert (values["device"], values["runtime"], values["precision"]) == ("cpu", "eager", "fp32")
+    assert (values["device"], values["runtime"], values["precision"]) == ("cpu", "openvino", "fp32")
     assert (values["threads"], values["openmp_waiting"]) == ("1", "passive")
     assert float(values["inference_p50_ms"]) > 0
     assert float(values["inference_p95_ms"]) >= float(values["inference_p50_ms"])

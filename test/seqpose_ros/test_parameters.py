@@ -89,7 +89,7 @@ def test_the_node_uses_the_defaults_of_the_estimator() -> None:
         ({"checkpoint": 3}, "expecting type 'STRING'"),
         ({"device": "gpu"}, "device is 'gpu'; it must be cpu, cuda or cuda:<number>"),
         ({"precision": "fp64"}, "precision is 'fp64'; it must be one of fp32, bf16"),
-        ({"runtime": "fast"}, "runtime is 'fast'; it must be one of auto, eager, compiled, openvino, onnx, tensorrt"),
+        ({"runtime": "fast"}, "it must be one of default, auto, eager, compiled, openvino, onnx, tensorrt"),
         ({"object_axes": "enu"}, "object_axes is 'enu'; it must be one of nocs, rep103"),
         ({"image_transport": "theora"}, "it must be one of raw, compressed"),
         ({"categories": ["mug", "cup"]}, "categories has unknown 'cup'; known are bottle, bowl"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.metrics.iou import IOU_KINDS
 from train.data.nocs_sets import Labels
@@ -43,6 +44,8 @@ class EvaluateOptions:
     min_score: float = 0.01
     max_objects: int = 20
     device: str = "cpu"
+    runtime: Runtime = "eager"
+    precision: Precision = "fp32"
     workers: int = 1
     shard: tuple[int, int] = (0, 1)
     dataset: str | None = None
@@ -102,6 +105,10 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
         "threshold of each category)",
     )
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--runtime", choices=get_args(Runtime), default="eager", help="what runs the network (default: %(default)s)"
+    )
+    parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="default: %(default)s")
     parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="predict every N-th clip from the I-th on")
     parser.add_argument("--dataset", choices=sorted(ROWS), help="name the data set that --results were measured on")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from seqpose_core import checkpoint
 from seqpose_core.estimator import PoseEstimator
+from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.evaluation.support import HEIGHTS
 from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
@@ -35,6 +36,7 @@ class PredictionJob:
     :param support_plane: give the support plane of a rendered set, with simulated errors ``plane_noise``.
     :param depth: give the depth images.
     :param limit: only the first clips, None for all.
+    :param runtime, precision: see seqpose_core.EstimatorOptions.
     :param min_score, max_objects: limits of the predictions of a frame; ranked AP needs low scores too.
     :param labels: which labels the results hold, see train.data.nocs_sets.
     """
@@ -52,6 +54,8 @@ class PredictionJob:
     min_score: float = 0.01
     max_objects: int = 20
     device: str = "cpu"
+    runtime: Runtime = "eager"
+    precision: Precision = "fp32"
     labels: Labels = "gts"
 
     @property
@@ -62,7 +66,13 @@ class PredictionJob:
     def settings(self) -> dict[str, object]:
         """Everything that the predictions depend on, without where they are written and how many clips are done."""
         values = {k: v for k, v in asdict(self).items() if k not in ("out", "limit", "device", "data")}
-        for name in ("support_plane", "plane_noise", "depth"):  # outputs of older versions have none of them
+        for name in (
+            "support_plane",
+            "plane_noise",
+            "depth",
+            "runtime",
+            "precision",
+        ):  # outputs of older versions have none of them
             if getattr(self, name) == getattr(PredictionJob, name):
                 del values[name]
         return {
@@ -102,7 +112,12 @@ class ClipPredictor:
     def __init__(self, job: PredictionJob) -> None:
         self.job = job
         self.estimator = PoseEstimator.from_pretrained(
-            job.checkpoint, job.device, score_threshold=job.min_score, max_objects=job.max_objects
+            job.checkpoint,
+            job.device,
+            score_threshold=job.min_score,
+            max_objects=job.max_objects,
+            runtime=job.runtime,
+            precision=job.precision,
         )
         dataset = open_set(job.data, job.split, job.labels, self.estimator.categories, job.aligned_cache)
         self.layout, self.rendered = dataset.layout, dataset.rendered

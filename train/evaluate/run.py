@@ -97,6 +97,8 @@ def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict
             min_score=options.min_score,
             max_objects=options.max_objects,
             device=options.device,
+            runtime=options.runtime,
+            precision=options.precision,
             labels=options.labels,
         )
         paths[name], broken = predict(job, options.workers, options.shard)
