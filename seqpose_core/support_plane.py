@@ -14,6 +14,11 @@ from seqpose_core.pose_fusion import SIZE_COUPLING, PoseBatch, squared_mahalanob
 
 #: Metres: the lowest point of an object that does not stand on the plane is at most this high above it.
 _MAX_LIFT = 0.3
+#: Spread of the predicted heights of standing objects, relative to their predicted standard deviations, on validation
+#: renders. Only the gate uses it: a fused covariance that is too small would be worse than one that is too large.
+_HEIGHT_SPREAD = 0.8
+#: Standard deviation of the log size of objects of one category, relative to the typical size.
+_SIZE_SPREAD = 0.25
 #: Standard deviations: an object whose lowest point is farther from the plane is not on it, whatever its prior.
 _GATE = 3.0
 #: Gates of the up axis: 99 % quantiles of chi-square with 2 degrees of freedom (upright) and 1 (lying).
@@ -104,10 +109,10 @@ class SupportPlane:
 def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> list[ObjectPose]:
     """Combine poses with the plane, each by its covariance; sets ``on_support``.
 
-    An object stands on the plane if this explains the predicted height of its lowest point better than an unknown
-    height above the plane does. Then its lowest point is measured to be in the plane. Its up axis is measured to be
-    parallel to the normal (upright or upside down) or perpendicular to it (lying), whichever is nearer, if the
-    difference is within a gate. Its size follows its distance. Any other object keeps its pose.
+    An object stands on the plane if this explains the predicted height of its lowest point, and the size that it then
+    has, better than an unknown height above the plane does. Then its lowest point is measured to be in the plane. Its
+    up axis is measured to be parallel to the normal (upright or upside down) or perpendicular to it (lying), whichever
+    is nearer, if the difference is within a gate. Its size follows its distance. Any other object keeps its pose.
 
     :param objects: in the camera frame.
     """
@@ -115,7 +120,8 @@ def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> li
         return []
     poses = PoseBatch.of(objects)
     aligned = _align_up_axis(poses, plane)
-    fused, on_support = _put_on_plane(aligned, plane, np.array([o.score for o in objects]))
+    typical = np.array([np.log(o.category_info.typical_size).mean() for o in objects])
+    fused, on_support = _put_on_plane(aligned, plane, np.array([o.score for o in objects]), typical)
     flags = zip(fused.where(on_support, poses).apply_to(objects), on_support.tolist(), strict=True)
     return [replace(o, on_support=flag) for o, flag in flags]
 
@@ -162,8 +168,13 @@ def _align_up_axis(poses: PoseBatch, plane: SupportPlane) -> PoseBatch:
     return aligned.updated(jacobian, residual, variance[:, :1], ~upright & near)
 
 
-def _put_on_plane(poses: PoseBatch, plane: SupportPlane, score: np.ndarray) -> tuple[PoseBatch, np.ndarray]:
-    """Fuse the height of the lowest points; also returns (N,) whether each object stands on the plane."""
+def _put_on_plane(
+    poses: PoseBatch, plane: SupportPlane, score: np.ndarray, typical: np.ndarray
+) -> tuple[PoseBatch, np.ndarray]:
+    """Fuse the height of the lowest points; also returns (N,) whether each object stands on the plane.
+
+    :param score: (N,). :param typical: (N,) mean log extent of the categories' typical sizes.
+    """
     offset = contact_offsets(poses, plane.normal)
     contact = poses.translation + offset
     height, below = plane.heights(contact), offset @ plane.normal
@@ -175,18 +186,34 @@ def _put_on_plane(poses: PoseBatch, plane: SupportPlane, score: np.ndarray) -> t
     # The factor of the distance at which the line of sight meets the plane; negative above the horizon.
     along = (slope * poses.sight).sum(-1) * poses.distance
     factor = 1 - height / np.where(along == 0, np.finfo(float).tiny, along)
-    reachable = (factor > 1 / _MAX_RESCALING) & (factor < _MAX_RESCALING)
-    on_support = reachable & _stands(height, deviation, plane.prior * score)
+    near = (factor > 1 / _MAX_RESCALING) & (factor < _MAX_RESCALING) & (np.abs(height) < _GATE * deviation)
+    log_size = np.log(poses.size).mean(-1) - typical
+    odds = _log_odds_of_height(height, _HEIGHT_SPREAD * deviation) + _log_odds_of_size(
+        log_size, np.log(np.clip(factor, 1 / _MAX_RESCALING, _MAX_RESCALING))
+    )
+    prior = plane.prior * score
+    with np.errstate(divide="ignore"):
+        on_support = near & (odds + np.log(prior) - np.log1p(-prior) > 0)
     return poses.updated(jacobian, -height[:, None], variance, on_support), on_support
 
 
-def _stands(height: np.ndarray, deviation: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """(N,) whether a standing object explains the predicted height of the lowest point better than a lifted one.
+def _log_odds_of_height(height: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """(N,) log ratio of the probability of a predicted height if the object stands, and if it does not.
 
-    :param height: (N,) predicted, metres above the plane. :param deviation: (N,) its standard deviation.
-    :param prior: (N,) probability that the object stands on the plane. The heights of the others are uniform.
+    :param height: (N,) of the lowest point, metres above the plane. Heights of objects that do not stand are uniform.
+    :param deviation: (N,) its standard deviation.
     """
     z = height / deviation
-    standing = np.exp(-(z**2) / 2) / (np.sqrt(2 * np.pi) * deviation)
+    standing = -(z**2) / 2 - np.log(np.sqrt(2 * np.pi) * deviation)
     lifted = (ndtr(z) - ndtr((height - _MAX_LIFT) / deviation)) / _MAX_LIFT
-    return (np.abs(z) < _GATE) & (prior * standing > (1 - prior) * lifted)
+    return standing - np.log(np.maximum(lifted, np.finfo(float).tiny))
+
+
+def _log_odds_of_size(log_size: np.ndarray, log_factor: np.ndarray) -> np.ndarray:
+    """(N,) log ratio of the probability of the size that an object has on the plane, and of the predicted one.
+
+    :param log_size: (N,) predicted, relative to the typical size of the category.
+    :param log_factor: (N,) of the distance to the plane relative to the predicted one; an object of the same image is
+        larger by this factor there.
+    """
+    return (log_size**2 - (log_size + log_factor) ** 2) / (2 * _SIZE_SPREAD**2)

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from tiny import tiny_model
 
 from seqpose_core import Camera, ObjectPose, PoseEstimator, SupportPlane
+from seqpose_core.categories import category as nocs_category
 from seqpose_core.geometry import invert, make_transform
 from seqpose_core.metrics.calibration import coverage
 from seqpose_core.pose_fusion import SIZE_COUPLING, PoseBatch
@@ -72,7 +73,7 @@ def world_pose(item: ObjectPose) -> np.ndarray:
 @pytest.mark.parametrize("category", ["camera", "can"])
 def test_an_object_at_a_wrong_distance_is_moved_to_the_plane(category: str, factor: float) -> None:
     yawed = Rotation.from_euler("z", 25, degrees=True).as_matrix() @ UPRIGHT
-    true = standing(category, rotation=yawed)
+    true = standing(category, rotation=yawed, size=nocs_category(category).typical_size)
     (fused,) = fuse_support_plane([scaled(true, factor)], EXACT)
     assert fused.on_support
     np.testing.assert_allclose(fused.translation, true.translation, atol=0.003)
@@ -162,12 +163,27 @@ def test_a_stacked_object_keeps_its_pose_and_is_flagged() -> None:
 @pytest.mark.parametrize(("score", "prior", "expected"), [(0.9, 0.8, True), (0.9, 0.3, False), (0.4, 0.8, False)])
 def test_a_doubtful_height_is_decided_by_score_and_prior(score: float, prior: float, expected: bool) -> None:
     # The lowest point is 6 cm above the plane. The standard deviation of its height is 4.2 cm: 7 cm along a line of
-    # sight that descends by 35 degrees, and 15 % of half the height of 8 cm. So it is off by 1.43 standard deviations.
+    # sight that descends by 35 degrees, and 15 % of half the height of 8 cm. The gate takes 0.8 of it, 3.4 cm, so the
+    # height is off by 1.79 standard deviations.
     item = replace(standing(height=0.1, sd=0.07), score=score)
     plane = SupportPlane(EXACT.normal, EXACT.offset, 0.0, 0.0, prior)
     (fused,) = fuse_support_plane([item], plane)
-    # Standing: p · exp(-1.43² / 2) / (√(2π) · 0.042 m) = 3.4 p for p = prior · score. Lifted by up to 0.3 m:
-    # (1 - p) · 0.92 / 0.3 m = 3.1 (1 - p). Equal for p = 0.47.
+    # Standing: p · exp(-1.79² / 2) / (√(2π) · 0.034 m) = 2.4 p for p = prior · score, times 0.93 for a size that is
+    # 11 % larger there. Lifted by up to 0.3 m: (1 - p) · 0.96 / 0.3 m = 3.2 (1 - p). Equal for p = 0.59.
+    assert fused.on_support is expected
+
+
+@pytest.mark.parametrize(("relative_size", "expected"), [(1.0, True), (1.6, False)])
+def test_an_object_that_would_be_too_large_on_the_plane_does_not_stand_on_it(
+    relative_size: float, expected: bool
+) -> None:
+    # As above with p = 0.65. On the plane the object is farther away, and 11 % larger for the same image. It is a
+    # camera of typical size, or 1.6 times as large: exp(-(ln 1.78)² / 2σ²) / exp(-(ln 1.6)² / 2σ²) = 0.42 for
+    # σ = 0.25, so that 1.0 p is compared with 3.2 (1 - p), and equal for p = 0.76.
+    size = relative_size * np.array(nocs_category("camera").typical_size)
+    item = standing(height=0.06 + size[1] / 2, sd=0.07, size=(size[0], size[1], size[2]))
+    plane = SupportPlane(EXACT.normal, EXACT.offset, 0.0, 0.0, 0.65 / 0.9)
+    (fused,) = fuse_support_plane([item], plane)
     assert fused.on_support is expected
 
 
