@@ -111,7 +111,7 @@ def test_the_uncertainty_is_trained_within_the_nearest_mode() -> None:
     )
     # Laplace with error 0 and b = 0.1 in six components: 6 log 0.1.
     torch.testing.assert_close(losses["uncertainty"], torch.tensor([6 * math.log(0.1)]), atol=1e-2, rtol=0)
-    torch.testing.assert_close(losses["rotation_mode"], torch.tensor(math.log(1 + math.exp(2.0))))
+    torch.testing.assert_close(losses["rotation_mode"], torch.tensor([math.log(1 + math.exp(2.0))]))
 
 
 def test_matching_by_rotation_takes_the_nearest_mode() -> None:

@@ -54,8 +54,8 @@ BENCHMARKS = {
     ),
     # A few frames to test a pipeline; figures measured on them are meaningless.
     "smoke": (
-        BenchmarkPart("val", 2, 4, None, 20),
-        BenchmarkPart("test", 2, 4, 10.0, 21),
+        BenchmarkPart("val", 1, 4, None, 20),
+        BenchmarkPart("test", 1, 4, 10.0, 21),
         BenchmarkPart("test-empty", 1, 2, 10.0, 23),
     ),
 }
