@@ -8,39 +8,29 @@ The node of camera `left` is /left/seqpose_node; it subscribes to /left/image_ra
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
+from seqpose_ros.launch_arguments import LOG_LEVELS, argument, existing_params_file, installed_config
 
 
 def generate_launch_description() -> LaunchDescription:
     """One process; every node configures and activates itself unless params_file sets autostart to false."""
-    params_file = PathJoinSubstitution([FindPackageShare("seqpose_ros"), "config", "seqpose.yaml"])
     return LaunchDescription(
         [
-            _argument("cameras", "left right", "Namespaces of the cameras, separated by spaces."),
-            _argument("image", "image_raw", "Image topic within each namespace."),
-            _argument("camera_info", "camera_info", "CameraInfo topic within each namespace."),
-            _argument("params_file", params_file, "YAML file with the parameters of all nodes."),
-            _argument("log_level", "info", "Lowest level that is logged.", ["debug", "info", "warn", "error", "fatal"]),
+            argument("cameras", "left right", "Namespaces of the cameras, separated by spaces."),
+            argument("image", "image_raw", "Image topic within each namespace."),
+            argument("camera_info", "camera_info", "CameraInfo topic within each namespace."),
+            argument("params_file", installed_config("seqpose.yaml"), "YAML file with the parameters of all nodes."),
+            argument("log_level", "info", "Lowest level that is logged.", LOG_LEVELS),
             OpaqueFunction(function=_node),
         ]
     )
 
 
-def _argument(name: str, default: object, description: str, choices: list[str] | None = None) -> DeclareLaunchArgument:
-    return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
-
-
 def _node(context: LaunchContext) -> list[Node]:
-    params_file = Path(LaunchConfiguration("params_file").perform(context))
-    if not params_file.is_file():  # launch_ros itself only warns
-        raise FileNotFoundError(f"params_file {params_file} does not exist")
     cameras = LaunchConfiguration("cameras").perform(context).split()
     if not cameras:
         raise ValueError("cameras is empty; give at least one namespace")
@@ -49,7 +39,7 @@ def _node(context: LaunchContext) -> list[Node]:
             package="seqpose_ros",
             executable="seqpose_node",
             arguments=["--cameras", *cameras],
-            parameters=[str(params_file)],
+            parameters=[existing_params_file(context)],
             remappings=[
                 ("image", LaunchConfiguration("image")),
                 ("camera_info", LaunchConfiguration("camera_info")),

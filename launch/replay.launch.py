@@ -8,34 +8,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import ExecuteProcess, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage
 
 from launch import Action, LaunchContext, LaunchDescription
+from seqpose_ros.launch_arguments import SWITCH, argument, installed_config
 
 
 def generate_launch_description() -> LaunchDescription:
     """evaluate_bag with --realtime; ``rviz`` shows the outputs of the node while it runs."""
     return LaunchDescription(
         [
-            _argument("bag", None, "Folder of the bag, or its .mcap or .db3 file."),
-            _argument("out", None, "Folder for report.json, and the HTML report."),
-            _argument("checkpoint", "seqpose-nano", "Bundled checkpoint, or path of a folder or file."),
-            _argument("rate", "1.0", "Factor on the recorded speed."),
-            _argument("fixed_frame", "", "World frame for ego-motion from the tf of the bag; empty: none."),
-            _argument("rviz", "false", "true: also start rviz2.", ["true", "false"]),
+            argument("bag", None, "Folder of the bag, or its .mcap or .db3 file."),
+            argument("out", None, "Folder for report.json, and the HTML report."),
+            argument("checkpoint", "seqpose-nano", "Bundled checkpoint, or path of a folder or file."),
+            argument("rate", "1.0", "Factor on the recorded speed."),
+            argument("fixed_frame", "", "World frame for ego-motion from the tf of the bag; empty: none."),
+            argument("rviz", "false", "true: also start rviz2.", SWITCH),
             OpaqueFunction(function=_processes),
         ]
     )
-
-
-def _argument(
-    name: str, default: str | None, description: str, choices: list[str] | None = None
-) -> DeclareLaunchArgument:
-    return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
 
 
 def _processes(context: LaunchContext) -> list[Action]:
@@ -48,8 +43,7 @@ def _processes(context: LaunchContext) -> list[Action]:
         arguments += [f"--{name}", LaunchConfiguration(name).perform(context)]
     if fixed_frame:
         arguments += ["--fixed-frame", fixed_frame]
-    config = PathJoinSubstitution([FindPackageShare("seqpose_ros"), "config"])
-    profile = PathJoinSubstitution([config, "fastdds.xml"])
+    profile = installed_config("fastdds.xml")
     return [
         # Raw images need a larger shared-memory segment, also in rviz2. (Up to Jazzy; since Kilted.)
         SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
@@ -64,7 +58,7 @@ def _processes(context: LaunchContext) -> list[Action]:
         Node(
             package="rviz2",
             executable="rviz2",
-            arguments=["-d", PathJoinSubstitution([config, "seqpose.rviz"])],
+            arguments=["-d", installed_config("seqpose.rviz")],
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]

@@ -27,13 +27,13 @@ def declared_arguments(file: Path = LAUNCH) -> dict[str, dict[str, Any]]:
     """Declared arguments: name -> default, description and choices."""
     found = {}
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_argument":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "argument":
             name, default, description, *choices = (
                 ast.literal_eval(a) if isinstance(a, (ast.Constant, ast.List)) else a for a in node.args
             )
             found[name] = {"default": default, "description": description, "choices": choices}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "DeclareLaunchArgument":
-            if isinstance(node.args[0], ast.Constant):  # not the call in _argument itself
+            if isinstance(node.args[0], ast.Constant):  # not a variable
                 (text,) = (keyword.value for keyword in node.keywords if keyword.arg == "description")
                 found[node.args[0].value] = {"description": ast.literal_eval(text)}
     return found
@@ -116,7 +116,7 @@ def test_the_launch_description_declares_its_arguments(file: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "arguments", "executable", "expected"),
     [
-        ("seqpose", {"namespace": "left"}, "seqpose_node", "active: checkpoint seqpose-nano"),
+        ("seqpose", {"namespace": "left"}, "seqpose_node", "[left.seqpose_node]: active: checkpoint"),
         ("multi_camera", {"cameras": "left right"}, "seqpose_node", "[right.seqpose_node]: active"),
         ("replay", {"bag": str(ROOT / "seqpose_ros/data/demo_bag"), "rate": "4"}, "evaluate_bag", "written to"),
     ],
