@@ -22,8 +22,10 @@ _FISHEYE_MODELS = ("equidistant", "fisheye")  # the second is RealSense's name
 
 # Plausible focal lengths in units of the longer image side: from a fisheye lens (0.02) to a crop from a telephoto lens.
 _FOCAL_LENGTHS = (0.02, 200.0)
-# Degrees along the longer side, with a margin around the cameras of the training data (53 to 75).
-_FIELD_OF_VIEW = (30, 100)
+# Degrees along the longer side in the training data of the bundled checkpoints. The renderer draws focal lengths of 0.6
+# to 1.6 times REAL275's (591 pixels at a width of 640), and the augmentation crops up to 15 % of the width:
+# 2 atan(0.85 * 320 / (1.6 * 591)) = 32.1 and 2 atan(320 / (0.6 * 591)) = 84.1 degrees, rounded outwards.
+_FIELD_OF_VIEW = (32, 85)
 _GREY = (160, 160, 160)  # colour of a category that is not one of NOCS
 _LARGEST_DISTORTION = 1e4  # coefficients of a rational polynomial can be in the hundreds
 

@@ -29,6 +29,7 @@ from scipy.spatial.transform import Rotation
 from seqpose_core import CATEGORIES, Camera, Category, SeqPoseConfig
 from train.data import BrokenFrameError, Frame, NocsLayout, SceneObject
 from train.data.labels import is_symmetric
+from train.data.layout import Layout
 from train.data.model_sizes import ModelSizes
 from train.data.nocs_sets import NOCS_SPLITS, open_layout, split_of_folder
 
@@ -240,7 +241,7 @@ def write_bag(
     return WrittenBag(count, skipped)
 
 
-def _layout(scene: Path, labels: Path | None, categories: Sequence[Category]) -> NocsLayout:
+def _layout(scene: Path, labels: Path | None, categories: Sequence[Category]) -> Layout:
     split = scene.parent
     found = split_of_folder(split)
     if found is None:

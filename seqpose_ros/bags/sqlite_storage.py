@@ -35,7 +35,10 @@ class SqliteStorage:
             self.times = None if first is None else (first, last)
         except sqlite3.Error as error:
             self._database.close()
-            raise StorageError(f"the database cannot be read: {error}") from error
+            if str(error).startswith("no such"):
+                raise StorageError(f"the database is not one of rosbag2: {error}") from error
+            remedy = f"`sqlite3 {path.name} .recover | sqlite3 NEW.db3` recovers the rest"
+            raise StorageError(f"the database is damaged: {error}; {remedy}") from error
 
     def close(self) -> None:
         """Close the file."""

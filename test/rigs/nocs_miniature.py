@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ def write_nocs_miniature(root: Path, frames: int = 2, relabelled: bool = True) -
     for number, (split, (folder, scene, gts)) in enumerate(SPLITS.items()):
         solids[split] = default_solids(np.random.default_rng(number))
         for frame in range(frames):
-            pose = camera_looking_at_origin(0.3 + number + 0.1 * frame, 0.6, 0.8)
+            pose = _camera(split, frame)
             stem = root / folder / scene / f"{frame:04d}"
             stem.parent.mkdir(parents=True, exist_ok=True)
             _write_images(str(stem), split, render(solids[split], pose, REAL if "real" in split else CAMERA, 480, 640))
@@ -52,6 +53,39 @@ def write_nocs_miniature(root: Path, frames: int = 2, relabelled: bool = True) -
         if relabelled:
             _write_points(root / "obj_models", split, solids[split])
     return solids
+
+
+def write_own_layout(published: Path, root: Path, split: str, solids: list[Solid]) -> None:
+    """The frames of a split of the miniature in our own layout, with all labels from the rendered solids.
+
+    :param published: root of the miniature; it holds the gts of the split, or the poses are those of the rendering.
+    """
+    folder, scene, gts = SPLITS[split]
+    shutil.copytree(published / folder / scene, root / split / scene)
+    np.savetxt(root / split / scene / "intrinsics.txt", REAL if "real" in split else CAMERA)
+    named = [solid for solid in solids if solid.class_id]
+    (root / "gts" / split).mkdir(parents=True)
+    frames = sorted((root / split / scene).glob("*_color.png"))
+    if "real" in split:  # 30 frames per second, camera poses unknown
+        stamps = [[index / 30, *[np.nan] * 16] for index in range(len(frames))]
+        np.savetxt(root / split / scene / "camera_poses.txt", stamps, fmt="%.18g")
+    for index in range(len(frames)):
+        if gts is None:
+            label = label_of(solids, _camera(split, index))
+        else:
+            path = published / "gts" / gts / f"results_{gts}_{scene}_{index:04d}.pkl"
+            sizes = np.array([solid.size for solid in named])
+            label = {
+                **pickle.loads(path.read_bytes()),
+                "gt_class_ids": np.array([solid.class_id for solid in named]),
+                "gt_scales": sizes / np.linalg.norm(sizes, axis=1, keepdims=True),
+            }
+        out = root / "gts" / split / f"results_{split}_{scene}_{index:04d}.pkl"
+        out.write_bytes(pickle.dumps(label))
+
+
+def _camera(split: str, frame: int) -> np.ndarray:
+    return camera_looking_at_origin(0.3 + list(SPLITS).index(split) + 0.1 * frame, 0.6, 0.8)
 
 
 def body_axis(solid: Solid) -> tuple[np.ndarray, float]:

@@ -18,6 +18,8 @@ from seqpose_core import Camera
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_doubts, camera_for_image, camera_from_info
+from train.data.augment import Augmentation, ClipAugmentation
+from train.render.scene import sample_intrinsics
 
 Start = Callable[..., InProcess]
 
@@ -161,6 +163,20 @@ def test_doubtful_cameras_are_described() -> None:
     # 64 pixels at f = 600: 2 · atan(32 / 600) = 6 degrees.
     (text,) = camera_doubts("/image", info(), Camera(600.0, 600.0, 31.5, 23.5, 64, 48), rectified=False)
     assert text.startswith("the field of view is 6 degrees")
+
+
+def test_the_warning_about_the_field_of_view_begins_outside_the_training_data() -> None:
+    """The renderer and the augmentation that the bundled checkpoints were trained with stay inside the limits."""
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        rendered = Camera.from_matrix(sample_intrinsics(random, 256, 192), 256, 192)
+        window = ClipAugmentation.draw(Augmentation(), random).window(192, 256, 168, 224)
+        camera = window.camera(rendered, 168, 224)
+        assert not camera_doubts("/image", info(), camera, rectified=False)
+    # 2 atan(320 / f): 31.0, 32.7, 83.3 and 86.0 degrees; the limits are 32 and 85.
+    for focal, doubts in ((1154.0, 1), (1090.0, 0), (360.0, 0), (343.0, 1)):
+        camera = Camera(focal, focal, 319.5, 239.5, 640, 480)
+        assert len(camera_doubts("/image", info(), camera, rectified=False)) == doubts
 
 
 def test_camera_info_that_was_published_once_before_the_node_started_is_received(client: Client, start: Start) -> None:

@@ -76,6 +76,27 @@ def test_a_file_truncated_anywhere_is_read_or_named_in_an_error(share: float, ba
             assert str(tmp_path) in str(error)
 
 
+@pytest.mark.parametrize("trusted", [True, False], ids=["page count valid", "page count not valid"])
+@pytest.mark.parametrize("share", [0.001, 0.03, 0.2, 0.45, 0.7, 0.9, 0.999])
+def test_a_truncated_database_is_refused_with_the_remedy_or_its_losses_are_counted(
+    share: float, trusted: bool, bag_path: Path, tmp_path: Path
+) -> None:
+    bag = rewrite(bag_path, tmp_path / "bag", storage=StoragePlugin.SQLITE3)
+    file = storage_file(bag)
+    if not trusted:  # other writers leave "version valid for" (byte 92) behind the change counter
+        data = bytearray(file.read_bytes())
+        data[92:96] = bytes(4)
+        file.write_bytes(data)
+    cut(file, share)
+    try:
+        with Bag(bag) as opened:
+            frames = list(opened.frames())
+            lost = f"{bag} has {len(frames)} of the {FRAMES} messages on {IMAGE_TOPIC} that it lists"
+            assert not trusted and (len(frames) == FRAMES or lost in opened.damage)
+    except BagError as error:
+        assert str(file) in str(error) and f"`sqlite3 {file.name} .recover | sqlite3 NEW.db3` recovers" in str(error)
+
+
 @pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.8])
 def test_corrupted_bytes_are_skipped_or_end_the_reading(at: float, bag_path: Path, tmp_path: Path) -> None:
     bag = rewrite(bag_path, tmp_path / "bag")

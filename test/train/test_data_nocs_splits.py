@@ -127,27 +127,6 @@ def test_the_name_of_an_evaluation_set_includes_its_labels(root: Path) -> None:
     assert [len(s.layout.read(0, 1).objects) for s in (raw, other)] == [3, 2]
 
 
-def test_the_published_labels_and_our_own_layout_give_the_same_frames(root: Path, tmp_path: Path) -> None:
-    """The same scene, with classes and sizes in the labels and an intrinsics.txt, as our own layout has them."""
-    published = list(open_layout(root, "real_test").frames(0))
-    scene = tmp_path / "real_test" / "scene_1"
-    shutil.copytree(root / "real" / "test" / "scene_1", scene)
-    np.savetxt(scene / "intrinsics.txt", REAL)
-    (tmp_path / "gts" / "real_test").mkdir(parents=True)
-    for path in (root / "gts" / "real_test").iterdir():
-        stored = pickle.loads(path.read_bytes())
-        sizes = np.array([[0.1, 0.2, 0.1], [0.16, 0.12, 0.2], [0.12, 0.1, 0.08]])  # of nocs_tree.default_solids
-        stored["gt_class_ids"] = np.array([1, 5, 6])
-        stored["gt_scales"] = sizes / np.linalg.norm(sizes, axis=1, keepdims=True)
-        (tmp_path / "gts" / "real_test" / path.name).write_bytes(pickle.dumps(stored))
-    own = list(open_layout(tmp_path, "real_test").frames(0))
-    for frame, other in zip(published, own, strict=True):
-        assert frame.camera == other.camera
-        for key, value in frame.ground_truth().items():
-            np.testing.assert_allclose(value, other.ground_truth()[key], atol=1e-9, err_msg=key)
-    assert open_set(root, "real_test").name != open_set(tmp_path, "real_test").name
-
-
 def test_a_hidden_handle_is_read_for_mugs_only(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "nocs")
     label = tmp_path / "nocs/gts/real_test/results_real_test_scene_1_0000.pkl"
@@ -191,9 +170,37 @@ def test_archives_unzipped_side_by_side_are_read(
     (tmp_path / "camera_full_depths").mkdir()
     assert len(open_layout(tmp_path, split).read(0, 0).objects) == 3
     assert open_set(tmp_path, split).name.startswith("part of ")
+    name = tmp_path / "obj_models" / ("real_test" if "real" in split else "val")
+    name.rename(tmp_path / "sizes")
+    with pytest.raises(FileNotFoundError, match=r"obj_models/.* is not a folder; .*: unzip obj_models\.zip into"):
+        open_layout(tmp_path, split)
+    (tmp_path / "sizes").rename(name)
     (tmp_path / "gts").rename(tmp_path / "other")
     with pytest.raises(FileNotFoundError, match=r"gts/.* is not a folder; unzip gts\.zip"):
         open_layout(tmp_path, split)
+
+
+def test_an_error_about_a_root_or_split_of_nocs_names_the_right_one(root: Path, tmp_path: Path) -> None:
+    for name in ("gts", "obj_models"):
+        shutil.copytree(root / name, tmp_path / name)
+    shutil.copytree(root / "real/test", tmp_path / "real_test")
+    shutil.copytree(root / "camera/val", tmp_path / "val")
+    for folder, split, reason in (
+        (tmp_path, "val", r"/val holds camera_val of NOCS as published; name the split camera_val"),
+        (tmp_path, "test", r" has no split 'test', but camera_val, real_test of NOCS; name one of them"),
+        (tmp_path, "real_train", r"unzip its archive into one of them.* \(found: camera_val, real_test\)"),
+        (tmp_path / "real_test", "real_test", f"real_test is a part of real_test: give the root {tmp_path}$"),
+        (tmp_path / "real_test/scene_1", "real_test", f"scene_1 is a part of real_test: give the root {tmp_path}$"),
+    ):
+        with pytest.raises(FileNotFoundError, match=reason):
+            open_layout(folder, split)
+
+
+def test_a_root_that_is_named_like_a_split_is_not_our_own_layout(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "real_test")
+    assert len(open_layout(tmp_path / "real_test", "real_test").read(0, 0).objects) == 3
+    written = write_bag(tmp_path / "real_test/real/test/scene_1", tmp_path / "bag")
+    assert (written.frames, written.skipped) == (2, {})
 
 
 @pytest.mark.parametrize("labels", [None, "gts/real_test"])

@@ -4,6 +4,7 @@
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample, NocsClips
 from train.data.frame import Frame, SceneObject
+from train.data.layout import Layout
 from train.data.loader import make_loader
 from train.data.nocs_files import BrokenFrameError
 from train.data.nocs_layout import NocsLayout
@@ -15,6 +16,7 @@ __all__ = [
     "BrokenFrameError",
     "ClipSample",
     "Frame",
+    "Layout",
     "NocsClips",
     "NocsLayout",
     "SceneObject",

@@ -42,7 +42,7 @@ class Layout(ABC):
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about what the frames read so far contain and this project does not use."""
+        """Sentences about content of the data set that is not used."""
         return []
 
     @abstractmethod

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -55,6 +55,15 @@ def decode_image(path: str, data: bytes, flags: int) -> NDArray[Any]:
     if image is None:
         raise BrokenFrameError(path, f"is not a readable image ({len(data)} bytes)")
     return image
+
+
+def check_same_size(image: NDArray[Any], others: Mapping[str, NDArray[Any]]) -> None:
+    """:raises BrokenFrameError: an array in ``others``, by file, has another height or width than the image."""
+    for path, array in others.items():
+        if array.shape[:2] != image.shape[:2]:
+            raise BrokenFrameError(
+                path, f"is {array.shape[1]}x{array.shape[0]} but the image is {image.shape[1]}x{image.shape[0]}"
+            )
 
 
 def count_values(mask: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from train.data.layout import Clip, Layout
 from train.data.model_sizes import ModelSizes
 from train.data.nocs_files import (
     BrokenFrameError,
+    check_same_size,
     count_values,
     decode_depth,
     decode_mask,
@@ -97,12 +98,9 @@ class NocsLayout(Layout):
         mask = decode_mask(f"{stem}_mask.png", read_bytes(f"{stem}_mask.png"))
         coord = read_image(f"{stem}_coord.png", cv2.IMREAD_COLOR)
         depth = decode_depth(f"{stem}_depth.png", read_bytes(f"{stem}_depth.png"))
-        for part, array in (("mask", mask), ("coord", coord), ("depth", depth)):
-            if array.shape[:2] != image.shape[:2]:
-                raise BrokenFrameError(
-                    f"{stem}_{part}.png",
-                    f"is {array.shape[1]}x{array.shape[0]} but the image is {image.shape[1]}x{image.shape[0]}",
-                )
+        check_same_size(
+            image, {f"{stem}_{part}.png": array for part, array in (("mask", mask), ("coord", coord), ("depth", depth))}
+        )
         pixels = count_values(mask)
         objects = self._objects(clip.scene, name, stem, mask, coord, pixels)
         height, width = image.shape[:2]

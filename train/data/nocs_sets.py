@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open the splits of CAMERA, REAL and our own data sets by name."""
+"""Open the splits of CAMERA, REAL, our own data sets and the neighbours of NOCS by name."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqpose_core.categories import CATEGORIES, Category
+from train.data import safe_pickle
 from train.data.aligned import Alignment
+from train.data.housecat6d import PREFIXES, SHARED, HouseCat6D
+from train.data.layout import Layout
 from train.data.model_sizes import ModelSizes
 from train.data.nocs_layout import CAMERA_INTRINSICS, REAL_INTRINSICS, NocsLayout
 from train.data.relabelled import Relabelling
+from train.data.wild6d import Wild6D
 
 #: ``gts``: label pickles in a separate folder, as in NOCS and our renderings; ``relabelled``: the pickles of Shape
 #: Prior Deformation, next to the images; ``aligned``: computed from NOCS maps and depth, see train.data.aligned.
@@ -48,6 +53,12 @@ NOCS_SPLITS = {
     "real_test": NocsSplit(("real/test", "Real/test", "real_test"), "real_test", REAL_INTRINSICS, 30.0),
 }
 
+#: Data sets that share categories with NOCS, by the name of the split. They have no NOCS maps: for evaluation only.
+OTHER_SETS: dict[str, str] = {
+    **{split: f"HouseCat6D, {split.rpartition('_')[2]}, {' and '.join(SHARED)} only" for split in PREFIXES},
+    "wild6d_test": "Wild6D, test",
+}
+
 
 def open_layout(
     root: str | Path,
@@ -56,8 +67,8 @@ def open_layout(
     motion_from_labels: bool = False,
     categories: Sequence[Category] = CATEGORIES,
     aligned_cache: Path = ALIGNED_CACHE,
-) -> NocsLayout:
-    """Open ``root``/``split`` in our own layout, or camera_train, camera_val, real_train or real_test in NOCS's.
+) -> Layout:
+    """Open ``root``/``split`` in our own layout, or a split of :data:`NOCS_SPLITS` or :data:`OTHER_SETS`.
 
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
@@ -65,11 +76,14 @@ def open_layout(
     :raise FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
+    if not is_nocs(root, split) and labels != "gts":
+        raise FileNotFoundError(
+            f"{root / split} has labels of the kind 'gts'; {labels!r} ones exist for {', '.join(NOCS_SPLITS)}"
+        )
+    if split in OTHER_SETS:
+        return Wild6D(root, categories) if split == "wild6d_test" else HouseCat6D(root, split, categories)
     if not is_nocs(root, split):
-        if labels != "gts":
-            raise FileNotFoundError(
-                f"{root / split} has labels of the kind 'gts'; {labels!r} ones exist for {', '.join(NOCS_SPLITS)}"
-            )
+        _refuse_published(root, split)
         return NocsLayout.open(root, split, categories)
     nocs = NOCS_SPLITS[split]
     motion_from_labels = motion_from_labels and nocs.frame_rate is not None
@@ -78,6 +92,10 @@ def open_layout(
         relabelling = Relabelling.open(root / "obj_models", split)
         return NocsLayout(folder, relabelling, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
     sizes = ModelSizes(root / "obj_models" / nocs.gts)
+    if labels != "relabelled" and not sizes.folder.is_dir() and not _labels_have_sizes(root / "gts" / nocs.gts):
+        raise FileNotFoundError(
+            f"{sizes.folder} is not a folder; it holds the sizes of the models: unzip obj_models.zip into {root}"
+        )
     if labels == "aligned":
         alignment = Alignment(nocs.intrinsics, sizes, aligned_cache)
         return NocsLayout(folder, alignment, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
@@ -115,9 +133,42 @@ def split_of_folder(folder: Path) -> tuple[Path, str] | None:
 def _scenes_folder(root: Path, split: str) -> Path:
     folders = [root / name for name in NOCS_SPLITS[split].folders]
     for folder in folders:
-        if folder.is_dir() and next(folder.glob("*/*_color.png"), None) is not None:
+        if _has_frames(folder):
             return folder
-    raise FileNotFoundError(
-        f"{split} of NOCS is in none of {', '.join(map(str, folders))}; unzip its archive into one of them, with gts/ "
-        f"and obj_models/ in {root}"
-    )
+    remedy = f"unzip its archive into one of them, with gts/ and obj_models/ in {root}"
+    inside = next((found for found in map(split_of_folder, (root, root.parent)) if found), None)
+    if inside is not None:
+        remedy = f"{root} is a part of {inside[1]}: give the root {inside[0]}"
+    elif present := _published_splits(root):
+        remedy += f" (found: {', '.join(present)})"
+    raise FileNotFoundError(f"{split} of NOCS is in none of {', '.join(map(str, folders))}; {remedy}")
+
+
+def _has_frames(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*/*_color.png"), None) is not None
+
+
+def _published_splits(root: Path) -> list[str]:
+    """The splits of NOCS that a root holds as published."""
+    return [
+        split
+        for split, nocs in NOCS_SPLITS.items()
+        if any(_has_frames(root / name) and split_of_folder(root / name) for name in nocs.folders)
+    ]
+
+
+def _refuse_published(root: Path, split: str) -> None:
+    """:raises FileNotFoundError: the frames of ``root``/``split`` are NOCS's own, or there are none but NOCS's own."""
+    if (named := split_of_folder(root / split)) is not None and _has_frames(root / split):
+        raise FileNotFoundError(f"{root / split} holds {named[1]} of NOCS as published; name the split {named[1]}")
+    if not (root / split).exists() and (present := _published_splits(root)):
+        raise FileNotFoundError(f"{root} has no split {split!r}, but {', '.join(present)} of NOCS; name one of them")
+
+
+def _labels_have_sizes(gts: Path) -> bool:
+    """Whether the labels need no obj_models, as those of other tools; also if there are none."""
+    first = next(gts.glob("*.pkl"), None) if gts.is_dir() else None
+    try:
+        return first is None or "gt_scales" in safe_pickle.load(first)
+    except (OSError, TypeError, pickle.UnpicklingError):
+        return True  # reading the frame names the damage

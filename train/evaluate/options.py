@@ -61,7 +61,11 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     parser.add_argument(
         "--data", type=Path, help="root of a data set in the NOCS layout; with --results, for the report's pictures"
     )
-    parser.add_argument("--split", default="test", help='split; "real_test" and "camera_val" in NOCS\'s own folders')
+    parser.add_argument(
+        "--split",
+        default="test",
+        help="folder of the root; real_test and camera_val of NOCS; housecat6d_test; wild6d_test",
+    )
     parser.add_argument(
         "--labels",
         choices=get_args(Labels),

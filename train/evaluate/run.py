@@ -76,7 +76,10 @@ def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict
     torch.set_num_threads(1)
     if options.checkpoint is None or options.data is None:
         raise ValueError("a checkpoint and a data set are needed to predict")
-    dataset = _open(options, options.data).name
+    opened = _open(options, options.data)
+    dataset = opened.name
+    for note in opened.layout.notes:
+        print(f"{dataset}: {note}")
     if options.limit is not None:
         dataset = f"first {options.limit} clips of {dataset}"
     paths: dict[str, list[Path]] = {}

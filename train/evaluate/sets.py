@@ -11,7 +11,7 @@ from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, View
 from train.data.layout import Layout
 from train.data.nocs_files import BrokenFrameError
-from train.data.nocs_sets import ALIGNED_CACHE, Labels, is_nocs, open_layout
+from train.data.nocs_sets import ALIGNED_CACHE, OTHER_SETS, Labels, is_nocs, open_layout
 from train.evaluate.paper_results import CAMERA25, REAL275
 
 SYNTHETIC = "synthetic renders"
@@ -36,8 +36,7 @@ def open_set(
     categories: Sequence[Category] = CATEGORIES,
     aligned_cache: Path = ALIGNED_CACHE,
 ) -> EvaluationSet:
-    """Open ``root`` in our layout, or the splits "real_test" and "camera_val" in the layout of the
-    NOCS releases.
+    """Open ``root`` in our layout, or a split of NOCS or its neighbours, see :func:`train.data.open_layout`.
 
     A set is named REAL275 or CAMERA25 only if it is complete and has its own labels: figures on a part, or with other
     labels, are not comparable.
@@ -52,6 +51,8 @@ def open_set(
         frames = sum(len(clip.frames) for clip in layout.clips)
         name = name if frames >= total else f"part of {name} ({frames} of {total} frames)"
         return EvaluationSet(layout, name if labels == "gts" else f"{name}, {labels}")
+    if split in OTHER_SETS:
+        return EvaluationSet(layout, OTHER_SETS[split])
     rendered = (root / split / "render.json").is_file()
     name = f"{SYNTHETIC}, split {split}" if rendered else f"{root.name}, split {split}"
     return EvaluationSet(layout, name, rendered)

@@ -14,7 +14,7 @@ from seqpose_core import config_io
 from seqpose_core.losses.criterion import CriterionConfig
 from seqpose_core.model.config import SeqPoseConfig, check_at_least
 from train.data.augment import Augmentation
-from train.data.nocs_sets import ALIGNED_CACHE, Labels
+from train.data.nocs_sets import ALIGNED_CACHE, OTHER_SETS, Labels
 from train.data.sampler import Stage
 
 
@@ -36,6 +36,8 @@ class SetConfig:
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise ValueError(f"weight of {self.split} is {self.weight}; it must be positive")
+        if self.split in OTHER_SETS:
+            raise ValueError(f"split is {self.split}, which has no NOCS maps; use it with train.evaluate")
 
 
 @dataclass(frozen=True)
