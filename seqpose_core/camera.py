@@ -69,11 +69,15 @@ class Camera:
     ) -> Camera:
         """Build from a (3, 3) intrinsic matrix in pixels.
 
-        :raises ValueError: if the matrix is not (3, 3).
+        :raises ValueError: if the matrix is not (3, 3), is transposed, or has a skew.
         """
         k = np.asarray(matrix, dtype=np.float64)
         if k.shape != (3, 3):
             raise ValueError(f"intrinsic matrix has shape {k.shape}; it must be (3, 3)")
+        if k[2, :2].any() or k[1, 0]:
+            raise ValueError(f"intrinsic matrix {k.tolist()} has values below its diagonal; is it transposed?")
+        if abs(k[0, 1]) > 0.01 * abs(k[0, 0]):  # smaller values are calibration noise
+            raise ValueError(f"intrinsic matrix has a skew of {k[0, 1]:g} pixels; cameras with skew are not supported")
         coefficients = None if distortion is None else tuple(np.asarray(distortion, dtype=np.float64).ravel())
         return cls(
             float(k[0, 0]),

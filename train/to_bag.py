@@ -254,11 +254,22 @@ def _layout(scene: Path, labels: Path | None, categories: Sequence[Category]) ->
 
 
 def _nanoseconds(frame: Frame, scene: Path, stamped: bool, rate: float) -> int:
+    """Time of a frame from the start of the clip.
+
+    :raises BrokenFrameError: it is unknown, or too late for the 32-bit seconds of ROS stamps.
+    """
     if not stamped:
-        return round(int(frame.name) / rate * 1e9)
-    if frame.stamp is None:
-        raise BrokenFrameError(f"{scene}/camera_poses.txt", f"row {int(frame.name)} has no finite stamp")
-    return round(frame.stamp * 1e9)
+        file, what, seconds = f"{scene}/{frame.name}_color.png", f"frame number {frame.name}", int(frame.name) / rate
+    else:
+        file, what = f"{scene}/camera_poses.txt", f"row {int(frame.name)}"
+        if frame.stamp is None:
+            raise BrokenFrameError(file, f"{what} has no finite stamp")
+        seconds = frame.stamp
+    if not -EPOCH <= seconds < 2**31 - EPOCH:
+        raise BrokenFrameError(
+            file, f"{what} is at {seconds:g} s, which does not fit into the 32-bit seconds of a stamp"
+        )
+    return round(seconds * 1e9)
 
 
 def _first_reasons(skipped: dict[str, str], count: int) -> str:
@@ -281,8 +292,8 @@ def main(arguments: list[str] | None = None) -> None:
         "--model", type=Path, help="model configuration whose categories the labels have (default: the six of NOCS)"
     )
     options = parser.parse_args(arguments)
-    if not options.rate > 0:
-        parser.error(f"--rate is {options.rate}; it must be more than 0")
+    if not 0.001 <= options.rate <= 10_000:  # stamps in int32 seconds, and different ones for successive frames
+        parser.error(f"--rate is {options.rate:g}; it must be between 0.001 and 10000")
     try:
         categories = CATEGORIES if options.model is None else SeqPoseConfig.from_yaml(options.model).categories
         scene = options.scene.resolve()

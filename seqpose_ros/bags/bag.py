@@ -178,6 +178,12 @@ class Bag:
     def _read_ground_truth(self, topic: str) -> dict[int, _GroundTruth]:
         found = [t for t in self._reader.connections if t.topic == topic]
         selected = [t for t in found if t.msgtype == GROUND_TRUTH_TYPE and t.encoding == "cdr"]
+        others = [t.topic for t in self._reader.connections if t.msgtype == GROUND_TRUTH_TYPE]
+        if not found and (others or topic != GROUND_TRUTH_TOPIC):
+            self._warn(
+                f"{self.path} has no topic {topic}; its topics of type {GROUND_TRUTH_TYPE} are: "
+                f"{', '.join(others) or 'none'}; name one with --ground-truth-topic"
+            )
         if found and not selected:
             raise BagError(
                 f"{topic} of {self.path} is {found[0].msgtype} ({found[0].encoding}); ground truth must be "

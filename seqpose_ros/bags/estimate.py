@@ -44,9 +44,11 @@ def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> Ba
     """
     camera_pose = camera_poses(bag, fixed_frame) if fixed_frame else lambda frame: None
     run = BagPredictions([], {}, [])
+    without_pose = 0
     estimator.reset()
     for frame in tqdm(bag.frames(), total=len(bag), unit="frame", disable=not sys.stderr.isatty()):
         pose = camera_pose(frame)
+        without_pose += pose is None
         begin = time.perf_counter()
         objects = estimator.step(frame.image, frame.camera, seconds(frame.stamp), pose)
         run.step_seconds.append(time.perf_counter() - begin)
@@ -55,16 +57,32 @@ def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> Ba
     if not run.frames:
         reasons = [f"{name}: {reason}" for name, reason in bag.skipped_frames.items()] + bag.damage
         raise BagError(f"no image of {bag.path} can be used; {reasons[0] if reasons else 'it has none'}")
+    if fixed_frame and without_pose:
+        bag.warnings.append(
+            f"{without_pose} of {len(run.frames)} images have no transform to the fixed frame {fixed_frame!r} on tf; "
+            "they are processed without camera pose"
+        )
     return run
 
 
 def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray | None]:
     """The (4, 4) transform from camera to ``fixed_frame`` of a frame, None where the bag's tf does not have it."""
     buffer = Buffer(cache_time=Duration(nanoseconds=bag.duration + 10**10))
+    refused: list[str] = []
     for raw, static in bag.transforms():
         store = buffer.set_transform_static if static else buffer.set_transform
-        for transform in deserialize_message(raw, TFMessage).transforms:
-            store(transform, "bag")
+        try:
+            transforms = deserialize_message(raw, TFMessage).transforms
+        except (RuntimeError, MemoryError) as error:  # what rclpy raises for damaged bytes
+            refused.append(f"{len(raw)} bytes are not a tf2_msgs/TFMessage: {error}")
+            continue
+        for transform in transforms:
+            try:
+                store(transform, "bag")
+            except TransformException as error:
+                refused.append(str(error))
+    if refused:
+        bag.warnings.append(f"{len(refused)} transforms on tf are not used; the first: {refused[0]}")
 
     def pose(frame: BagFrame) -> np.ndarray | None:
         try:

@@ -87,6 +87,19 @@ def test_invalid_cameras_raise_an_error(values: dict[str, float], message: str) 
         Camera(**{**valid, **values})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        ([[500, 0, 0], [0, 500, 0], [320, 240, 1]], "values below its diagonal; is it transposed"),
+        ([[500, 40, 320], [0, 500, 240], [0, 0, 1]], "skew of 40 pixels"),
+        (np.eye(4), r"shape \(4, 4\)"),
+    ],
+)
+def test_a_matrix_that_is_not_of_a_pinhole_without_skew_is_refused(matrix: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Camera.from_matrix(matrix, 640, 480)  # type: ignore[arg-type]
+
+
 def test_the_error_for_an_image_of_another_size_gives_both_sizes() -> None:
     with pytest.raises(ValueError, match="camera is 640x480 but the image is 1280x720"):
         PLAIN.rectify(np.zeros((720, 1280, 3), np.uint8))

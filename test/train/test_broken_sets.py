@@ -112,6 +112,41 @@ def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> Non
     assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
 
 
+def test_a_stamp_beyond_32_bit_seconds_is_left_out(tmp_path: Path) -> None:
+    scene = write_clip(tmp_path)
+    rows = np.loadtxt(scene / "camera_poses.txt")
+    rows[1, 0], rows[3, 0] = -1e12, 1e15
+    np.savetxt(scene / "camera_poses.txt", rows)
+    written = write_bag(scene, tmp_path / "bag")
+    assert written.frames == 2
+    assert "row 1 is at -1e+12 s, which does not fit into the 32-bit seconds" in written.skipped["00003/0001"]
+    assert "row 3 is at 1e+15 s" in written.skipped["00003/0003"]
+
+
+def test_a_frame_number_beyond_32_bit_seconds_is_left_out(tmp_path: Path) -> None:
+    scene = write_clip(tmp_path)
+    (scene / "camera_poses.txt").unlink()
+    for file in [*scene.glob("0002_*"), *(tmp_path / "gts/val").glob("*_0002.pkl")]:
+        file.rename(file.with_name(file.name.replace("0002", "9" * 30)))
+    written = write_bag(scene, tmp_path / "bag")
+    assert written.frames == FRAMES - 1
+    assert "does not fit into the 32-bit seconds" in written.skipped[f"00003/{'9' * 30}"]
+
+
+@pytest.mark.parametrize("rate", ["0", "nan", "inf", "1e300", "-30"])
+def test_an_impossible_rate_is_refused(rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        to_bag.main([str(tmp_path), "--out", str(tmp_path / "bag"), "--rate", rate])
+    assert "it must be between 0.001 and 10000" in capsys.readouterr().err
+
+
+def test_digits_of_other_scripts_are_no_frame_numbers(tmp_path: Path) -> None:
+    scene = write_clip(tmp_path)
+    for file in list(scene.glob("0001_*")):
+        file.rename(file.with_name(file.name.replace("0001", "\u00b2")))  # a superscript two, which int() refuses
+    assert write_bag(scene, tmp_path / "bag").frames == FRAMES - 1
+
+
 def test_a_published_nocs_scene_has_stamps_of_the_frame_rate_and_nocs_intrinsics(tmp_path: Path) -> None:
     """No camera_poses.txt, no intrinsics.txt, labels under gts/real_test."""
     write_tree(tmp_path, "real_test", clips=1, frames=3, height=84, width=112)

@@ -12,12 +12,13 @@ import torch
 from tiny import targets, tiny_config
 from training_rig import small_training
 
-from seqpose_core import PoseEstimator
+from seqpose_core import PoseEstimator, config_io
 from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.pose_head import ObjectPrediction
 from train.benchmarks.loader import measure_rates
 from train.data.sampler import Stage
 from train.export import export
+from train.fit.__main__ import main
 from train.fit.batches import Batches
 from train.fit.config import OptimizerConfig, TrainConfig
 from train.fit.module import SeqPoseModule, nocs_results
@@ -92,6 +93,28 @@ def test_broken_frames_are_reported_at_the_end(
     fit(one, tmp_path / "run", progress=False)
     assert (tmp_path / "run/broken.txt").read_text().splitlines() == [f"{label}: is missing" for label in labels]
     assert "2 broken frames were skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_command_names_the_first_broken_frame_if_no_clip_can_be_read(
+    config: TrainConfig, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(config.data.root, tmp_path / "data")
+    for label in (tmp_path / "data/gts/train").iterdir():
+        label.unlink()
+    data = replace(config.data, root=str(tmp_path / "data"), workers=workers)
+    (tmp_path / "run.yaml").write_text(config_io.dump_yaml(replace(config, data=data)))
+    with pytest.raises(SystemExit) as stop:
+        main(["--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")])
+    (line,) = str(stop.value).splitlines()
+    assert line.startswith("fit: no clip has 2 readable frames; the first of ") and line.endswith("pkl: is missing")
+
+
+def test_the_command_explains_clips_that_are_too_short(config: TrainConfig, tmp_path: Path) -> None:
+    long = replace(config, stages=(Stage(1, 9, 2),))
+    (tmp_path / "run.yaml").write_text(config_io.dump_yaml(long))
+    with pytest.raises(SystemExit, match=r"fit: .*clips of 9 frames; the longest has 4"):
+        main(["--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")])
 
 
 def test_validation_measures_the_shift_of_a_shifted_prediction() -> None:

@@ -20,6 +20,10 @@ from train.data.nocs_files import BrokenFrameError
 _REFERENCE_AREA = 224 * 168  # the input size that min_visible_pixels refers to
 
 
+class UnreadableDataError(RuntimeError):
+    """No clip of a data set has enough readable frames."""
+
+
 class ClipSample(NamedTuple):
     """One item to load.
 
@@ -96,7 +100,7 @@ class NocsClips(Dataset[dict[str, Any]]):
     def __getitem__(self, item: ClipSample) -> dict[str, Any]:
         """Load one sample. A clip with too few readable frames is replaced by the next clip that has enough.
 
-        :raises RuntimeError: no clip has enough readable frames.
+        :raises UnreadableDataError: no clip has enough readable frames.
         """
         known = [(len(layout.broken), len(layout.left_out)) for layout in self.layouts]
         for skipped in range(len(self)):
@@ -112,7 +116,12 @@ class NocsClips(Dataset[dict[str, Any]]):
                     sample["broken"] += list(layout.broken.values())[broken:]
                     sample["left_out"] += [f"{k}: {v}" for k, v in list(layout.left_out.items())[left_out:]]
                 return sample
-        raise RuntimeError(f"no clip has {len(item.frames)} readable frames; see the broken frames of the layouts")
+        reasons = [text for layout in self.layouts for text in layout.broken.values()]
+        raise UnreadableDataError(
+            f"no clip has {len(item.frames)} readable frames; the first of {len(reasons)} broken ones: {reasons[0]}"
+            if reasons
+            else f"no clip has {len(item.frames)} frames"
+        )
 
     def report(self) -> str:
         """Broken frames that this process has encountered, with file and reason."""

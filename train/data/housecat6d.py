@@ -54,7 +54,7 @@ class HouseCat6D(Layout):
         self.categories = {c.name: c for c in categories if c.name in SHARED}
         clips = []
         for folder in sorted(path for path in root.glob(f"{PREFIXES[split]}*") if path.is_dir()):
-            names = sorted(file.stem for file in folder.glob("rgb/*.png") if file.stem.isdigit())
+            names = sorted(file.stem for file in folder.glob("rgb/*.png") if file.stem.isdecimal())
             if names:
                 clips.append(Clip(folder.name, str(folder), tuple(names)))
         if not clips:

@@ -115,7 +115,10 @@ def read_camera(path: str, width: int, height: int, default: NDArray[np.float64]
             path,
             f"holds {numbers.size} numbers {numbers[:9]}; expected a 3x3 matrix with positive focal lengths",
         )
-    return Camera.from_matrix(numbers.reshape(3, 3), width, height)
+    try:
+        return Camera.from_matrix(numbers.reshape(3, 3), width, height)
+    except ValueError as error:
+        raise BrokenFrameError(path, str(error)) from error
 
 
 def read_camera_pose(path: str, row: int) -> tuple[float | None, NDArray[np.float64] | None]:

@@ -166,7 +166,7 @@ def _list_clips(frames: Path) -> Iterator[Clip]:
         for file in os.listdir(folder):
             name, _, part = file.partition("_")
             # Any file counts: a frame with a missing file is broken, not absent.
-            if part in _PARTS and name.isdigit():
+            if part in _PARTS and name.isdecimal():
                 names.add(name)
         if names:
             yield Clip(scene, folder, tuple(sorted(names, key=int)))

@@ -80,7 +80,7 @@ class Wild6D(Layout):
             if category not in self.categories:
                 self._unknown[category] = self._unknown.get(category, 0) + 1
                 continue
-            names = sorted((file.stem for file in images.glob("*.jpg") if file.stem.isdigit()), key=int)
+            names = sorted((file.stem for file in images.glob("*.jpg") if file.stem.isdecimal()), key=int)
             if listed[category]:
                 names = [name for name in names if int(name) in listed[category].get((item, number), ())]
             if names:
@@ -93,7 +93,7 @@ class Wild6D(Layout):
         path = self.folder / f"test_list_{category}.txt"
         for line in path.read_text().split() if path.is_file() else ():
             parts = Path(line).parts
-            if len(parts) >= 4 and Path(line).stem.isdigit():
+            if len(parts) >= 4 and Path(line).stem.isdecimal():
                 frames.setdefault((parts[-4], parts[-3]), set()).add(int(Path(line).stem))
         return frames
 

@@ -22,6 +22,7 @@ import torch
 from seqpose_core import config_io
 from seqpose_core.weights import CheckpointError
 from train.command_line import check_at_least_one, load_config
+from train.data.clips import UnreadableDataError
 from train.fit.config import expand_encoder_size
 from train.fit.run import fit
 
@@ -52,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or Path("out/fit") / options.config.stem
     try:
         fit(config, out, options.hours, allow_download=options.download)
-    except (config_io.ConfigError, CheckpointError, FileNotFoundError) as error:
+    except (config_io.ConfigError, CheckpointError, OSError) as error:
         sys.exit(f"fit: {error}")
+    except UnreadableDataError as error:  # a loader process puts its traceback before the message
+        sys.exit(f"fit: {str(error).rpartition('UnreadableDataError: ')[2].strip()}")
 
 
 if __name__ == "__main__":

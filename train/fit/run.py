@@ -43,7 +43,10 @@ def fit(
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision(config.compute.matmul_precision)
         torch.backends.cudnn.benchmark = True  # all images of a run have the same size
-    batches = Batches(config)
+    try:
+        batches = Batches(config)
+    except ValueError as error:  # data that does not suit the schedule, or damaged model sizes
+        raise config_io.ConfigError(str(error)) from error
     config, last = batches.config, out / "last.ckpt"
     resume = last.is_file()
     if resume:
