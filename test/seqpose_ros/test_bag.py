@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from bag_rig import CAMERA, FRAMES, HEIGHT, SIZE, WIDTH, camera_pose, mug_pose, write_clip
+from bag_rig import CAMERA, FRAMES, HEIGHT, SIZE, WIDTH, camera_pose, mug_pose, rewrite, write_clip
 from rclpy.serialization import serialize_message
 from ros_rig import header
 from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import Image
 
+from seqpose_core import ObjectPose
 from seqpose_ros.bags.bag import Bag
-from seqpose_ros.bags.estimate import camera_poses
+from seqpose_ros.bags.estimate import camera_poses, predict_bag
 from seqpose_ros.bags.scoring import is_yaw_known
 from seqpose_ros.images import image_fields
 from train.to_bag import EPOCH, WrittenBag, main, typestore, write_bag
@@ -89,3 +91,36 @@ def test_the_error_names_missing_paths_and_topics(tmp_path: Path, bag_path: Path
         Bag(bag_path, image_topic="/other")
     with pytest.raises(SystemExit):
         main([str(tmp_path / "val" / "00009"), "--out", str(tmp_path / "bag")])
+
+
+class Blind:
+    """An estimator that detects nothing."""
+
+    def reset(self) -> None:
+        pass
+
+    def step(self, *_: Any) -> list[ObjectPose]:
+        return []
+
+
+def warnings(path: Path, fixed_frame: str) -> list[str]:
+    with Bag(path) as bag:
+        predict_bag(Blind(), bag, fixed_frame)  # type: ignore[arg-type]
+        return bag.warnings
+
+
+def test_images_without_the_fixed_frame_and_unusable_transforms_are_counted(bag_path: Path, tmp_path: Path) -> None:
+    assert warnings(bag_path, "world") == []
+    (text,) = warnings(bag_path, "map")
+    assert text.startswith(f"{FRAMES} of {FRAMES} images have no transform to the fixed frame 'map' on tf")
+
+    def damage(topic: str, number: int, message: Any) -> Any:
+        if topic == "/tf" and number == 0:
+            return b"\0\1\0\0\xff\xff\xff\x7f"
+        if topic == "/tf" and number == FRAMES - 1:
+            message.transforms[0].transform.translation.x = float("nan")
+        return message
+
+    transforms, images = warnings(rewrite(bag_path, tmp_path / "bag", damage), "world")
+    assert transforms.startswith("2 transforms on tf are not used; the first: 8 bytes are not a tf2_msgs/TFMessage")
+    assert images.startswith(f"2 of {FRAMES} images have no transform")  # those between two transforms have one

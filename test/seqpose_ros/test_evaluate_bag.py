@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_rig import FRAMES, WIDTH, rewrite, upright_object
+from bag_rig import FRAMES, WIDTH, upright_object
 from nocs_tree import object_poses, write_tree
 from ros_rig import restore_ros_environment
 from scipy.spatial.transform import Rotation
@@ -78,26 +78,6 @@ def test_a_bag_without_ground_truth_is_run_but_not_scored(
     assert (
         text.endswith("Detection3DArray are: /truth/detections; name one with --ground-truth-topic") and text in output
     )
-
-
-def test_images_without_the_fixed_frame_and_unusable_transforms_are_counted(
-    bag_path: Path, weights: Path, tmp_path: Path
-) -> None:
-    assert run(bag_path, weights, tmp_path / "world", "--fixed-frame", "world")[1]["warnings"] == []
-    (text,) = run(bag_path, weights, tmp_path / "map", "--fixed-frame", "map")[1]["warnings"]
-    assert text.startswith(f"{FRAMES} of {FRAMES} images have no transform to the fixed frame 'map' on tf")
-
-    def damage(topic: str, number: int, message: Any) -> Any:
-        if topic == "/tf" and number == 0:
-            return b"\0\1\0\0\xff\xff\xff\x7f"
-        if topic == "/tf" and number == FRAMES - 1:
-            message.transforms[0].transform.translation.x = float("nan")
-        return message
-
-    bag = rewrite(bag_path, tmp_path / "bag", damage)
-    transforms, images = run(bag, weights, tmp_path / "damaged", "--fixed-frame", "world")[1]["warnings"]
-    assert transforms.startswith("2 transforms on tf are not used; the first: 8 bytes are not a tf2_msgs/TFMessage")
-    assert images.startswith(f"2 of {FRAMES} images have no transform")  # those between two transforms have one
 
 
 # The same figures as train.evaluate.
