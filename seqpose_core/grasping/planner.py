@@ -21,8 +21,12 @@ from seqpose_core.support_plane import SupportPlane
 _SHAPE_TOLERANCE = 0.003
 #: Clearance beyond which more makes no difference, metres.
 _AMPLE_CLEARANCE = 0.03
-#: Error along the approach and along the width of the fingers that a grasp tolerates, metres.
+#: Error along the approach that a grasp tolerates, metres.
 _DEPTH_TOLERANCE = 0.02
+#: Error along the width of the fingers that a grasp tolerates, metres: little where the part ends there, as the neck of
+#: a bottle does, more along a rim, an edge or the side of a can.
+_LATERAL_TOLERANCE = {"top": 0.012, "handle": 0.012, "body": 0.02, "box": 0.02}
+_ALONG_PART = 0.03
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ def _probability_between_fingers(
 ) -> np.ndarray:
     """(G,) probability that the error of the pose at the grasp is within the margins of the gripper.
 
-    The margins are half the free opening along the closing direction, and 2 cm along the approach.
+    The margins are half the free opening along the closing direction, 2 cm along the approach, and a distance that
+    depends on the family along the width of the fingers.
     """
     lever = position - target.translation
     zero = np.zeros(len(lever))
@@ -154,5 +159,7 @@ def _probability_between_fingers(
     covariance = jacobian @ target.covariance @ np.swapaxes(jacobian, -1, -2)
     variance = np.einsum("gji,gjk,gki->gi", rotation, covariance, rotation)  # along x, y, z of the gripper
     sigma = np.sqrt(np.maximum(variance, 1e-12))
-    margin = (found.opening - found.width) / 2
-    return erf(margin / sigma[:, 1] / np.sqrt(2)) * erf(_DEPTH_TOLERANCE / sigma[:, 2] / np.sqrt(2))
+    along = np.array([_LATERAL_TOLERANCE.get(str(kind), _ALONG_PART) for kind in found.kind])
+    margins = [along, (found.opening - found.width) / 2, np.full(len(along), _DEPTH_TOLERANCE)]
+    probability: np.ndarray = erf(np.stack(margins, axis=1) / sigma / np.sqrt(2)).prod(axis=1)
+    return probability

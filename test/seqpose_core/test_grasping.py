@@ -140,12 +140,15 @@ def test_depth_error_prefers_closing_across_the_line_of_sight() -> None:
 
 
 def test_score_is_the_probability_that_the_part_is_between_the_fingers() -> None:
-    """A margin of one sigma on either side holds 68.3 % of errors; 12.5 mm for a can of 6 cm in 8.5 cm."""
+    """A margin of one sigma on either side holds 68.3 % of errors; 12.5 mm for a can of 6 cm in 8.5 cm.
+
+    Along the width of the fingers a grasp onto the end tolerates 12 mm, which is 0.96 sigma: 66.3 %.
+    """
     sigma = np.diag([0.0125, 1e-6, 0.0125, 1e-6, 1e-6, 1e-6]) ** 2
     found = plan_grasps(standing("can", (0.06, 0.3, 0.06), covariance=sigma), max_grasps=1000)
     top = [g for g in found if g.kind == "top" and g.opening == 0.085]
     assert top
-    assert {round(g.score, 4) for g in top} == {round(0.85 * 0.6827, 4)}
+    assert [g.score for g in top] == pytest.approx([0.85 * 0.6827 * 0.6629] * len(top), abs=1e-4)
 
 
 def test_yaw_of_a_symmetric_object_does_not_matter() -> None:

@@ -22,7 +22,7 @@ from train.grasp.attempt import execute
 from train.grasp.convex_parts import clip, convex_parts
 from train.grasp.over_dds import write_bag
 from train.grasp.report import summarise
-from train.grasp.trial import CAUSES, select
+from train.grasp.trial import CAUSES, estimate, select
 from train.grasp.views import HEIGHT, WIDTH, Frame
 from train.grasp.world import Body, World
 from train.render.layout import Y_UP
@@ -146,6 +146,30 @@ def test_selection_takes_the_nearest_detection_and_prefers_the_category() -> Non
 
 def outcome(arm: str, category: str, cause: str | None, error: float | None = None) -> dict[str, Any]:
     return {"arm": arm, "category": category, "success": cause is None, "cause": cause, "position_error_cm": error}
+
+
+class TwoDetections:
+    """Stands for an estimator: a confirmed and a new detection in every frame."""
+
+    def reset(self) -> None:
+        self.planes: list[SupportPlane | None] = []
+
+    def step(
+        self, image: np.ndarray, camera: Any, stamp: float, pose: np.ndarray, support_plane: SupportPlane | None
+    ) -> list[ObjectPose]:
+        self.planes.append(support_plane)
+        size, covariance = np.full(3, 0.1), np.eye(6)
+        return [ObjectPose("can", 0.3, np.eye(3), np.zeros(3), size, covariance, track_id=i) for i in (4, None)]
+
+
+def test_only_confirmed_objects_are_grasped() -> None:
+    pose = np.eye(4)
+    pose[2, 3] = 0.7
+    frames = [Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0.1 * i, pose) for i in range(2)]
+    estimator = TwoDetections()
+    assert [o.track_id for o in estimate(estimator, frames, with_plane=True)] == [4]  # type: ignore[arg-type]
+    # All objects of the scenes stand on the table, 0.7 m below the camera.
+    assert [(p.offset, p.prior) for p in estimator.planes if p is not None] == [(0.7, 1.0)] * 2
 
 
 def test_report_counts_objects_without_a_detection_as_failures() -> None:

@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--arms", type=_arms, default=ARMS, help="comma-separated: " + ", ".join(ARMS))
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name or folder")
     parser.add_argument("--opening", type=float, default=0.085, help="of the gripper, metres")
+    parser.add_argument("--score-threshold", type=float, default=GraspJob.score_threshold, help="of the detections")
+    parser.add_argument("--smoothing", type=float, default=GraspJob.smoothing, help="of the poses over frames, 0..1")
     parser.add_argument("--node", action="store_true", help="poses from seqpose_node over DDS; needs the extra ros")
     parser.add_argument("--show", type=int, default=6, help="attempts in picture.png and video.mp4; 0 = none")
     parser.add_argument("--workers", type=int, default=1, help="worker processes, each on one core")
@@ -43,7 +45,15 @@ def main(arguments: list[str] | None = None) -> None:
     if options.scenes < 1 or options.workers < 1:
         parser.error("--scenes and --workers must be at least 1")
     job = GraspJob(
-        options.out, options.scenes, options.seed, options.arms, options.checkpoint, options.opening, options.node
+        options.out,
+        options.scenes,
+        options.seed,
+        options.arms,
+        options.checkpoint,
+        options.opening,
+        options.node,
+        options.score_threshold,
+        options.smoothing,
     )
     records = run_scenes(job, options.workers)
     report = summarise(records, job.arms)

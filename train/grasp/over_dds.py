@@ -56,10 +56,13 @@ def write_bag(frames: Sequence[Frame], out: Path) -> None:
                 writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
 
 
-def estimate_over_dds(name: str, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
-    """What a new node publishes on ~/objects for the last frame.
+def estimate_over_dds(
+    name: str, frames: Sequence[Frame], with_plane: bool, score_threshold: float | None, smoothing: float
+) -> list[ObjectPose]:
+    """The confirmed objects that a new node publishes on ~/objects for the last frame.
 
     :param name: checkpoint. :param with_plane: the node fuses its poses with the table's plane, from tf.
+    :param score_threshold, smoothing: parameters of the node; None = the thresholds of the checkpoint.
     :raises RuntimeError: the node failed, or published nothing for the last frame.
     """
     from seqpose_ros.bags import realtime, replay
@@ -71,13 +74,16 @@ def estimate_over_dds(name: str, frames: Sequence[Frame], with_plane: bool) -> l
         write_bag(frames, Path(folder) / "bag")
         with Bag(Path(folder) / "bag", categories=checkpoint.read_config(name).categories) as bag:
             stamps = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
-            parameters: dict[str, Any] = {"checkpoint": name, "fixed_frame": WORLD_FRAME}
+            parameters: dict[str, Any] = {"checkpoint": name, "fixed_frame": WORLD_FRAME, "smoothing": smoothing}
+            if score_threshold is not None:
+                parameters["score_threshold"] = score_threshold
             if with_plane:
                 plane = table_plane(frames[-1].camera_pose)
                 parameters |= {"support_frame": WORLD_FRAME, "support_height": 0.0}
                 parameters |= {"support_height_noise": plane.height_noise, "support_tilt_noise": plane.tilt_noise}
+                parameters["support_prior"] = plane.prior
             run = realtime.run(bag, stamps, parameters, _RATE, Path(folder))
     last = len(frames) - 1
     if last not in run.predictions:
         raise RuntimeError(f"seqpose_node processed frames {sorted(run.predictions)} but not the last one, {last}")
-    return run.predictions[last]
+    return [o for o in run.predictions[last] if o.track_id is not None]

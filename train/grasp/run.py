@@ -28,14 +28,16 @@ from train.grasp.views import HEIGHT, WIDTH, Frame, take_pictures
 from train.render.clips import RenderJob, RenderResources
 
 #: Version of the scenes, the gripper and the rules; results of different versions are not comparable.
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class GraspJob:
-    """What to run: output folder, number of scenes, seed, arms, the checkpoint of the arms other than true_pose, and
-    the gripper's opening in metres, and whether the poses come from the ROS node over DDS or from an estimator in
-    process."""
+    """What to run: output folder, number of scenes, seed, arms, the checkpoint of the arms other than true_pose, the
+    gripper's opening in metres, and whether the poses come from the ROS node over DDS or from an estimator in process.
+
+    ``score_threshold`` and ``smoothing`` are options of both. The threshold is lower than those of a checkpoint
+    (None), because only objects that were detected in two frames running are grasped."""
 
     out: Path
     scenes: int
@@ -44,6 +46,8 @@ class GraspJob:
     checkpoint: str = "seqpose-lite2"
     opening: float = 0.085
     node: bool = False
+    score_threshold: float | None = 0.2
+    smoothing: float = 0.9
 
     def scene_path(self, number: int) -> Path:
         """File of the results of a scene."""
@@ -53,7 +57,7 @@ class GraspJob:
 def _settings(job: GraspJob) -> dict[str, Any]:
     gripper = asdict(Gripper(opening=job.opening))
     settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": gripper}
-    settings["node"] = job.node
+    settings |= {"node": job.node, "score_threshold": job.score_threshold, "smoothing": job.smoothing}
     if set(job.arms) != {"true_pose"}:
         weights = checkpoint.resolve(job.checkpoint) / checkpoint.WEIGHTS
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -92,12 +96,15 @@ class SceneRunner:
         if self._estimated_arms or pictures:
             self.resources = RenderResources.open(RenderJob("test", job.seed, job.out, 1, WIDTH, HEIGHT))
         if self._estimated_arms and not job.node:
-            self.estimator = PoseEstimator.from_pretrained(job.checkpoint)
+            self.estimator = PoseEstimator.from_pretrained(
+                job.checkpoint, score_threshold=job.score_threshold, smoothing=job.smoothing
+            )
 
     def detections(self, arm: str, frames: Sequence[Frame]) -> list[ObjectPose]:
         """The objects that an arm estimates in the last frame, camera frame."""
         if self.job.node:
-            return estimate_over_dds(self.job.checkpoint, frames, arm == "plane")
+            job = self.job
+            return estimate_over_dds(job.checkpoint, frames, arm == "plane", job.score_threshold, job.smoothing)
         return estimate(self.estimator, frames, arm == "plane")
 
     def run(self, number: int) -> dict[str, Any]:

@@ -95,5 +95,5 @@ def ground_truth(scene: GraspScene, world_from_camera: Array) -> list[ObjectPose
 
 
 def table_plane(world_from_camera: Array) -> SupportPlane:
-    """The table's plane in the camera frame, with the noise of a calibrated camera."""
-    return SupportPlane.from_frame(invert(world_from_camera), 0.0, _HEIGHT_NOISE, _TILT_NOISE)
+    """The table's plane in the camera frame, with the noise of a calibrated camera. All objects stand on it."""
+    return SupportPlane.from_frame(invert(world_from_camera), 0.0, _HEIGHT_NOISE, _TILT_NOISE, prior=1.0)

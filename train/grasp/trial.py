@@ -59,13 +59,13 @@ def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> int | None:
 
 
 def estimate(estimator: PoseEstimator, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
-    """The objects in the last frame of a clip. ``with_plane``: fuse the poses with the table's plane."""
+    """The confirmed objects in the last frame of a clip. ``with_plane``: fuse the poses with the table's plane."""
     estimator.reset()
     objects: list[ObjectPose] = []
     for frame in frames:
         plane = table_plane(frame.camera_pose) if with_plane else None
         objects = estimator.step(frame.image, grasp_camera(), frame.stamp, frame.camera_pose, support_plane=plane)
-    return objects
+    return [o for o in objects if o.track_id is not None]
 
 
 def feasible_targets(scene: GraspScene, gripper: Gripper) -> dict[int, Grasp]:
