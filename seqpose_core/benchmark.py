@@ -71,12 +71,15 @@ def benchmark(model: SeqPose, repeats: int) -> dict[str, Any]:
     """Times of stock, of the model's encoder with neck in eager torch, and of its step in every installed runtime."""
     recorded = record_sample(model)
     step = recorded_step(recorded, 1)
-    image = step.image.permute(0, 3, 1, 2).float() / 255
+    image, intrinsics = (
+        torch.from_numpy(step.image).permute(0, 3, 1, 2).float() / 255,
+        torch.from_numpy(step.intrinsics),
+    )
     runtimes = ["eager", *installed_runtimes()]
     engines = {name: build_engine(model, name, torch.device("cpu"), "fp32") for name in runtimes}
     runs: dict[str, Callable[[], object]] = {
         "stock": build_stock(),
-        "encoder": lambda: model.encoder((image - model.pixel_mean) / model.pixel_std, step.intrinsics),
+        "encoder": lambda: model.encoder((image - model.pixel_mean) / model.pixel_std, intrinsics),
         **{name: (lambda e=engine: e(step)) for name, engine in engines.items()},  # type: ignore[misc]
     }
     with torch.inference_mode():

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING
 
 from seqpose_core import weights
 from seqpose_core.config_io import nearest
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.limits import check_limits
-from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.weights import CheckpointError
+
+if TYPE_CHECKING:  # torch takes seconds to import; names and configurations are read without it
+    import torch
+
+    from seqpose_core.model.seqpose import SeqPose
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 _BUNDLED = Path(__file__).parent / "checkpoints"
@@ -70,15 +72,18 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = F
     return model.to(device).eval()
 
 
-def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
+def save(model: SeqPose, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write weights and configuration into ``folder``, creating it if needed, and return it.
 
-    :param dtype: of the stored weights; ``torch.float16`` halves the file, loading converts back to float32.
+    :param dtype: of the stored weights, by default float32; ``torch.float16`` halves the file, loading converts back.
     """
+    import torch
+    from safetensors.torch import save_file
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        weights.published_name(name): tensor.detach().to("cpu", dtype).contiguous()
+        weights.published_name(name): tensor.detach().to("cpu", dtype or torch.float32).contiguous()
         for name, tensor in model.state_dict().items()
     }
     save_file(tensors, folder / WEIGHTS)
@@ -90,6 +95,10 @@ def save(model: SeqPose, folder: str | Path, dtype: torch.dtype = torch.float32)
 
 def _build(config: SeqPoseConfig, path: Path, stored: int) -> SeqPose:
     """Build the network of a configuration, unless it is far larger than the number of ``stored`` weights."""
+    import torch
+
+    from seqpose_core.model.seqpose import SeqPose
+
     try:
         check_limits(config)
     except ValueError as error:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import torch
-
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.exported import Format, export, open_exported
 from seqpose_core.runtime.network import Network
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         network = Network.of_checkpoint(options.checkpoint, options.memory_frames)
         folder = export(network.build(), options.runtime, options.out)
-        open_exported(folder, torch.device("cpu"))
+        open_exported(folder)
     except (OSError, ValueError, RuntimeUnavailableError) as error:
         print(f"seqpose_core.export: {error}", file=sys.stderr)
         return 1

@@ -84,3 +84,29 @@ def canonicalize_symmetric(rotation: ArrayLike, reference_direction: ArrayLike) 
     parallel = np.hypot(local[..., 0], local[..., 2]) < 1e-9 * np.linalg.norm(local, axis=-1)
     angle = np.where(parallel, 0.0, np.arctan2(-local[..., 2], local[..., 0]))
     return r @ rotation_about_y(angle)
+
+
+def rotation_vector(rotation: ArrayLike) -> np.ndarray:
+    """Rotation vectors (..., 3), radians, of rotations (..., 3, 3); the angle is at most pi.
+
+    By way of the unit quaternion whose largest component comes from the diagonal, which is exact for all angles.
+    """
+    m = np.asarray(rotation, dtype=np.float64)
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    # Four times the outer product of the quaternion (w, x, y, z) with itself: each row is proportional to it.
+    rows = [
+        [1 + xx + yy + zz, wx, wy, wz],
+        [wx, 1 + xx - yy - zz, xy, xz],
+        [wy, xy, 1 - xx + yy - zz, yz],
+        [wz, xz, yz, 1 - xx - yy + zz],
+    ]
+    outer = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    largest = np.diagonal(outer, axis1=-2, axis2=-1).argmax(-1)
+    quaternion = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternion[..., :1])
+    return quaternion[..., 1:] * np.divide(angle, sine, out=np.full_like(sine, 2.0), where=sine > 0)

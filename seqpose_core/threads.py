@@ -15,22 +15,45 @@ import os
 import sys
 
 _TORCH_WAS_LOADED = "torch" in sys.modules
+_requested: int | None = None
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # GNU OpenMP, which torch's wheels for Linux use
 os.environ.setdefault("KMP_BLOCKTIME", "0")  # LLVM's and Intel's OpenMP: milliseconds of spinning
 
 
 def set_threads(count: int) -> None:
-    """Use ``count`` threads in torch and OpenCV, in all Python threads of this process.
+    """Use ``count`` threads in torch, OpenVINO, ONNX Runtime and OpenCV, in all Python threads of this process.
 
     :raises ValueError: ``count`` is less than 1.
     """
+    global _requested
     if count < 1:
         raise ValueError(f"threads is {count}; it must be at least 1")
     import cv2
+
+    _requested = count
+    cv2.setNumThreads(count)
+    if "torch" in sys.modules:  # else when it is loaded, by apply_to_torch
+        apply_to_torch()
+
+
+def apply_to_torch() -> None:
+    """Use the number of threads of :func:`set_threads` in torch."""
     import torch
 
-    torch.set_num_threads(count)
-    cv2.setNumThreads(count)
+    if _requested is not None:
+        torch.set_num_threads(_requested)
+
+
+def get_threads() -> int:
+    """The number of threads: of :func:`set_threads`, of torch if it is loaded, of OMP_NUM_THREADS, or one per core."""
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.get_num_threads()
+    if _requested is not None:
+        return _requested
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
 
 
 def wait_policy() -> str:

@@ -11,11 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.transform import Rotation
 
-from seqpose_core.geometry import canonicalize_symmetric, invert, make_transform, rotation_error, transform
+from seqpose_core.geometry import (
+    canonicalize_symmetric,
+    invert,
+    make_transform,
+    rotation_error,
+    rotation_vector,
+    transform,
+)
 from seqpose_core.objects import ObjectPose
 
 _DEPTH_WEIGHT = 0.5  # weight of distance along the line of sight
@@ -187,8 +194,8 @@ class Tracker:
         track.rotation_count = track.rotation_count + 1 if motion_known and similar else 1
         gain = self._gain(track.rotation_count)
         if gain < 1:
-            rotation_step = Rotation.from_matrix(track.rotation.T @ new.rotation).as_rotvec()
-            track.rotation = track.rotation @ Rotation.from_rotvec(gain * rotation_step).as_matrix()
+            rotation_step = rotation_vector(track.rotation.T @ new.rotation)
+            track.rotation = track.rotation @ cv2.Rodrigues(gain * rotation_step)[0]
         else:
             track.rotation = new.rotation
         track.last_position = new.last_position

@@ -7,10 +7,10 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+if TYPE_CHECKING:  # torch takes seconds to import
+    from torch import Tensor, nn
 
 #: Names of DINOv2's attention projections in recent versions of transformers, and in published files.
 _PUBLISHED = {
@@ -41,6 +41,9 @@ def read(path: Path) -> dict[str, Tensor]:
 
     :raises CheckpointError: naming the file that is missing or damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     files = [path]
     if path.suffix == ".json":
         try:

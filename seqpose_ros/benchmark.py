@@ -1,27 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m seqpose_ros.benchmark``: time of an estimator step by number of threads, while other processes run.
+"""``python -m seqpose_ros.benchmark``: speed of the node with 640x480 raw images over DDS, beside other programs.
 
-The computer of a robot also runs other programs. The table has the time of a step while 0, 1 and 2 processes use one
-core each. ``OMP_WAIT_POLICY=ACTIVE`` in the environment shows the effect of spinning OpenMP threads.
+The computer of a robot also runs other programs. The table has the images that the node processed per second, the time
+of a step, and the CPU time of the node per image, while 0, 1 and 2 processes use one core each. Images of the bundled
+video are published faster than the node can process them. ``OMP_WAIT_POLICY=ACTIVE`` in the environment shows the
+effect of spinning OpenMP threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray
 
-from seqpose_core import Camera, PoseEstimator, threads
+from seqpose_core import threads
+from seqpose_core.samples import SAMPLE_CAMERA, sample_frames
+from seqpose_ros.bags.replay import private_ros_environment
+from seqpose_ros.images import image_fields
+from seqpose_ros.stamps import stamp_nanoseconds
 
-WIDTH, HEIGHT = 640, 480
-CAMERA = Camera(600.0, 600.0, 319.5, 239.5, WIDTH, HEIGHT)
-WARM_UP_STEPS = 5
+_START_TIMEOUT = 300.0  # seconds until the node is active; its first start exports the network
+_WARM_UP = 3.0  # seconds before each measurement
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    :param busy: number of busy processes. :param sent, processed: images per second.
+    :param step_p50_ms, step_p95_ms: time of a step in the last 200 images, by the node's diagnostics.
+    :param latency_p50_ms, latency_p95_ms: from the stamp of an image to the publication of its detections.
+    :param cpu_ms: CPU time of the node's process per processed image.
+    :param load: load average at the end.
+    """
+
+    busy: int
+    sent: float
+    processed: float
+    step_p50_ms: float
+    step_p95_ms: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    cpu_ms: float
+    load: float
 
 
 @contextlib.contextmanager
@@ -36,24 +74,81 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
-def step_times(estimator: PoseEstimator, steps: int) -> np.ndarray:
-    """Durations of ``steps`` consecutive steps on a random image, milliseconds."""
-    image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    estimator.reset()
-    times = []
-    for index in range(WARM_UP_STEPS + steps):
-        begin = time.perf_counter()
-        estimator.step(image, CAMERA, stamp=0.1 * index)
-        times.append(1e3 * (time.perf_counter() - begin))
-    return np.array(times[WARM_UP_STEPS:])
+class Camera(Node):
+    """Publishes images at a fixed rate, and records the detections and diagnostics of the node."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__("benchmark")
+        self.sent = 0
+        self.latencies: list[float] = []
+        self.values: dict[str, str] = {}
+        self._messages = [Image(**image_fields(image)) for image, _, _ in sample_frames()]
+        self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
+        self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        k = [float(value) for value in SAMPLE_CAMERA.matrix.ravel()]
+        self._camera_info = CameraInfo(width=SAMPLE_CAMERA.width, height=SAMPLE_CAMERA.height, k=k)
+        self.create_subscription(Detection3DArray, "/seqpose_node/detections", self._on_detections, 100)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self.create_timer(1 / rate, self._publish)
+
+    def _publish(self) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id="camera")
+        message = self._messages[self.sent % len(self._messages)]
+        message.header = self._camera_info.header = header
+        self._info.publish(self._camera_info)
+        self._image.publish(message)
+        self.sent += 1
+
+    def _on_detections(self, message: Detection3DArray) -> None:
+        now = self.get_clock().now().nanoseconds
+        self.latencies.append((now - stamp_nanoseconds(message.header.stamp)) * 1e-6)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.values = {value.key: value.value for value in message.status[0].values}
+
+    def spin_for(self, seconds: float) -> float:
+        """Publish and receive for a time; returns the seconds that it took."""
+        begin = time.monotonic()
+        while time.monotonic() < begin + seconds:
+            rclpy.spin_once(self, timeout_sec=0.01)
+        return time.monotonic() - begin
+
+
+def measure(camera: Camera, node: subprocess.Popen[bytes], busy: int, seconds: float) -> Row:
+    """Measure the running node for some seconds beside ``busy`` other processes."""
+    with busy_processes(busy):
+        camera.spin_for(_WARM_UP)
+        camera.sent, camera.latencies, cpu = 0, [], cpu_seconds(node.pid)
+        elapsed = camera.spin_for(seconds)
+        cpu, processed = cpu_seconds(node.pid) - cpu, len(camera.latencies)
+        camera.spin_for(1.1)  # the next diagnostics
+    p50, p95 = np.percentile(camera.latencies[:processed] or [np.nan], (50, 95))
+    return Row(
+        busy,
+        round(camera.sent / (elapsed + 1.1), 1),
+        round(processed / elapsed, 1),
+        float(camera.values["inference_p50_ms"]),
+        float(camera.values["inference_p95_ms"]),
+        round(float(p50), 1),
+        round(float(p95), 1),
+        round(1e3 * cpu / max(processed, 1), 1),
+        round(os.getloadavg()[0], 1),
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; prints one row per number of threads and of busy processes."""
+    """Command line; prints one row per number of busy processes."""
     parser = argparse.ArgumentParser(prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
+    parser.add_argument("--runtime", default="default", help="as the node's parameter (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the node (%(default)s)")
     parser.add_argument(
         "--busy",
         "--neighbours",
@@ -62,21 +157,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[0, 1, 2],
         help="numbers of busy processes; default: 0 1 2",
     )
-    parser.add_argument("--steps", type=int, default=50, help="measured steps per row (default 50)")
+    parser.add_argument("--rate", type=float, default=60.0, help="images published per second (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a measurement (%(default)s)")
+    parser.add_argument("--out", type=Path, help="also write the rows to this JSON file")
     options = parser.parse_args(arguments)
-    for name in ("threads", "steps"):
-        if np.min(getattr(options, name)) < 1:
-            parser.error(f"--{name} is {getattr(options, name)}; it must be at least 1")
-    estimator = PoseEstimator.from_pretrained(options.checkpoint, device=options.device)
-    load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} CPU cores, load {load:.1f}, OpenMP wait policy {threads.wait_policy()}, {options.device}")
-    print("threads  busy processes  p50 ms  p95 ms")
-    for count in options.threads:
-        threads.set_threads(count)
+    for name in ("threads", "rate", "seconds"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} is {getattr(options, name)}; it must be more than 0")
+    os.environ.update(private_ros_environment())
+    parameters = {name: getattr(options, name) for name in ("checkpoint", "device", "runtime", "threads")}
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    node = subprocess.Popen([sys.executable, "-m", "seqpose_ros.node", "--ros-args", "--log-level", "warn", *given])
+    rclpy.init()
+    camera = Camera(options.rate)
+    try:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not camera.latencies:
+            if node.poll() is not None or time.monotonic() > deadline:
+                print(f"seqpose_node did not become active within {_START_TIMEOUT:.0f} s", file=sys.stderr)
+                return 1
+            camera.spin_for(0.5)
+        camera.spin_for(1.1)
+        runtime = camera.values["runtime"]
+        print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}, {options.checkpoint} in {runtime}, ", end="")
+        print(f"{options.threads} threads, OpenMP wait policy {threads.wait_policy()}")
+        print("busy  sent/s  processed/s  step p50 ms  p95 ms  latency p50 ms  p95 ms  CPU ms/image  load")
+        rows = []
         for busy in options.busy:
-            with busy_processes(busy):
-                p50, p95 = np.percentile(step_times(estimator, options.steps), (50, 95))
-            print(f"{count:7d}  {busy:14d}  {p50:6.1f}  {p95:6.1f}", flush=True)
+            rows.append(row := measure(camera, node, busy, options.seconds))
+            print(
+                f"{busy:4d}  {row.sent:6.1f}  {row.processed:11.1f}  {row.step_p50_ms:11.1f}  {row.step_p95_ms:6.1f}  "
+                f"{row.latency_p50_ms:14.1f}  {row.latency_p95_ms:6.1f}  {row.cpu_ms:12.1f}  {row.load:4.1f}",
+                flush=True,
+            )
+        if options.out is not None:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            report = {**parameters, "runtime": runtime, "rows": [asdict(row) for row in rows]}
+            options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    finally:
+        camera.destroy_node()
+        rclpy.shutdown()
+        if node.poll() is None:
+            node.send_signal(signal.SIGINT)
+            node.wait()
     return 0
 
 

@@ -9,9 +9,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from seqpose_core import Camera, PoseEstimator, threads
-from seqpose_core.model.memory import TopQueries
-from seqpose_core.model.pose_head import ObjectPrediction
-from seqpose_core.model.step_graph import StepInput
 from seqpose_core.runtime.engine import Engine
 from seqpose_ros import parameters
 from seqpose_ros.parameters import Settings
@@ -27,19 +24,6 @@ def load_estimator(settings: Settings) -> PoseEstimator:
     return estimator
 
 
-class SharedEngine:
-    """An engine that several threads use, one step at a time."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.config, self.device, self.runtime = engine.config, engine.device, engine.runtime
-        self._engine = engine
-        self._lock = threading.Lock()
-
-    def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
-        with self._lock:
-            return self._engine(step)
-
-
 class EstimatorLoader:
     """Creates estimators that share one engine if their settings of the model are equal.
 
@@ -47,7 +31,7 @@ class EstimatorLoader:
     """
 
     def __init__(self) -> None:
-        self._engines: WeakValueDictionary[tuple[object, ...], SharedEngine] = WeakValueDictionary()
+        self._engines: WeakValueDictionary[tuple[object, ...], Engine] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def __call__(self, settings: Settings) -> PoseEstimator:
@@ -57,5 +41,5 @@ class EstimatorLoader:
         with self._lock:
             engine = self._engines.get(key)
             if engine is None:
-                engine = self._engines[key] = SharedEngine(load_estimator(settings).engine)
+                engine = self._engines[key] = load_estimator(settings).engine
         return PoseEstimator(engine, parameters.estimator_options(settings))

@@ -154,27 +154,3 @@ class PoseHead(nn.Module):
         # The shift of canonical log depth equals that of log z: the reference already includes the focal length.
         depth = (reference[..., 2].clamp_min(NEAR) * shift[..., 2].clamp(-3.0, 3.0).exp()).clamp(NEAR, FAR)
         return pinhole.unproject(pixels, depth)
-
-
-def covariance(prediction: ObjectPrediction) -> Tensor:
-    """(B, Q, 6, 6) covariance of x, y, z (m²) and of rotations about the camera's fixed axes (rad²).
-
-    The variance of an error is 2b², for a scale b trained by either likelihood. The Jacobian of
-    (x, y, z) = z·(x/z, y/z, 1) converts slopes and log depth to metres; rotation errors are rotated from the object's
-    axes to the camera's. With several rotation modes, the second moment of the modes about the reported one, weighted
-    by their probabilities, is added to the variance within a mode.
-    """
-    variance = 2 * (2 * prediction.log_scale).exp()
-    t = prediction.translation
-    jacobian = torch.diag_embed(t[..., 2:].expand_as(t).clone())
-    jacobian = torch.cat([jacobian[..., :2], t[..., :, None]], dim=-1)
-    out = t.new_zeros(*t.shape[:-1], 6, 6)
-    out[..., :3, :3] = (jacobian * variance[..., None, :3]) @ jacobian.transpose(-1, -2)
-    about_axes = torch.diag_embed(variance[..., 3:])
-    if prediction.modes is not None and prediction.mode_logits is not None:
-        relative = prediction.rotation[..., None, :, :].transpose(-1, -2) @ prediction.modes
-        difference = roma.rotmat_to_rotvec(relative)
-        probability = prediction.mode_logits.softmax(-1)[..., None]
-        about_axes = about_axes + (probability * difference).transpose(-1, -2) @ difference
-    out[..., 3:, 3:] = prediction.rotation @ about_axes @ prediction.rotation.transpose(-1, -2)
-    return (out + out.transpose(-1, -2)) / 2  # exactly symmetric: consumers check it

@@ -54,7 +54,7 @@ class Pinhole:
         return torch.cat([(pixels - centre) / focal * z, z], dim=-1)
 
     def _focal_and_centre(self, dimensions: int) -> tuple[Tensor, Tensor]:
-        shape = (len(self.intrinsics),) + (1,) * (dimensions - 2) + (2,)
+        shape = (-1,) + (1,) * (dimensions - 2) + (2,)
         return self.focal.reshape(shape), self.intrinsics[:, :2, 2].reshape(shape)
 
 

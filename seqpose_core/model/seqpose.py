@@ -226,7 +226,7 @@ class SeqPose(nn.Module):
     def _current_queries(self, features: FrameFeatures, image_features: ImageFeatures) -> tuple[Tensor, Tensor, Tensor]:
         """Learned anchors and proposals: embeddings (B, Q, C), references (B, Q, 3) in metres, validity (B, Q)."""
         finest, pinhole = image_features.levels[0], image_features.pinhole
-        config, batch = self.config.queries, len(finest)
+        config, batch = self.config.queries, finest.shape[0]  # len() is a constant in exported graphs
         embeddings, references, valid = [], [], []
         if config.anchors:
             embeddings.append(self.anchor_embedding.expand(batch, -1, -1))

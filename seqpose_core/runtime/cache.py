@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 import seqpose_core
 from seqpose_core.config_io import ConfigError
 from seqpose_core.runtime import onnx, openvino
@@ -36,7 +34,7 @@ def cache_root() -> Path:
 
 
 def open_cached(
-    network: Network, runtime: Format, device: torch.device, precision: str = "fp32", tensorrt: bool = False
+    network: Network, runtime: Format, device: str, precision: str = "fp32", tensorrt: bool = False
 ) -> Engine:
     """The engine of a network's export in the cache, which is written on first use.
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from seqpose_core import config_io
+from seqpose_core import config_io, threads
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.runtime.cache import cache_root, open_cached
+from seqpose_core.runtime.checked import processor
 from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
 from seqpose_core.runtime.exported import Format
 from seqpose_core.runtime.network import Network
 from seqpose_core.runtime.sample import record_sample, recorded_step
-from seqpose_core.runtime.torch_engine import TorchEngine
+
+if TYPE_CHECKING:
+    import torch
+
+    from seqpose_core.model.seqpose import SeqPose
 
 _LOG = logging.getLogger(__name__)
 _CANDIDATES: tuple[Format, ...] = ("openvino", "onnx")
@@ -47,21 +49,23 @@ class Trial:
     milliseconds: tuple[float, ...]
 
 
-def build_engine(model: SeqPose | Network, runtime: str, device: torch.device, precision: str) -> Engine:
+def build_engine(model: SeqPose | Network, runtime: str, device: str | torch.device, precision: str) -> Engine:
     """Build the engine that runs a network.
 
+    :param device: ``cpu``, or the name of another device of torch.
     :param runtime: ``default``, ``auto``, ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``. ``default``
         is ``openvino`` for a :class:`Network` where it can be used, otherwise ``eager``, as for a model in memory.
     :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
         ``default`` and ``auto`` leave such runtimes out.
     """
+    device = str(device)
     if runtime == "default":
         return _build_default(model, device, precision)
     network = model if isinstance(model, Network) else Network.of_model(model)
     if runtime == "auto":
         runtime = choose_fastest(network, device, precision)
     if runtime in ("eager", "compiled"):
-        engine: Engine = TorchEngine(network.build(), device, precision, runtime == "compiled")
+        engine = _build_torch(network.build(), device, precision, runtime == "compiled")
     else:
         form: Format = "openvino" if runtime == "openvino" else "onnx"
         engine = open_cached(network, form, device, precision, tensorrt=runtime == "tensorrt")
@@ -69,9 +73,15 @@ def build_engine(model: SeqPose | Network, runtime: str, device: torch.device, p
     return engine
 
 
-def _build_default(model: SeqPose | Network, device: torch.device, precision: str) -> Engine:
+def _build_torch(model: SeqPose, device: str, precision: str, compiled: bool = False) -> Engine:
+    from seqpose_core.runtime.torch_engine import TorchEngine  # torch takes seconds to import
+
+    return TorchEngine(model, device, precision, compiled)
+
+
+def _build_default(model: SeqPose | Network, device: str, precision: str) -> Engine:
     """The engine of the runtime ``default``. Its choice is logged with the reason."""
-    reason = "the model is in memory and may change" if isinstance(model, SeqPose) else _obstacle(model.config, device)
+    reason = _obstacle(model.config, device) if isinstance(model, Network) else "the model is in memory and may change"
     if reason is None:
         try:
             engine = build_engine(model, "openvino", device, precision)
@@ -85,9 +95,9 @@ def _build_default(model: SeqPose | Network, device: torch.device, precision: st
     return build_engine(model, "eager", device, precision)
 
 
-def _obstacle(config: SeqPoseConfig, device: torch.device) -> str | None:
+def _obstacle(config: SeqPoseConfig, device: str) -> str | None:
     """Why OpenVINO is not the default runtime here; None if it is."""
-    if device.type != "cpu":
+    if device != "cpu":
         return f"the device is {device}"
     if "openvino" not in installed_runtimes():
         return "OpenVINO is not installed"
@@ -99,14 +109,14 @@ def installed_runtimes() -> list[Format]:
     return [name for name in _CANDIDATES if find_spec(_PACKAGES[name]) is not None]
 
 
-def choose_fastest(network: Network, device: torch.device, precision: str) -> str:
+def choose_fastest(network: Network, device: str, precision: str) -> str:
     """Name of the fastest runtime whose results agree with those of eager torch.
 
     It is measured by a trial, whose outcome is kept in the user's cache.
     """
     installed = installed_runtimes()
-    if device.type != "cpu" or not installed:
-        reason = f"the device is {device}" if device.type != "cpu" else "no other runtime is installed"
+    if device != "cpu" or not installed:
+        reason = f"the device is {device}" if device != "cpu" else "no other runtime is installed"
         _LOG.info("runtime auto: eager, because %s", reason)
         return "eager"
     path = cache_root() / "trials" / f"{_machine_digest(network.config, installed, precision)}.yaml"
@@ -120,7 +130,7 @@ def choose_fastest(network: Network, device: torch.device, precision: str) -> st
             return trial.runtime
     model = network.build()
     recorded = record_sample(model)
-    engines: dict[str, Engine] = {"eager": TorchEngine(model, device, precision)}
+    engines: dict[str, Engine] = {"eager": _build_torch(model, device, precision)}
     for name in installed:
         try:
             engines[name] = open_cached(network, name, device, precision)
@@ -136,7 +146,7 @@ def choose_fastest(network: Network, device: torch.device, precision: str) -> st
     return trial.runtime
 
 
-def _run_trial(engines: Mapping[str, Engine], recorded: Mapping[str, Tensor]) -> Trial:
+def _run_trial(engines: Mapping[str, Engine], recorded: Mapping[str, np.ndarray]) -> Trial:
     """Time the engines in turn, so that other load on the machine affects all of them."""
     step = recorded_step(recorded, 1)
     times: dict[str, list[float]] = {name: [] for name in engines}
@@ -157,10 +167,6 @@ def _format_times(trial: Trial) -> str:
 
 def _machine_digest(config: SeqPoseConfig, installed: list[Format], precision: str) -> str:
     """A digest of all that affects the speed of the runtimes: processor, threads, packages and network."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        cpu = next((line for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
     versions = [str(getattr(__import__(_PACKAGES[name]), "__version__", "")) for name in installed]
-    facts = (cpu, torch.get_num_threads(), torch.__version__, installed, versions, precision, config.to_yaml())
+    facts = (processor(), threads.get_threads(), installed, versions, precision, config.to_yaml())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]

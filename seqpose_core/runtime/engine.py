@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engine: what every runtime implements."""
+"""Engine: what every runtime implements. Inputs and outputs are NumPy arrays: only torch's runtimes need torch."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
+import numpy as np
 
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.memory import TopQueries
-from seqpose_core.model.pose_head import ObjectPrediction
-from seqpose_core.model.step_graph import StepInput
 
 
 class RuntimeUnavailableError(RuntimeError):
@@ -21,18 +18,41 @@ class EngineMismatchError(RuntimeUnavailableError):
     """The results of an engine on the bundled frames differ from those of eager torch."""
 
 
+class StepArrays(NamedTuple):
+    """The inputs of a step for B streams and S memory slots, as in :class:`seqpose_core.model.step_graph.StepInput`.
+
+    :param image: (B, H, W, 3) uint8 RGB, of the network's size.
+    :param intrinsics: (B, 3, 3) float32, pixels of this image.
+    :param motion, elapsed, known: (B, S, 3, 4) and (B, S) float32, (B, S) bool.
+    :param embedding, reference, valid: (B, S, C) and (B, S, 3) float32, (B, S) bool, newest frame first.
+    """
+
+    image: np.ndarray
+    intrinsics: np.ndarray
+    motion: np.ndarray
+    elapsed: np.ndarray
+    known: np.ndarray
+    embedding: np.ndarray
+    reference: np.ndarray
+    valid: np.ndarray
+
+
+@runtime_checkable
 class Engine(Protocol):
-    """A loaded network that runs one step per call. It keeps no state between calls.
+    """A loaded network that runs one step per call. It keeps no state between calls; several threads may call it.
 
     :param config: the configuration of the network; its memory has ``config.memory.frames`` frames.
-    :param device: the device of the input and output tensors.
+    :param device: ``cpu`` or the name of another device of torch.
     :param runtime: ``eager``, ``compiled``, ``openvino``, ``onnx`` or ``tensorrt``.
     """
 
     config: SeqPoseConfig
-    device: torch.device
+    device: str
     runtime: str
 
-    def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
-        """Run one step; returns the predicted objects and the new queries of the memory."""
+    def __call__(self, step: StepArrays) -> dict[str, np.ndarray]:
+        """Run one step.
+
+        :return: by name, the outputs of :func:`seqpose_core.model.step_graph.output_names`, each with batch axis.
+        """
         ...

@@ -5,25 +5,35 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 import seqpose_core
-from seqpose_core import config_io
+from seqpose_core import config_io, threads
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.runtime import onnx, openvino
+from seqpose_core.runtime.checked import CheckRecord, read_record, write_record
 from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
 from seqpose_core.runtime.sample import check_engine, record_sample, recorded_step
 from seqpose_core.weights import CheckpointError
 
+if TYPE_CHECKING:
+    from seqpose_core.model.seqpose import SeqPose
+
 CONFIG, INFO, SAMPLE = "config.yaml", "export.yaml", "sample.safetensors"
 Format = Literal["openvino", "onnx"]
+_ExportedEngine = openvino.OpenVinoEngine | onnx.OnnxEngine
+#: Engines of this process, by folder and arguments; streams share them.
+_ENGINES: WeakValueDictionary[tuple[object, ...], _ExportedEngine] = WeakValueDictionary()
+_LOCK = threading.Lock()
+_FILES = {"openvino": (openvino.FILE, openvino.WEIGHTS), "onnx": (onnx.FILE,)}
 
 
 @dataclass(frozen=True)
@@ -31,10 +41,12 @@ class ExportInfo:
     """Content of export.yaml.
 
     :param runtime: the format of the network. :param version: the version of seqpose that wrote the folder.
+    :param outputs: names of the outputs in their order.
     """
 
     runtime: Format
     version: str
+    outputs: tuple[str, ...]
 
 
 def is_exported(folder: str | Path) -> bool:
@@ -72,9 +84,9 @@ def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
         recorded = record_sample(model)
         save_file(recorded, temporary / SAMPLE)
         convert = openvino.convert if runtime == "openvino" else onnx.convert
-        convert(model, recorded_step(recorded, 1), temporary)
+        outputs = convert(model, recorded_step(recorded, 1), temporary)
         (temporary / CONFIG).write_text(model.config.to_yaml(), encoding="utf-8")
-        info = ExportInfo(runtime, seqpose_core.__version__)
+        info = ExportInfo(runtime, seqpose_core.__version__, outputs)
         (temporary / INFO).write_text(config_io.dump_yaml(info), encoding="utf-8")
         temporary.chmod(0o755)
         if folder.exists():
@@ -89,26 +101,57 @@ def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
     return folder
 
 
-def open_exported(folder: str | Path, device: torch.device, precision: str = "fp32", tensorrt: bool = False) -> Engine:
-    """Load an exported folder, and compare its results on the bundled frames with those of eager torch.
+def open_exported(folder: str | Path, device: str = "cpu", precision: str = "fp32", tensorrt: bool = False) -> Engine:
+    """Load an exported folder.
+
+    On its first use on this machine, its results on the bundled frames are compared with those of eager torch. The
+    outcome is kept in the folder, see :mod:`~seqpose_core.runtime.checked`. An engine of this process that already runs
+    this export with these arguments and number of threads is returned instead of a second one.
 
     :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
     :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
     """
     folder = Path(folder).expanduser()
-    runtime, config = read_info(folder).runtime, SeqPoseConfig.from_yaml(folder / CONFIG)
-    try:
-        recorded = load_file(folder / SAMPLE)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder / SAMPLE} is missing or damaged: {error}") from error
-    engine: Engine
-    if runtime == "openvino":
-        if device.type != "cpu":
+    info = read_info(folder)
+    key = (folder.resolve(), folder.stat().st_ino, device, precision, tensorrt, threads.get_threads())
+    with _LOCK:
+        engine = _ENGINES.get(key)
+        if engine is None:
+            engine = _ENGINES[key] = _open(folder, info, device, precision, tensorrt)
+    return engine
+
+
+def _open(folder: Path, info: ExportInfo, device: str, precision: str, tensorrt: bool) -> _ExportedEngine:
+    config = SeqPoseConfig.from_yaml(folder / CONFIG)
+    missing = [name for name in (SAMPLE, *_FILES[info.runtime]) if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder / missing[0]} is missing: export the network again")
+    runtime = "tensorrt" if tensorrt else info.runtime
+    record = CheckRecord.of(folder, runtime, device, precision)
+    blob = read_record(record)
+    engine: _ExportedEngine
+    if info.runtime == "openvino":
+        if device != "cpu":
             raise RuntimeUnavailableError(f"runtime openvino runs on cpu; device is {device}")
-        engine = openvino.OpenVinoEngine(folder, config, precision)
+        try:
+            engine = openvino.OpenVinoEngine(folder, config, info.outputs, precision, blob)
+        except CheckpointError:
+            if blob is None:
+                raise
+            blob = None  # the compiled network cannot be loaded: compile and check again
+            engine = openvino.OpenVinoEngine(folder, config, info.outputs, precision)
     else:
         if precision != "fp32":
             raise RuntimeUnavailableError(f"runtime onnx runs in fp32; precision is {precision}")
-        engine = onnx.OnnxEngine(folder, config, device, tensorrt)
-    check_engine(engine, recorded, runtime, precision)
+        engine = onnx.OnnxEngine(folder, config, info.outputs, device, tensorrt)
+    if blob is None:
+        check_engine(engine, _read_sample(folder), runtime, precision)
+        write_record(record, engine.compiled())
     return engine
+
+
+def _read_sample(folder: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(folder / SAMPLE)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / SAMPLE} is missing or damaged: {error}") from error

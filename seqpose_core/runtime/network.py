@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqpose_core import checkpoint
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.model.seqpose import SeqPose
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from seqpose_core.model.seqpose import SeqPose
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Network:
         return cls(
             config,
             lambda: with_memory(checkpoint.load(folder), memory_frames).eval(),
-            lambda: hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest(),
+            lambda: _digest_file(folder / checkpoint.WEIGHTS),
         )
 
 
@@ -60,7 +63,7 @@ def with_memory(model: SeqPose, frames: int | None) -> SeqPose:
     config = config_with_memory(model.config, frames)
     if config is model.config:
         return model
-    changed = SeqPose(config)
+    changed = type(model)(config)
     changed.load_state_dict(model.state_dict())
     return changed
 
@@ -69,4 +72,12 @@ def _digest_tensors(model: SeqPose) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()

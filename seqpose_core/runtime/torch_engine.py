@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import threading
+
+import numpy as np
 import torch
 
-from seqpose_core.model.memory import TopQueries
-from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core import threads
 from seqpose_core.model.seqpose import SeqPose
-from seqpose_core.model.step_graph import StepGraph, StepInput, split_outputs
+from seqpose_core.model.step_graph import StepGraph, output_names
+from seqpose_core.runtime.engine import StepArrays
 
 
 class TorchEngine:
@@ -18,15 +21,19 @@ class TorchEngine:
     :param precision: ``fp32`` or ``bf16`` (autocast). :param compiled: whether to use torch.compile.
     """
 
-    def __init__(self, model: SeqPose, device: torch.device, precision: str = "fp32", compiled: bool = False) -> None:
+    def __init__(self, model: SeqPose, device: str, precision: str = "fp32", compiled: bool = False) -> None:
+        threads.apply_to_torch()
         self.config, self.device, self.model = model.config, device, model
         self.runtime = "compiled" if compiled else "eager"
-        self._bf16 = precision == "bf16"
-        graph = StepGraph(model).to(device).eval()
+        self._device, self._bf16 = torch.device(device), precision == "bf16"
+        self._names = output_names(model.config)
+        graph = StepGraph(model).to(self._device).eval()
         self._run = torch.compile(graph) if compiled else graph
+        self._lock = threading.Lock()
 
     @torch.inference_mode()
-    def __call__(self, step: StepInput) -> tuple[ObjectPrediction, TopQueries]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = self._run(*step)
-        return split_outputs(self.config, outputs)
+    def __call__(self, step: StepArrays) -> dict[str, np.ndarray]:
+        tensors = [torch.from_numpy(array).to(self._device) for array in step]
+        with self._lock, torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            outputs = self._run(*tensors)
+        return {name: tensor.cpu().numpy() for name, tensor in zip(self._names, outputs, strict=True)}

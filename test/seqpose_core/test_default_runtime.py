@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 from tiny import tiny_model
 
 from seqpose_core import PoseEstimator, checkpoint
@@ -74,9 +73,9 @@ def test_a_checkpoint_that_cannot_run_in_openvino_runs_in_eager_with_a_reason(
 ) -> None:
     caplog.set_level(logging.INFO, "seqpose_core")
     monkeypatch.setattr(choose, "installed_runtimes", lambda: ["openvino"] if installed else [])
-    monkeypatch.setattr(choose, "TorchEngine", lambda *_: "eager engine")
+    monkeypatch.setattr(choose, "_build_torch", lambda *_: "eager engine")
     network = Network.of_checkpoint(weights, memory_frames)
-    engine = choose.build_engine(network, "default", torch.device(device), "fp32")
+    engine = choose.build_engine(network, "default", device, "fp32")
     assert engine == "eager engine"
     assert f"runtime default: eager, because {reason}" in caplog.messages
 

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-import torch
 from tiny import tiny_model
 
-from seqpose_core import Camera, EstimatorOptions, ObjectPose, PoseEstimator
-from seqpose_core import estimator as estimator_module
+from seqpose_core import Camera, EstimatorOptions, ObjectPose, PoseEstimator, selection
 
 CAMERA = Camera(600.0, 600.0, 322.0, 241.0, 640, 480)
 
@@ -132,9 +130,9 @@ def test_no_two_objects_of_one_category_have_the_same_position(estimator: PoseEs
     ],
 )
 def test_the_same_object_at_another_depth_is_reported_once(position: tuple[float, ...], same: bool) -> None:
-    positions = torch.tensor([(0.0, 0.0, 1.0), position])
-    can = torch.tensor([0.066, 0.122, 0.066]).expand(2, 3)  # diagonal 15 cm
-    same_object = estimator_module._same_object(positions, can)
+    positions = np.array([(0.0, 0.0, 1.0), position])
+    can = np.tile([0.066, 0.122, 0.066], (2, 1))  # diagonal 15 cm
+    same_object = selection._same_object(positions, can)
     assert bool(same_object[1, 0]) == bool(same_object[0, 1]) == same
 
 

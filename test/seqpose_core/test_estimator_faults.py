@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -30,7 +28,7 @@ def test_a_memory_that_is_not_finite_is_reported_and_reset(value: float) -> None
     estimator.step(image(0), CAMERA, 0.0)
     memory = estimator._memory
     assert memory is not None
-    estimator._memory = replace(memory, embedding=torch.full_like(memory.embedding, value))
+    memory.embedding = np.full_like(memory.embedding, value)
     with pytest.raises(NonFiniteError, match="NaN or infinite values; memory and tracks were reset"):
         estimator.step(image(1), CAMERA, 0.1)
     first = make_estimator().step(image(2), CAMERA, 0.2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ SMALL = "from seqpose_core import CATEGORIES, Camera, EstimatorOptions, ObjectPo
 STEP = """
 import numpy, seqpose_core
 camera = seqpose_core.Camera(600, 600, 320, 240, 640, 480)
-seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2").step(numpy.zeros((480, 640, 3), numpy.uint8), camera)
+estimator = seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2", runtime="{runtime}")
+estimator.step(numpy.zeros((480, 640, 3), numpy.uint8), camera)
 """
 
 
@@ -24,7 +26,7 @@ seqpose_core.PoseEstimator.from_pretrained("seqpose-lite2").step(numpy.zeros((48
     ("code", "absent"),
     [
         (SMALL, {"torch", "scipy", "roma", "safetensors", "transformers", "huggingface_hub", "matplotlib", "tqdm"}),
-        (STEP, {"transformers", "huggingface_hub", "matplotlib", "rclpy", "lightning"}),
+        (STEP.format(runtime="eager"), {"transformers", "huggingface_hub", "matplotlib", "rclpy", "lightning"}),
     ],
     ids=["camera and objects", "a step of seqpose-lite2"],
 )
@@ -43,3 +45,15 @@ def test_every_public_name_can_be_imported() -> None:
 def test_the_error_for_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'PoseEstimater'"):
         seqpose_core.PoseEstimater  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_cached_export_runs_without_torch() -> None:
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+    code = STEP.format(runtime="openvino") + "\nimport sys; print(*sys.modules)"
+    run = [sys.executable, "-c", code]
+    subprocess.run(run, cwd=ROOT, capture_output=True, check=True)  # exports
+    modules = set(subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    assert "openvino" in modules
+    assert not modules & {"torch", "transformers", "roma", "scipy.spatial", "huggingface_hub"}

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
-from torch import Tensor
 
 from seqpose_core import ObjectPose, PoseEstimator, SeqPose, threads
 from seqpose_core.export import main as export_command
 from seqpose_core.geometry import rotation_error
-from seqpose_core.runtime import choose, exported
+from seqpose_core.runtime import checked, choose, exported
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.network import Network
 from seqpose_core.samples import sample_frames
@@ -70,7 +69,7 @@ def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, tmp_p
             PoseEstimator.from_pretrained(folder, runtime=other)
 
 
-def as_recorded(model: SeqPose, folder: Path) -> dict[str, Tensor]:
+def as_recorded(model: SeqPose, folder: Path) -> dict[str, np.ndarray]:
     """The recorded results of an exported folder, for changing them."""
     exported.export(model, "openvino", folder)
     return exported.load_file(folder / exported.SAMPLE)
@@ -86,12 +85,40 @@ def test_an_export_that_differs_from_eager_is_refused(tmp_path: Path) -> None:
         PoseEstimator.from_pretrained(tmp_path / "exported")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_check_is_made_once_and_again_after_a_change(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(runtime)
+    folder = exported.export(tiny_model(), runtime, tmp_path / "exported")  # type: ignore[arg-type]
+    checks = []
+    check = exported.check_engine
+    monkeypatch.setattr(exported, "check_engine", lambda *given: (checks.append(given[2]), check(*given)))
+    exported.open_exported(folder)
+    exported.open_exported(folder)  # a new engine: nothing refers to the first one
+    assert len(checks) == 1
+    for file in (folder / "checked").glob("*.blob"):
+        file.write_bytes(file.read_bytes()[:1000])
+        exported.open_exported(folder)
+        assert len(checks) == 2
+    monkeypatch.setattr(checked, "processor", lambda: "another processor")
+    before = len(checks)
+    exported.open_exported(folder)
+    assert len(checks) == before + 1
+    recorded = exported.load_file(folder / exported.SAMPLE)
+    recorded["1.translation"] += 0.01
+    exported.save_file(recorded, folder / exported.SAMPLE)
+    with pytest.raises(RuntimeUnavailableError, match=r"translation of frame 1 .* differs by 0\.01 from eager torch"):
+        exported.open_exported(folder)
+
+
 def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(tmp_path: Path) -> None:
     require("openvino")
     model = tiny_model(memory_frames=0)
     with pytest.raises(RuntimeUnavailableError, match="a model with 0 memory frames cannot be exported"):
         exported.export(model, "openvino", tmp_path / "exported")
-    assert choose.choose_fastest(Network.of_model(model), torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(Network.of_model(model), "cpu", "fp32") == "eager"
 
 
 @pytest.mark.slow
@@ -102,8 +129,8 @@ def test_auto_runs_one_trial_and_keeps_its_outcome(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     model = Network.of_model(tiny_model())
     with caplog.at_level(logging.INFO):
-        first = choose.choose_fastest(model, torch.device("cpu"), "fp32")
-        again = choose.choose_fastest(model, torch.device("cpu"), "fp32")
+        first = choose.choose_fastest(model, "cpu", "fp32")
+        again = choose.choose_fastest(model, "cpu", "fp32")
     assert first == again
     assert [m for m in caplog.messages if "by a trial on this machine" in m and "eager" in m and " ms" in m]
     assert [m for m in caplog.messages if "by an earlier trial" in m]
@@ -144,14 +171,14 @@ def test_a_missing_package_is_reported_with_its_extra(
 
 def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "find_spec", lambda _: None)
-    assert choose.choose_fastest(Network.of_model(tiny_model()), torch.device("cpu"), "fp32") == "eager"
+    assert choose.choose_fastest(Network.of_model(tiny_model()), "cpu", "fp32") == "eager"
 
 
 def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     require("openvino")
     as_recorded(tiny_model(), tmp_path / "exported")
     with pytest.raises(RuntimeUnavailableError, match="runtime openvino runs on cpu; device is cuda"):
-        exported.open_exported(tmp_path / "exported", torch.device("cuda"))
+        exported.open_exported(tmp_path / "exported", "cuda")
 
 
 @pytest.mark.slow
@@ -162,7 +189,7 @@ def test_one_number_of_threads_holds_for_torch_and_the_engine(runtime: str) -> N
     try:
         for count in (1, 2):
             threads.set_threads(count)
-            engine = choose.build_engine(tiny_model(), runtime, torch.device("cpu"), "fp32")
+            engine = choose.build_engine(tiny_model(), runtime, "cpu", "fp32")
             assert engine.threads == count  # type: ignore[attr-defined]
     finally:
         threads.set_threads(before)

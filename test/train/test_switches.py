@@ -20,7 +20,8 @@ from seqpose_core.model.config import HeadConfig, QueryConfig
 from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead
 from seqpose_core.model.memory import FrameMotion, QueryMemory, view_from
-from seqpose_core.model.pose_head import ObjectPrediction, covariance
+from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.selection import pose_covariance
 
 TYPICAL_SIZES = np.array([c.typical_size for c in CATEGORIES])  # (6, 3) metres
 
@@ -166,15 +167,13 @@ def test_maximum_likelihood_scale_gives_the_variance_of_the_errors(likelihood: s
         return value
 
     optimizer.step(loss)
-    predicted = ObjectPrediction(
-        torch.zeros(1, 1, 6),
-        torch.tensor([[[0.0, 0.0, 1.0]]]),
-        torch.eye(3)[None, None],
-        torch.ones(1, 1, 3),
-        log_scale.detach()[None, None],
-    )
-    spread = covariance(predicted)[0, 0]
-    np.testing.assert_allclose(spread.diagonal().sqrt().numpy(), deviation, rtol=0.03)
+    predicted = {
+        "translation": np.array([[0.0, 0.0, 1.0]]),
+        "rotation": np.eye(3)[None],
+        "log_scale": log_scale.detach().double().numpy()[None],
+    }
+    spread = pose_covariance(predicted)[0]
+    np.testing.assert_allclose(np.sqrt(spread.diagonal()), deviation, rtol=0.03)
 
 
 def test_an_outlier_changes_a_gaussian_scale_more_than_a_laplace_scale() -> None:
