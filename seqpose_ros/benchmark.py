@@ -40,17 +40,22 @@ _START_TIMEOUT = 300.0  # seconds until the node is active; its first start expo
 _WARM_UP = 3.0  # seconds before each measurement
 
 
+class BenchmarkError(RuntimeError):
+    """The node could not be measured."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One measurement.
 
-    :param busy: number of busy processes. :param sent, processed: images per second.
+    :param threads: of the node. :param busy: number of busy processes. :param sent, processed: images per second.
     :param step_p50_ms, step_p95_ms: time of a step in the last 200 images, by the node's diagnostics.
     :param latency_p50_ms, latency_p95_ms: from the stamp of an image to the publication of its detections.
-    :param cpu_ms: CPU time of the node's process per processed image.
+    :param cpu_ms: CPU time of the node's process per processed image; it also receives images that it drops.
     :param load: load average at the end.
     """
 
+    threads: int
     busy: int
     sent: float
     processed: float
@@ -84,7 +89,7 @@ class Camera(Node):
         self.values: dict[str, str] = {}
         self._messages = [Image(**image_fields(image)) for image, _, _ in sample_frames()]
         self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
-        self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._info = self.create_publisher(CameraInfo, "camera_info", 10)
         k = [float(value) for value in SAMPLE_CAMERA.matrix.ravel()]
         self._camera_info = CameraInfo(width=SAMPLE_CAMERA.width, height=SAMPLE_CAMERA.height, k=k)
         self.create_subscription(Detection3DArray, "/seqpose_node/detections", self._on_detections, 100)
@@ -124,6 +129,7 @@ def measure(camera: Camera, node: subprocess.Popen[bytes], busy: int, seconds: f
         camera.spin_for(1.1)  # the next diagnostics
     p50, p95 = np.percentile(camera.latencies[:processed] or [np.nan], (50, 95))
     return Row(
+        int(camera.values["threads"]),
         busy,
         round(camera.sent / (elapsed + 1.1), 1),
         round(processed / elapsed, 1),
@@ -148,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runtime", default="default", help="as the node's parameter (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the node (%(default)s)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="CPU threads of the node; default: 1")
     parser.add_argument(
         "--busy",
         "--neighbours",
@@ -162,27 +168,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="also write the rows to this JSON file")
     options = parser.parse_args(arguments)
     for name in ("threads", "rate", "seconds"):
-        if not getattr(options, name) > 0:
+        if not np.min(getattr(options, name)) > 0:
             parser.error(f"--{name} is {getattr(options, name)}; it must be more than 0")
     os.environ.update(private_ros_environment())
-    parameters = {name: getattr(options, name) for name in ("checkpoint", "device", "runtime", "threads")}
+    rclpy.init()
+    rows: list[Row] = []
+    try:
+        for count in options.threads:
+            rows += run(options, count)
+    except BenchmarkError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.shutdown()
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        report = {"checkpoint": options.checkpoint, "device": options.device, "rows": [asdict(row) for row in rows]}
+        options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    return 0
+
+
+def run(options: argparse.Namespace, count: int) -> list[Row]:
+    """Start a node with ``count`` threads, measure it beside busy processes, and print the rows.
+
+    :raises BenchmarkError: if the node does not start.
+    """
+    parameters = {name: getattr(options, name) for name in ("checkpoint", "device", "runtime")} | {"threads": count}
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     node = subprocess.Popen([sys.executable, "-m", "seqpose_ros.node", "--ros-args", "--log-level", "warn", *given])
-    rclpy.init()
     camera = Camera(options.rate)
+    rows = []
     try:
         deadline = time.monotonic() + _START_TIMEOUT
         while not camera.latencies:
             if node.poll() is not None or time.monotonic() > deadline:
-                print(f"seqpose_node did not become active within {_START_TIMEOUT:.0f} s", file=sys.stderr)
-                return 1
+                raise BenchmarkError(f"seqpose_node did not become active within {_START_TIMEOUT:.0f} s")
             camera.spin_for(0.5)
         camera.spin_for(1.1)
-        runtime = camera.values["runtime"]
-        print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}, {options.checkpoint} in {runtime}, ", end="")
-        print(f"{options.threads} threads, OpenMP wait policy {threads.wait_policy()}")
+        print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}, {options.checkpoint} in ", end="")
+        print(f"{camera.values['runtime']}, {count} threads, OpenMP wait policy {threads.wait_policy()}")
         print("busy  sent/s  processed/s  step p50 ms  p95 ms  latency p50 ms  p95 ms  CPU ms/image  load")
-        rows = []
         for busy in options.busy:
             rows.append(row := measure(camera, node, busy, options.seconds))
             print(
@@ -190,17 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{row.latency_p50_ms:14.1f}  {row.latency_p95_ms:6.1f}  {row.cpu_ms:12.1f}  {row.load:4.1f}",
                 flush=True,
             )
-        if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            report = {**parameters, "runtime": runtime, "rows": [asdict(row) for row in rows]}
-            options.out.write_text(json.dumps(report, indent=2), encoding="utf-8")
     finally:
         camera.destroy_node()
-        rclpy.shutdown()
         if node.poll() is None:
             node.send_signal(signal.SIGINT)
             node.wait()
-    return 0
+    return rows
 
 
 if __name__ == "__main__":
