@@ -202,7 +202,14 @@ def write_bag(
     :raises FileNotFoundError: the scene or its labels are missing.
     :raises ValueError: no frame can be read, or ``out`` exists.
     """
-    layout = _layout(scene, labels, categories)
+    try:
+        layout = _layout(scene, labels, categories)
+    except FileNotFoundError as error:
+        if scene.is_dir() and next(scene.glob("*_color.png"), None) is not None:
+            raise
+        raise FileNotFoundError(
+            f"{scene} is not a folder with <frame>_color.png; give a scene, such as <root>/val/00000"
+        ) from error
     clip = next((i for i, c in enumerate(layout.clips) if c.scene == scene.name), None)
     if clip is None:
         raise FileNotFoundError(

@@ -112,6 +112,29 @@ def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> Non
     assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
 
 
+def test_a_frame_of_another_size_than_the_first_is_left_out(tmp_path: Path) -> None:
+    """Its camera is not known: a scene has one intrinsics.txt."""
+    scene = write_clip(tmp_path)
+    for file in scene.glob("0002_*.png"):
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED)[:36, :48])
+    written = write_bag(scene, tmp_path / "bag")
+    reason = "0002_color.png: is 48x36 but 0000_color.png is 96x72, and a scene has one camera"
+    assert written.frames == FRAMES - 1 and written.skipped["00003/0002"].endswith(reason)
+
+
+@pytest.mark.parametrize("kind", ["file", "empty folder", "root", "missing"])
+def test_the_error_names_a_scene_without_frames(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "here" / "there"
+    (path if kind == "empty folder" else path.parent).mkdir(parents=True)
+    if kind == "file":
+        path.write_text("x")
+    elif kind == "root":
+        write_clip(path)
+    with pytest.raises(SystemExit):
+        to_bag.main([str(path), "--out", str(tmp_path / "bag")])
+    assert f"{path} is not a folder with <frame>_color.png; give a scene" in capsys.readouterr().err
+
+
 def test_a_stamp_beyond_32_bit_seconds_is_left_out(tmp_path: Path) -> None:
     scene = write_clip(tmp_path)
     rows = np.loadtxt(scene / "camera_poses.txt")

@@ -15,6 +15,7 @@ from seqpose_core.camera import Camera
 from seqpose_ros.bags.bag import Bag
 from train.data import NocsClips, open_layout
 from train.data.clips import ClipSample
+from train.data.nocs_sets import split_of_folder
 from train.evaluate.sets import open_set
 from train.to_bag import write_bag
 
@@ -201,6 +202,12 @@ def test_a_root_that_is_named_like_a_split_is_not_our_own_layout(root: Path, tmp
     assert len(open_layout(tmp_path / "real_test", "real_test").read(0, 0).objects) == 3
     written = write_bag(tmp_path / "real_test/real/test/scene_1", tmp_path / "bag")
     assert (written.frames, written.skipped) == (2, {})
+
+
+@pytest.mark.parametrize("split", ["camera_train", "camera_val", "real_train", "real_test"])
+def test_the_folder_of_a_split_gives_its_root_and_name(root: Path, split: str) -> None:
+    kind, part = split.split("_")
+    assert split_of_folder(root / kind / part) == (root, split)
 
 
 @pytest.mark.parametrize("labels", [None, "gts/real_test"])

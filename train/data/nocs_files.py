@@ -32,11 +32,11 @@ class BrokenFrameError(ValueError):
         self.reason = reason
 
 
-def read_bytes(path: str) -> bytes:
-    """The bytes of a file. :raises BrokenFrameError: it is missing or cannot be read."""
+def read_bytes(path: str, count: int = -1) -> bytes:
+    """The first ``count`` bytes of a file, by default all. :raises BrokenFrameError: it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(count)
     except OSError as error:
         raise BrokenFrameError(path, "is missing" if isinstance(error, FileNotFoundError) else str(error)) from error
 

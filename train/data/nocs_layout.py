@@ -11,6 +11,8 @@ A scene folder is a clip.
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -74,6 +76,7 @@ class NocsLayout(Layout):
         self.labels = labels if isinstance(labels, (Relabelling, Alignment)) else Path(labels)
         self.intrinsics, self.categories, self.sizes = intrinsics, tuple(categories), sizes
         self.frame_rate, self.motion_from_labels = frame_rate, motion_from_labels
+        self._sizes: dict[str, tuple[str, tuple[int, int] | None]] = {}
         self._trajectories: dict[str, dict[str, NDArray[np.float64] | None]] = {}
         for folder in (self.frames_folder, self.labels):
             if isinstance(folder, Path) and not folder.is_dir():
@@ -98,6 +101,12 @@ class NocsLayout(Layout):
         mask = decode_mask(f"{stem}_mask.png", read_bytes(f"{stem}_mask.png"))
         coord = read_image(f"{stem}_coord.png", cv2.IMREAD_COLOR)
         depth = decode_depth(f"{stem}_depth.png", read_bytes(f"{stem}_depth.png"))
+        first, size = self._first_size(clip)
+        if size is not None and image.shape[:2] != size:
+            raise BrokenFrameError(
+                f"{stem}_color.png",
+                f"is {image.shape[1]}x{image.shape[0]} but {first} is {size[1]}x{size[0]}, and a scene has one camera",
+            )
         check_same_size(
             image, {f"{stem}_{part}.png": array for part, array in (("mask", mask), ("coord", coord), ("depth", depth))}
         )
@@ -122,6 +131,22 @@ class NocsLayout(Layout):
             stamp=stamp,
             camera_pose=pose,
         )
+
+    def _first_size(self, clip: Clip) -> tuple[str, tuple[int, int] | None]:
+        """Name, and height and width, of the first PNG of a clip with an intact header."""
+        if clip.scene not in self._sizes:
+            self._sizes[clip.scene] = "", None
+            for name in clip.frames:
+                try:
+                    header = read_bytes(os.path.join(clip.folder, f"{name}_color.png"), 33)
+                except BrokenFrameError:
+                    continue
+                # https://www.w3.org/TR/png-3/#11IHDR: width and height from byte 16, the checksum at byte 29.
+                if len(header) == 33 and zlib.crc32(header[12:29]) == int.from_bytes(header[29:], "big"):
+                    width, height = struct.unpack(">II", header[16:24])
+                    self._sizes[clip.scene] = f"{name}_color.png", (height, width)
+                    break
+        return self._sizes[clip.scene]
 
     def _objects(
         self,

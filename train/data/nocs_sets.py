@@ -121,12 +121,13 @@ def is_nocs(root: Path, split: str) -> bool:
 
 def split_of_folder(folder: Path) -> tuple[Path, str] | None:
     """Root and split of a folder of NOCS scenes; None if it is a folder of our own layout."""
-    for split, nocs in NOCS_SPLITS.items():
-        for name in nocs.folders:
-            depth = name.count("/") + 1
-            named = folder.is_dir() and folder.parts[-depth:] == tuple(name.split("/"))
-            if named and not any(folder.glob("*/intrinsics.txt")):
-                return folder.parents[depth - 1], split
+    if not folder.is_dir() or any(folder.glob("*/intrinsics.txt")):
+        return None
+    names = [(name.split("/"), split) for split, nocs in NOCS_SPLITS.items() for name in nocs.folders]
+    # The longest names first: real/train is not the train of CAMERA.
+    for parts, split in sorted(names, key=lambda item: -len(item[0])):
+        if folder.parts[-len(parts) :] == tuple(parts):
+            return folder.parents[len(parts) - 1], split
     return None
 
 
