@@ -11,7 +11,7 @@ import numpy as np
 
 from seqpose_core.categories import Category
 from seqpose_core.metrics.results import Result, ResultError, frame_name
-from seqpose_core.metrics.stability import Moment
+from seqpose_core.metrics.stability import SequenceFrame
 from seqpose_core.objects import ObjectPose
 
 _NEEDED = ("image_path", "stamp", "gt_instance_ids", "pred_track_ids", "pred_covariances")
@@ -30,8 +30,8 @@ _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 
 def group_clips(
     results: Sequence[Result], min_score: float | None, categories: Sequence[Category]
-) -> tuple[list[list[Moment]], str]:
-    """The clips of the results, each a list of moments in the order of their image_path.
+) -> tuple[list[list[SequenceFrame]], str]:
+    """The clips of the results, each a list of frames in the order of their image_path.
 
     Frames whose image_path has the same folder form a clip. Beyond the NOCS keys, results need image_path, stamp,
     gt_instance_ids, pred_track_ids and pred_covariances; results without them or without a stamp form no clip. Objects
@@ -42,22 +42,22 @@ def group_clips(
     :raises ResultError: an array whose shape does not fit; names the frame.
     """
     by_id = {c.id: c for c in categories}
-    clips: dict[str, list[tuple[str, Moment]]] = {}
+    clips: dict[str, list[tuple[str, SequenceFrame]]] = {}
     for index, result in enumerate(results):
         if all(key in result for key in _NEEDED) and np.isfinite(result["stamp"]):
             _check_shapes(result, index)
             path = str(result["image_path"])
-            clips.setdefault(path.rpartition("/")[0], []).append((path, _moment(result, min_score, by_id)))
-    usable: list[list[Moment]] = []
+            clips.setdefault(path.rpartition("/")[0], []).append((path, _sequence_frame(result, min_score, by_id)))
+    usable: list[list[SequenceFrame]] = []
     reason = "the results do not form sequences with stamps and instances"
     for clip in clips.values():
-        moments = [moment for _, moment in sorted(clip, key=lambda item: item[0])]
-        if any(item.track_id is None for moment in moments for item in moment.ground_truths):
+        frames = [frame for _, frame in sorted(clip, key=lambda item: item[0])]
+        if any(item.track_id is None for frame in frames for item in frame.ground_truths):
             reason = "a ground-truth object has no integer id, so it cannot be followed from frame to frame"
-        elif not all(a.stamp < b.stamp for a, b in pairwise(moments)):
+        elif not all(a.stamp < b.stamp for a, b in pairwise(frames)):
             reason = "the stamps of the images do not increase from one to the next"
         else:
-            usable.append(moments)
+            usable.append(frames)
     return usable, reason
 
 
@@ -71,14 +71,14 @@ def _check_shapes(result: Result, index: int) -> None:
                 raise ResultError(f"{name}: {key} has shape {given}, expected {(count, *shape)}")
 
 
-def _moment(result: Result, min_score: float | None, categories: Mapping[int, Category]) -> Moment:
+def _sequence_frame(result: Result, min_score: float | None, categories: Mapping[int, Category]) -> SequenceFrame:
     count = len(result["gt_class_ids"])
     ids, pixels = np.asarray(result["gt_instance_ids"]), np.asarray(result.get("gt_visible_pixels", np.ones(count)))
     ground_truths = _objects(result, "gt", categories, ids, np.ones(count), None)
     estimates = _objects(
         result, "pred", categories, result["pred_track_ids"], result["pred_scores"], result["pred_covariances"]
     )
-    return Moment(
+    return SequenceFrame(
         stamp=float(result["stamp"]),
         estimates=[e for e in estimates if e.reaches(min_score)],
         ground_truths=ground_truths,

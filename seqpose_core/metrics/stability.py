@@ -18,7 +18,7 @@ from seqpose_core.objects import ObjectPose
 
 
 @dataclass(frozen=True)
-class Moment:
+class SequenceFrame:
     """One frame of a sequence.
 
     :param stamp: seconds. ``estimates``: the output of the estimator.
@@ -107,22 +107,22 @@ class StabilityReport:
         }
 
 
-def associate(moment: Moment, radius: float = 0.2) -> dict[int, ObjectPose]:
+def associate(frame: SequenceFrame, radius: float = 0.2) -> dict[int, ObjectPose]:
     """Estimates by the instance number of the ground-truth object that they are assigned to.
 
     Within a category, the one-to-one assignment with the most pairs closer than ``radius`` (metres, centre to centre)
     and among those the smallest sum of distances. Hidden objects are assigned too: a track may coast through an
     occlusion.
     """
-    for item in moment.ground_truths:
+    for item in frame.ground_truths:
         if item.track_id is None:
             raise ValueError(
-                f"a ground-truth {item.category} at stamp {moment.stamp} has no track_id to follow it over the frames"
+                f"a ground-truth {item.category} at stamp {frame.stamp} has no track_id to follow it over the frames"
             )
     out: dict[int, ObjectPose] = {}
-    for name in sorted({item.category for item in moment.ground_truths}):
-        ground_truths = [t for t in moment.ground_truths if t.category == name]
-        estimates = [e for e in moment.estimates if e.category == name]
+    for name in sorted({item.category for item in frame.ground_truths}):
+        ground_truths = [t for t in frame.ground_truths if t.category == name]
+        estimates = [e for e in frame.estimates if e.category == name]
         if not estimates:
             continue
         centres = np.array([e.translation for e in estimates])
@@ -149,7 +149,7 @@ def _rms(translation: np.ndarray, rotation: np.ndarray) -> Jitter:
 
 
 def stability(
-    *sequences: Sequence[Moment], radius: float = 0.2, categories: Sequence[Category] = CATEGORIES
+    *sequences: Sequence[SequenceFrame], radius: float = 0.2, categories: Sequence[Category] = CATEGORIES
 ) -> StabilityReport:
     """Stability of the estimates over one or more sequences.
 
@@ -162,8 +162,8 @@ def stability(
     if not sequences:
         raise ValueError("stability needs at least one sequence of frames")
     totals = _Totals({c.name: c.symmetric for c in categories})
-    for number, moments in enumerate(sequences):
-        totals.add(number, moments, radius)
+    for number, frames in enumerate(sequences):
+        totals.add(number, frames, radius)
     return StabilityReport(
         jitter={name: _rms(*np.array(v).reshape(-1, 2).T) for name, v in totals.changes.items()},
         identity_switches=totals.switches,
@@ -186,15 +186,17 @@ class _Totals:
     recoveries: list[Recovery] = field(default_factory=list)
     matched: list[tuple[ObjectPose, ObjectPose]] = field(default_factory=list)
 
-    def add(self, sequence: int, moments: Sequence[Moment], radius: float) -> None:
-        stamps = np.array([moment.stamp for moment in moments])
+    def add(self, sequence: int, frames: Sequence[SequenceFrame], radius: float) -> None:
+        stamps = np.array([frame.stamp for frame in frames])
         if len(stamps) == 0 or not (np.diff(stamps) > 0).all():
             raise ValueError(f"sequence {sequence} needs frames whose stamps increase from one to the next")
-        estimates = [associate(moment, radius) for moment in moments]
-        ground_truths = [{int(t.track_id or 0): t for t in moment.ground_truths} for moment in moments]
-        for i in sorted({i for frame in ground_truths for i in frame}):
-            visible = np.array([i in t and i not in m.hidden for t, m in zip(ground_truths, moments, strict=True)])
-            hit = np.array([i in frame for frame in estimates]) & visible
+        estimates = [associate(frame, radius) for frame in frames]
+        ground_truths = [{int(t.track_id or 0): t for t in frame.ground_truths} for frame in frames]
+        for i in sorted({i for objects in ground_truths for i in objects}):
+            visible = np.array(
+                [i in objects and i not in frame.hidden for objects, frame in zip(ground_truths, frames, strict=True)]
+            )
+            hit = np.array([i in objects for objects in estimates]) & visible
             self._add_changes(i, hit, ground_truths, estimates)
             self.matched += [(estimates[k][i], ground_truths[k][i]) for k in np.flatnonzero(hit)]
             ids = [estimates[k][i].track_id for k in np.flatnonzero(hit) if estimates[k][i].track_id is not None]
@@ -203,7 +205,9 @@ class _Totals:
             if visible.any():
                 delay = float(stamps[hit.argmax()] - stamps[visible.argmax()]) if hit.any() else None
                 self.first.append(FirstDetection(sequence, i, delay))
-                self.recoveries += _recoveries(sequence, i, stamps, visible, hit, [f.get(i) for f in estimates])
+                self.recoveries += _recoveries(
+                    sequence, i, stamps, visible, hit, [objects.get(i) for objects in estimates]
+                )
 
     def _add_changes(
         self,

@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from seqpose_core.metrics.calibration import coverage
-from seqpose_core.metrics.stability import Moment, associate, jitter, stability
+from seqpose_core.metrics.stability import SequenceFrame, associate, jitter, stability
 from seqpose_core.objects import ObjectPose
 
 
@@ -25,7 +25,7 @@ def pose(centre, instance, category="camera", rotation=None, covariance=None):
 def sequence(ids, hidden=(), step=0.1):
     """One object; ``ids``: its track number in each frame, None for a frame in which it is missed."""
     return [
-        Moment(
+        SequenceFrame(
             stamp=step * k,
             estimates=[] if track is None else [pose((0, 0, 1), track)],
             ground_truths=[pose((0, 0, 1), 7)],
@@ -49,28 +49,28 @@ def test_jitter_is_the_standard_deviation_of_independent_noise():
 
 
 def test_a_constant_error_under_a_moving_camera_is_no_jitter():
-    moments = []
+    frames = []
     for k in range(6):
         rotation = Rotation.from_rotvec([0.1 * k, 0.2 * k, 0]).as_matrix()
         offset = np.array([0.02, 0.01, 0.0])  # in the object's frame
         centre = np.array([0.05 * k, 0, 1 + 0.1 * k])
-        moments.append(
-            Moment(
+        frames.append(
+            SequenceFrame(
                 0.1 * k,
                 [pose(centre + rotation @ offset, 1, rotation=rotation)],
                 [pose(centre, 7, rotation=rotation)],
             )
         )
-    found = stability(moments).jitter
+    found = stability(frames).jitter
     assert found["all"].translation == pytest.approx(0, abs=1e-12)
     assert found["camera"].rotation == pytest.approx(0, abs=1e-12)
     assert found["camera"].samples == 5
 
 
 def test_alternating_shift_has_its_amplitude():
-    moments = [Moment(0.1 * k, [pose((0.01 * (-1) ** k, 0, 1), 1)], [pose((0, 0, 1), 7)]) for k in range(5)]
+    frames = [SequenceFrame(0.1 * k, [pose((0.01 * (-1) ** k, 0, 1), 1)], [pose((0, 0, 1), 7)]) for k in range(5)]
     # Steps of 2 cm, over √2.
-    assert stability(moments).jitter["all"].translation == pytest.approx(0.02 / np.sqrt(2))
+    assert stability(frames).jitter["all"].translation == pytest.approx(0.02 / np.sqrt(2))
 
 
 def test_identity_switches_are_counted_once_each():
@@ -119,7 +119,7 @@ def test_each_occlusion_is_evaluated_up_to_the_next():
 def test_association_is_one_to_one_by_category_and_distance():
     ground_truths = [pose((0, 0, 1), 1), pose((0.1, 0, 1), 2), pose((0, 0, 1), 3, "mug")]
     estimates = [pose((0.06, 0, 1), 10), pose((0.0, 0, 1.02), 11), pose((0.5, 0, 1), 12, "mug")]
-    found = associate(Moment(0.0, estimates, ground_truths))
+    found = associate(SequenceFrame(0.0, estimates, ground_truths))
     assert {instance: estimate.track_id for instance, estimate in found.items()} == {1: 11, 2: 10}
 
 
@@ -131,7 +131,7 @@ def test_invalid_sequences_are_refused():
     with pytest.raises(ValueError, match="increase"):
         stability(sequence([1, 1], step=0.0))
     with pytest.raises(ValueError, match="track_id"):
-        stability([Moment(0.0, [], [pose((0, 0, 1), None)])])
+        stability([SequenceFrame(0.0, [], [pose((0, 0, 1), None)])])
 
 
 @pytest.mark.parametrize("category", ["camera", "bottle"])
