@@ -116,7 +116,7 @@ def test_accumulated_parts_make_up_the_batch() -> None:
 
 
 def test_a_walk_goes_through_each_clip_in_order_and_resets_where_a_clip_starts() -> None:
-    lengths = [7, 4, 10, 5, 6]  # pieces of two frames: 3 + 2 + 5 + 2 + 3 = 15, seven and a half per track
+    lengths = [7, 4, 10, 5, 6]  # pieces of two frames: 3 + 2 + 5 + 2 + 3 = 15, seven and a half per stream
     sampler = StepSampler(lengths, [Stage(14, 2, 2, streaming=True)], seed=4)
     seen: Counter[tuple[int, ...]] = Counter()
     for place in range(2):
@@ -142,7 +142,7 @@ def test_walk_segments_cover_every_frame_once_per_epoch_in_random_order_with_the
         assert Counter((s.clip, *s.frames) for batch in epoch for s in batch) == {
             (clip, frame): 1 for clip, length in enumerate(lengths) for frame in range(length)
         }
-        sequence = [batch[track] for track in range(4) for batch in epoch]
+        sequence = [batch[stream] for stream in range(4) for batch in epoch]
         segments: dict[int, list[tuple[int, int]]] = {}
         for sample in sequence:
             segments.setdefault(sample.seed, []).append((sample.clip, sample.frames[0]))
@@ -152,7 +152,7 @@ def test_walk_segments_cover_every_frame_once_per_epoch_in_random_order_with_the
             assert 40 <= len(frames) <= 80 or clip == 2
         starts = {(clip, first) for (clip, first), *_ in segments.values()}
         assert len(starts) > 3 + 4 and [s for s, *_ in segments.values()] != sorted(starts)
-        # The memory is reset where a segment starts and at the start of the four tracks, nowhere else.
+        # The memory is reset where a segment starts and at the start of the four streams, nowhere else.
         resets = {(s.clip, s.frames[0]) for s in sequence if s.reset_memory}
         assert resets == starts | {(s.clip, s.frames[0]) for s in epoch[0]}
     assert list(StepSampler(lengths, [stage], seed=1, start_step=150)) == batches[150:]

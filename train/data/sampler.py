@@ -192,9 +192,9 @@ class _Walks:
     """Batches that walk through clips, for one stage.
 
     The clips of an epoch are cut into pieces of clip_length frames and concatenated to one sequence, which is split
-    into batch_clips tracks of equal length. A batch takes the next piece of every track. With ``walk_frames`` the
+    into batch_clips streams of equal length. A batch takes the next piece of every stream. With ``walk_frames`` the
     sequence consists of shuffled segments of the clips. The memory is reset where a clip or segment starts, at the
-    start of every track, and at random with ``reset_rate``.
+    start of every stream, and at random with ``reset_rate``.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class _Walks:
         return samples
 
     def _pieces(self, epoch: int) -> np.ndarray:
-        """(steps · batch_clips, 4) clip, piece, seed and reset of an epoch's pieces, in order of the tracks."""
+        """(steps · batch_clips, 4) clip, piece, seed and reset of an epoch's pieces, in order of the streams."""
         if self._cached[0] != epoch:
             count = len(self.mixture)
             drawn = [self.mixture[epoch * count + index] for index in range(count)]
