@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-import rclpy
 from browser_rig import CHROMIUM, Browser
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from ros_rig import STAMP, Client, FakeEstimator, InProcess, mug, picture
 
 from seqpose_core.grasping import Grasp
@@ -110,25 +107,10 @@ def test_the_page_requests_nothing_from_another_host_and_its_buttons_work(tmp_pa
 @pytest.fixture
 def view(private_domain: None) -> Iterator[tuple[ViewNode, list[str]]]:
     """The node of the page, spinning in a thread, and the answers that it got."""
-    context, answers = Context(), []
-    rclpy.init(context=context)
-    node = ViewNode("/seqpose_node", "/grasp_node", answers.append, context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node, answers
-    executor.shutdown()
-    thread.join()
-    node.destroy_node()
-    context.try_shutdown()
+    answers: list[str] = []
+    rig = InProcess(partial(ViewNode, "/seqpose_node", "/grasp_node", answers.append))
+    yield rig.node, answers
+    rig.close()
 
 
 def test_the_page_shows_and_selects_the_objects_of_a_running_node(
