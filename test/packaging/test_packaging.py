@@ -205,14 +205,15 @@ assert any(estimator.step(*frame) for frame in sample_frames())
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
-def test_an_executable_of_the_ros_package_starts(tmp_path: Path) -> None:
+def test_the_executables_of_the_ros_package_import_a_main_function(tmp_path: Path) -> None:
+    program = ""
     for name in ("seqpose_node", "evaluate_bag", "grasp_node"):
         script = ROOT / "scripts" / name
         assert script.stat().st_mode & 0o111
         module = re.search(r"from (seqpose_ros[\w.]+) import main", script.read_text())
         assert module
-        program = f"import {module[1]} as module; assert callable(module.main)"
-        subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+        program += f"import {module[1]} as module; assert callable(module.main), module\n"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
 def test_the_checkout_and_the_generated_messages_are_one_package(tmp_path: Path) -> None:
