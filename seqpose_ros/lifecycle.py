@@ -17,6 +17,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
@@ -128,7 +129,12 @@ def spin_until_finished(
         for node in nodes:
             node.finished.add_done_callback(lambda future: executor.wake())
         while rclpy.ok() and not all(node.finished.done() for node in nodes):
-            executor.spin_once()
+            try:
+                executor.spin_once()
+            except InvalidHandle:
+                # Another thread destroyed a subscription (on deactivate) while rclpy collected what to wait for. rclpy
+                # handles this for subscriptions, but not for their QoS events. The next call collects again.
+                continue
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:

@@ -56,7 +56,7 @@ def run(client: Client, process: NodeProcess, options: argparse.Namespace) -> So
     random, record = np.random.default_rng(options.seed), SoakRecord()
     frames = [(image, camera) for image, camera, _ in sample_frames()]
     camera = CameraSource(client, [image for image, _ in frames], frames[0][1])
-    _recover(client, camera)  # the first image
+    _recover(client, camera, process)  # the first image
     names: list[str] = []
     begin = now = time.monotonic()
     next_image = next_sample = now
@@ -68,10 +68,10 @@ def run(client: Client, process: NodeProcess, options: argparse.Namespace) -> So
         if now >= next_fault:
             names = names or list(random.permutation(list(FAULTS)))
             name = str(names.pop())
-            _recover(client, camera)  # the node is idle, so that the fault is not replaced by a newer image
+            _recover(client, camera, process)  # the node is idle, so that the fault is not replaced by a newer image
             FAULTS[name](client, camera, random)
             client.spin(_FAULT_TIME)
-            record.recovery.append((name, _recover(client, camera)))
+            record.recovery.append((name, _recover(client, camera, process)))
             next_fault = next_image = time.monotonic()
             next_fault += options.fault_period
         camera.send()
@@ -81,9 +81,10 @@ def run(client: Client, process: NodeProcess, options: argparse.Namespace) -> So
     return record
 
 
-def _recover(client: Client, camera: CameraSource) -> int:
+def _recover(client: Client, camera: CameraSource, process: NodeProcess) -> int:
     """Send good images one by one until the node publishes detections for one; returns their number."""
     for count in range(1, 100):
+        process.check_running()
         if client.answered(camera.send(), _ANSWER_TIMEOUT):
             return count
     raise StressError("the node did not publish detections for 100 good images")

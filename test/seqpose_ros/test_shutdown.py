@@ -8,7 +8,10 @@ from collections import Counter
 
 import pytest
 import rclpy
+from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.waitable import NumberOfEntities, Waitable
 
 from seqpose_ros import node
 from seqpose_ros.bags import replay
@@ -34,6 +37,35 @@ def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="another error"):
         node.main(IDLE)
     assert not rclpy.ok()
+
+
+class DestroyedEvent(Waitable):
+    """A QoS event that another thread destroys while the executor collects what to wait for."""
+
+    def __init__(self, group: CallbackGroup) -> None:
+        super().__init__(group)
+        self.collected = 0
+
+    def get_num_entities(self) -> NumberOfEntities:
+        return NumberOfEntities()
+
+    def add_to_wait_set(self, wait_set: object) -> None:
+        self.collected += 1
+        if self.collected in (3, 5):
+            raise InvalidHandle("cannot use Destroyable because destruction was requested")
+
+    def is_ready(self, wait_set: object) -> bool:
+        return False
+
+
+def test_the_node_continues_if_a_subscription_is_destroyed_while_it_is_collected(private_domain: None) -> None:
+    rclpy.init()
+    spinning = ResponsiveLifecycleNode("spinning")
+    event = DestroyedEvent(spinning.default_callback_group)
+    spinning.add_waitable(event)
+    spinning.create_timer(0.01, lambda: event.collected > 10 and spinning.finished.set_result(0))
+    assert spin_until_finished([spinning], [], exit_timeout=1.0) == 0
+    assert event.collected > 10
 
 
 def test_spinning_creates_no_objects_that_stay(private_domain: None) -> None:
