@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from train.render.device import create_context
 from train.render.environments import EnvironmentBank
+from train.render.mesh_category import MeshCategory
 from train.render.meshes import Array
 from train.render.motion import HandHeldMotion
 from train.render.renderer import Renderer
@@ -35,7 +36,7 @@ _CLEARANCE = 0.05  # m between the camera and the sphere around any object
 @dataclass(frozen=True)
 class RenderJob:
     """What to render. ``fps`` fixes the time between frames; None draws each step from 0.1 to 0.5 s;
-    ``assets`` is the folder of :mod:`train.render.assets`, if any."""
+    ``assets`` is the folder of :mod:`train.render.assets`, if any; ``added`` is a seventh category."""
 
     split: str
     seed: int
@@ -45,6 +46,7 @@ class RenderJob:
     height: int = 168
     fps: float | None = None
     assets: Path | None = None
+    added: MeshCategory | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def sample_path(rng: Generator, scene: Scene, split: Split, stamps: Array) -> Ha
 
 def render_clip(job: RenderJob, resources: RenderResources, clip: int) -> None:
     """Render and write one clip; a pure function of the job's settings and the clip's index."""
-    split = split_settings(job.split)
+    split = replace(split_settings(job.split), added=job.added)
     rng = np.random.default_rng([zlib.crc32(job.split.encode()), job.seed, clip])
     scene = sample_scene(rng, split, resources.textures, resources.environments)
     intrinsics = sample_intrinsics(rng, job.width, job.height)
@@ -158,6 +160,8 @@ def _check_settings(job: RenderJob) -> None:
         "fps": job.fps,
         "assets": job.assets is not None,
     }
+    if job.added is not None:
+        settings["added"] = job.added.settings()
     if path.is_file():
         found = json.loads(path.read_text())
         if found != settings:

@@ -18,6 +18,8 @@ from train.render.distractors import DISTRACTORS
 from train.render.environments import EnvironmentBank, light_balance
 from train.render.layout import UnplacedObject, hold, lean_on, place, rest_on_plane, resting_rotation, stack_on
 from train.render.materials import sample_liquid, sample_materials
+from train.render.mesh_category import INSTANCES as MESH_INSTANCES
+from train.render.mesh_category import category_mesh, standing_rotation
 from train.render.meshes import Array, Mesh, rotation_about
 from train.render.room import Room, sample_room
 from train.render.sensor import Sensor, sample_sensor
@@ -39,7 +41,7 @@ _OCCLUDERS = ("hand", "box", "book", "phone")
 class PlacedObject:
     """One object of the scene.
 
-    ``kind`` is a category or distractor name, ``class_id`` 1..6 or 0 for a distractor, ``model`` the
+    ``kind`` is a category or distractor name, ``class_id`` from 1 or 0 for a distractor, ``model`` the
     instance's name; world_from_object (4, 4) is rigid, metres, at time 0; ``velocity`` (3,) m/s is that of a
     passing occluder. ``liquid``: linear rgb of a transparent vessel's content and the world height of its level.
     """
@@ -104,16 +106,32 @@ def sample_intrinsics(rng: Generator, width: int, height: int) -> Array:
     )
 
 
-def _sample_unplaced(rng: Generator, pool: str, kind: str) -> UnplacedObject:
+def _class_id(split: Split, kind: str) -> int:
+    """Class id of a kind of object; 0 for a distractor."""
+    if split.added is not None and kind == split.added.name:
+        return len(CATEGORY_NAMES) + 1
+    return category(kind).id if kind in SHAPES else 0
+
+
+def _sample_unplaced(rng: Generator, split: Split, kind: str) -> UnplacedObject:
+    pool = split.pool
+    if split.added is not None and kind == split.added.name:
+        index = int(rng.integers(MESH_INSTANCES[pool]))
+        mesh = category_mesh(split.added, pool, index)
+        return rest_on_plane(kind, f"{kind}_{pool}_{index:04d}", mesh, standing_rotation(rng))
     index = int(rng.integers(INSTANCES[pool] if kind in SHAPES else DISTRACTOR_INSTANCES[pool]))
     mesh = instance_mesh(pool, kind, index)
     return rest_on_plane(kind, f"{kind}_{pool}_{index:04d}", mesh, resting_rotation(rng, kind, mesh))
 
 
 def _kinds(rng: Generator, split: Split) -> list[str]:
-    weights = np.array([_WEIGHTS.get(name, 1.0) for name in CATEGORY_NAMES])
+    names = list(CATEGORY_NAMES)
+    weights = np.array([_WEIGHTS.get(name, 1.0) for name in names])
+    if split.added is not None:
+        names.append(split.added.name)
+        weights = np.append(weights, weights.sum() * split.added.share / (1 - split.added.share))
     count = int(rng.choice(np.arange(1, 7), p=[0.1, 0.16, 0.22, 0.22, 0.18, 0.12]))
-    kinds = [str(name) for name in rng.choice(list(CATEGORY_NAMES), count, p=weights / weights.sum())]
+    kinds = [str(name) for name in rng.choice(names, count, p=weights / weights.sum())]
     # Two laptops fill a table.
     kinds = [k for i, k in enumerate(kinds) if k != "laptop" or "laptop" not in kinds[:i]]
     if rng.random() < split.empty:
@@ -123,7 +141,7 @@ def _kinds(rng: Generator, split: Split) -> list[str]:
     return kinds + [str(name) for name in rng.choice(others, number)]
 
 
-def _combine(rng: Generator, unplaced: list[UnplacedObject], pool: str) -> list[list[UnplacedObject]]:
+def _combine(rng: Generator, unplaced: list[UnplacedObject], split: Split) -> list[list[UnplacedObject]]:
     """Combine some of the objects into stacked, leaning and held groups; each of the others is a separate group."""
     groups: list[list[UnplacedObject]] = []
     waiting = list(unplaced)
@@ -140,8 +158,8 @@ def _combine(rng: Generator, unplaced: list[UnplacedObject], pool: str) -> list[
                     group = [base, result]
                     waiting = [d for d in waiting if d is not other]
                     break
-        elif chance > 0.94 and "hand" in DISTRACTORS and item.kind in SHAPES and item.kind != "laptop":
-            group = hold(item, _sample_unplaced(rng, pool, "hand"), rng)
+        elif chance > 0.94 and "hand" in DISTRACTORS and _class_id(split, item.kind) and item.kind != "laptop":
+            group = hold(item, _sample_unplaced(rng, split, "hand"), rng)
         groups.append(group)
     return groups
 
@@ -156,7 +174,7 @@ def _liquid(rng: Generator, kind: str, materials: list[Material]) -> tuple[float
     return (*sample_liquid(rng), float(rng.uniform(0.1, 0.85)))
 
 
-def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, at: Array) -> PlacedObject:
+def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, class_id: int, at: Array) -> PlacedObject:
     pose = np.eye(4)
     pose[:3, :3] = item.rotation
     pose[:3, 3] = item.shift + [*at, 0]
@@ -165,22 +183,21 @@ def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, at: A
     if level > 0:  # convert the fraction of the object's height to a height in the world
         z = item.points[:, 2]
         level = float(z.min() + level * (z.max() - z.min()))
-    class_id = category(item.kind).id if item.kind in SHAPES else 0
     return PlacedObject(item.kind, class_id, item.model, item.mesh, materials, pose, liquid=(red, green, blue, level))
 
 
 def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room) -> list[PlacedObject]:
-    unplaced = [_sample_unplaced(rng, split.pool, kind) for kind in _kinds(rng, split)]
+    unplaced = [_sample_unplaced(rng, split, kind) for kind in _kinds(rng, split)]
     if not unplaced:
         return []
-    groups = _combine(rng, unplaced, split.pool)
+    groups = _combine(rng, unplaced, split)
     groups.sort(key=lambda group: -float(max(np.ptp(d.points[:, :2], axis=0).max() for d in group)))
     spread = rng.uniform(0.05, 0.16)
-    spreads = [spread if any(d.kind in SHAPES for d in group) else spread * 1.9 for group in groups]
+    spreads = [spread if any(_class_id(split, d.kind) for d in group) else spread * 1.9 for group in groups]
     objects = []
     for group, at in zip(groups, place(groups, spreads, room.inside(), rng), strict=True):
         if at is not None:
-            objects += [_place_object(rng, bank, item, at) for item in group]
+            objects += [_place_object(rng, bank, item, _class_id(split, item.kind), at) for item in group]
     return [objects[i] for i in rng.permutation(len(objects))]
 
 

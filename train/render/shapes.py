@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parametric instances of the six NOCS categories, which are the only ones that the renderer draws.
-
-Each category needs its own shapes and materials (:mod:`train.render.materials`) in code, so they do not come from a
-model's configuration.
+"""Parametric instances of the six NOCS categories; :mod:`train.render.mesh_category` draws a seventh from mesh files.
 
 Axes: y up; mug handle +x; camera lens +x, width along z; laptop base +x, lid -x, hinge along z. The origin is
 the centre of the tight axis-aligned box for every category, also for mugs (handle included); relabelled

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from train.render.mesh_category import MeshCategory
+
 POOLS = ("train", "val", "test")
 
 
@@ -16,13 +18,15 @@ class Split:
     """The distribution of a split.
 
     ``pool`` is one of :data:`POOLS`; ``empty`` is the share of scenes without any of the six categories;
-    ``pace`` scales the camera's speed; ``occluder`` is the share of clips with a passing occluder.
+    ``pace`` scales the camera's speed; ``occluder`` is the share of clips with a passing occluder; ``added`` is a
+    seventh category.
     """
 
     pool: str
     empty: float = 0.1
     pace: float = 1.0
     occluder: float = 0.12
+    added: MeshCategory | None = None
 
 
 SPLITS = {

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extend a network by one category; what it computes for the others does not change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from seqpose_core.categories import Category
+from seqpose_core.model.seqpose import SeqPose
+
+#: Logits of the new category before training: of queries as in a new network, of cells below those of most centres, so
+#: that the proposals stay those of the other categories.
+_CLASS_LOGIT, _CENTRE_LOGIT = -4.0, -6.0
+
+
+def extend_network(model: SeqPose, added: Category) -> SeqPose:
+    """A network with the categories of ``model`` and ``added``, with the weights of ``model``.
+
+    All layers that have a row per category get one more, whose logit is constant before training.
+
+    :raises ValueError: the id of ``added`` is not the next one, its name is taken, or the network has a pose per
+        category (``head.per_category``).
+    """
+    if model.config.head.per_category:
+        raise ValueError("head.per_category is true; only networks with one pose per query can be extended")
+    old = len(model.config.categories)
+    larger = SeqPose(replace(model.config, categories=(*model.config.categories, added)))
+    state = larger.state_dict()
+    up = model.config.dense.upscale**2
+    for name, tensor in model.state_dict().items():
+        if tensor.shape == state[name].shape:
+            state[name] = tensor
+        elif name.startswith("dense_heads."):  # the logits of the segmentation come first, that of background first
+            state[name] = _insert_rows(tensor, (old + 1) * up, torch.zeros_like(tensor[:up]))
+        else:
+            mean = name.endswith("_class.weight")  # embeddings, not logits
+            row = tensor.mean(0, keepdim=True) if mean else torch.zeros_like(tensor[:1])
+            if name.endswith("bias"):
+                row = row + (_CENTRE_LOGIT if name.startswith("centre_head.") else _CLASS_LOGIT)
+            state[name] = _insert_rows(tensor, old, row)
+    _keep_sizes(state, model, larger)
+    larger.load_state_dict(state)
+    return larger.eval()
+
+
+def _insert_rows(tensor: Tensor, at: int, rows: Tensor) -> Tensor:
+    return torch.cat([tensor[:at], rows, tensor[at:]])
+
+
+def _keep_sizes(state: dict[str, Tensor], model: SeqPose, larger: SeqPose) -> None:
+    """Sizes are predicted relative to the mean typical size of all categories, which the new one changes."""
+    for number, (before, after) in enumerate(zip(model.heads, larger.heads, strict=True)):
+        ratio = before.typical_size.double().log() - after.typical_size.double().log()  # type: ignore[operator,union-attr]
+        name = f"heads.{number}.regress.2.bias"
+        bias = state[name].clone()
+        bias[-3:] += ratio.to(bias.dtype)
+        state[name] = bias
