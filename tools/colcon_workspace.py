@@ -57,6 +57,8 @@ def build(workspace: Path) -> None:
     """Run `colcon build` in the workspace."""
     bin_folder = Path(sys.prefix, "bin")
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+    # By default colcon also passes -l, which leaves one job while other programs use the cores.
+    jobs = {"MAKEFLAGS": f"-j{os.cpu_count() or 1}"}
     subprocess.run(
         [
             *(sys.executable, "-m", "colcon", "build", "--event-handlers", "console_cohesion-"),
@@ -65,7 +67,7 @@ def build(workspace: Path) -> None:
             f"-DPython3_EXECUTABLE={sys.executable}",
         ],
         cwd=workspace,
-        env={**os.environ, "AMENT_PREFIX_PATH": sys.prefix, "PATH": path},
+        env={**os.environ, **jobs, "AMENT_PREFIX_PATH": sys.prefix, "PATH": path},
         check=True,
     )
 
