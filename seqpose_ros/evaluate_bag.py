@@ -30,6 +30,7 @@ from seqpose_ros.bags.estimate import BagPredictions, predict_bag
 from seqpose_ros.bags.replay import ReplayError
 from seqpose_ros.bags.scoring import bag_figures, score_frames, views_of_bag
 from seqpose_ros.bags.video import write_sheet, write_video
+from seqpose_ros.parameter_checks import check_device
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         "--report", action="store_true", help="also write report/report.html: tables, curves, frames, worst cases"
     )
     values = vars(parser.parse_args(arguments))
+    if problem := check_device(values["device"]):
+        parser.error(f"--device {problem}")
     if not values["rate"] > 0:
         parser.error(f"--rate is {values['rate']}; it must be more than 0")
     return BagEvaluationOptions(scoring=ScoringOptions(recall_score=values.pop("recall_score")), **values)

@@ -17,6 +17,7 @@ from tf2_ros import Buffer, TransformException
 from tqdm import tqdm
 
 from seqpose_core import ObjectPose, PoseEstimator
+from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.bags.bag import Bag, BagFrame
 from seqpose_ros.bags.reader import BagError
 from seqpose_ros.bags.scoring import FrameGroundTruth
@@ -50,7 +51,11 @@ def predict_bag(estimator: PoseEstimator, bag: Bag, fixed_frame: str = "") -> Ba
         pose = camera_pose(frame)
         without_pose += pose is None
         begin = time.perf_counter()
-        objects = estimator.step(frame.image, frame.camera, seconds(frame.stamp), pose)
+        try:
+            objects = estimator.step(frame.image, frame.camera, seconds(frame.stamp), pose)
+        except NonFiniteError as error:
+            bag.skipped_frames[f"frame {frame.index} (stamp {frame.stamp * 1e-9:.9f})"] = str(error)
+            continue
         run.step_seconds.append(time.perf_counter() - begin)
         run.objects[frame.index] = objects
         run.frames.append(FrameGroundTruth(frame.index, frame.stamp, frame.ground_truth))

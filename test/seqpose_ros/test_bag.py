@@ -15,6 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import Image
 
 from seqpose_core import ObjectPose
+from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.estimate import camera_poses, predict_bag
 from seqpose_ros.bags.scoring import is_yaw_known
@@ -124,3 +125,24 @@ def test_images_without_the_fixed_frame_and_unusable_transforms_are_counted(bag_
     transforms, images = warnings(rewrite(bag_path, tmp_path / "bag", damage), "world")
     assert transforms.startswith("2 transforms on tf are not used; the first: 8 bytes are not a tf2_msgs/TFMessage")
     assert images.startswith(f"2 of {FRAMES} images have no transform")  # those between two transforms have one
+
+
+class Diverging(Blind):
+    """An estimator whose network returns NaN for the second image."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def step(self, *_: Any) -> list[ObjectPose]:
+        self.count += 1
+        if self.count == 2:
+            raise NonFiniteError("the network returned NaN")
+        return []
+
+
+def test_an_image_for_which_the_network_returns_nan_is_skipped_and_named(bag_path: Path) -> None:
+    with Bag(bag_path) as bag:
+        predictions = predict_bag(Diverging(), bag)  # type: ignore[arg-type]
+        assert sorted(predictions.objects) == [0, 2, 3]
+        ((name, reason),) = bag.skipped_frames.items()
+        assert name.startswith("frame 1 (stamp 17000000") and reason == "the network returned NaN"

@@ -16,6 +16,7 @@ from bag_rig import FRAMES, write_clip
 from nocs_tree import object_poses, write_tree
 
 from seqpose_core.objects import ObjectPose
+from seqpose_ros import evaluate_bag
 from seqpose_ros.bags.bag import Bag
 from train import to_bag
 from train.data import NocsLayout
@@ -269,6 +270,16 @@ def test_the_error_names_a_folder_without_usable_results(content: bytes | None, 
     with pytest.raises(SystemExit) as stop:
         evaluate.main(["--results", str(tmp_path)])
     assert reason.replace("posix.system", "os.system") in str(stop.value).replace("posix.system", "os.system")
+
+
+def test_an_unknown_device_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        lambda: evaluate.main(["--checkpoint", "seqpose-lite2", "--data", str(tmp_path), "--device", "gpu"]),
+        lambda: evaluate_bag.main([str(tmp_path), "--out", str(tmp_path / "out"), "--device", "gpu"]),
+    ):
+        with pytest.raises(SystemExit):
+            command()
+        assert "--device is 'gpu'; it must be cpu, cuda or cuda:<number>" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["data", "data/test", "gts"])

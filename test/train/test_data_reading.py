@@ -83,6 +83,12 @@ def relabel(path: Path, **changes: np.ndarray) -> None:
     path.write_bytes(pickle.dumps({**pickle.loads(path.read_bytes()), **changes}))
 
 
+def moved(path: Path, distance: float) -> np.ndarray:
+    transforms = pickle.loads(path.read_bytes())["gt_RTs"].astype(float)
+    transforms[:, 2, 3] = distance
+    return transforms
+
+
 DAMAGE = {
     "color.png: is missing": lambda stem, label: Path(f"{stem}_color.png").unlink(),
     "mask.png: is not a readable image": lambda stem, label: Path(f"{stem}_mask.png").write_bytes(b"\x89PNG"),
@@ -93,6 +99,8 @@ DAMAGE = {
     "pkl: is missing": lambda stem, label: label.unlink(),
     "values that are not finite": lambda stem, label: relabel(label, gt_RTs=np.full((3, 4, 4), np.nan)),
     "cube root of each determinant": lambda stem, label: relabel(label, gt_RTs=np.zeros((3, 4, 4))),
+    "gt_RTs hold a distance or scale of 1e+300 m": lambda stem, label: relabel(label, gt_RTs=moved(label, 1e300)),
+    "gt_RTs hold a distance or scale of 800 m": lambda stem, label: relabel(label, gt_RTs=moved(label, 800)),
     "must be positive": lambda stem, label: relabel(label, gt_scales=np.zeros((3, 3))),
     "posix.system is refused": lambda stem, label: label.write_bytes(b"cposix\nsystem\n(S'true'\ntR."),
 }
@@ -107,6 +115,15 @@ def test_a_broken_frame_is_skipped_counted_and_reported(own_tree: Path, reason: 
     assert layout.report().startswith("1 of 12 frames skipped") and reason in layout.report()
     with pytest.raises(BrokenFrameError):
         layout.read(1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-300 0 112 0 200 84 0 0 1", "200 0 1e9 0 200 84 0 0 1", "0.9 0 0.5 0 1.2 0.5 0 0 1"]
+)
+def test_implausible_intrinsics_are_named(text: str, own_tree: Path) -> None:
+    (own_tree / "train/00001/intrinsics.txt").write_text(text)
+    layout = NocsLayout.open(own_tree, "train")
+    assert list(layout.frames(1)) == [] and "which are not pixels of a 224x168 image" in layout.report()
 
 
 def test_a_broken_frame_is_replaced_by_a_readable_one_in_training(own_tree: Path) -> None:

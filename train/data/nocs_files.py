@@ -20,6 +20,7 @@ from train.data.frame import SceneObject
 from train.data.model_sizes import ModelSizes
 
 BACKGROUND = 255  # in the mask
+_FARTHEST = 100.0  # metres: labels in millimetres, or damaged ones, are beyond it
 _CAMERA_UNKNOWN = 32001  # CAMERA's depth value of pixels without a rendered surface
 
 
@@ -115,6 +116,9 @@ def read_camera(path: str, width: int, height: int, default: NDArray[np.float64]
             path,
             f"holds {numbers.size} numbers {numbers[:9]}; expected a 3x3 matrix with positive focal lengths",
         )
+    longest = max(width, height)  # the limits are those of camera_info in seqpose_ros
+    if not (0.02 * longest <= min(numbers[0], numbers[4]) and np.abs(numbers[[0, 2, 4, 5]]).max() <= 200 * longest):
+        raise BrokenFrameError(path, f"holds {numbers.tolist()}, which are not pixels of a {width}x{height} image")
     try:
         return Camera.from_matrix(numbers.reshape(3, 3), width, height)
     except ValueError as error:
@@ -201,6 +205,9 @@ def read_objects(
         scale = np.cbrt(np.linalg.det(linear))
     if not (scale > 1e-6).all():
         raise BrokenFrameError(label, f"gt_RTs have scales {scale}; the cube root of each determinant must be positive")
+    extent = max(float(np.abs(transforms[:, :3, 3]).max()), float(scale.max()))
+    if extent > _FARTHEST:
+        raise BrokenFrameError(label, f"gt_RTs hold a distance or scale of {extent:g} m; are they in metres?")
     rotations = rigid_part(label, linear / scale[:, None, None])
     extents = content.get("gt_scales")
     if extents is None:

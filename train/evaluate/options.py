@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +120,8 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     values = vars(parser.parse_args(arguments))
     if values["checkpoint"] is not None and values["data"] is None:
         parser.error("--checkpoint needs --data, the root of a data set in the NOCS layout")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", values["device"]):
+        parser.error(f"--device is {values['device']!r}; it must be cpu, cuda or cuda:<number>")
     if values["limit"] is not None and values["limit"] < 1:
         parser.error(f"--limit is {values['limit']}; it must be at least 1")
     if not all(0 <= value < float("inf") for value in values["plane_noise"]):

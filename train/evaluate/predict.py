@@ -15,7 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from seqpose_core import checkpoint
-from seqpose_core.estimator import PoseEstimator
+from seqpose_core.estimator import NonFiniteError, PoseEstimator
 from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.evaluation.support import HEIGHTS
 from train.data.atomic_file import atomic_write
@@ -149,9 +149,13 @@ class ClipPredictor:
             pose = frame.camera_pose if self.job.ego_motion else None
             plane = plane_of_frame(frame, self.job.plane_noise) if self.job.support_plane else None
             depth = frame.depth if self.job.depth else None
-            estimates = self.estimator.step(
-                frame.image, frame.camera, frame.stamp, pose, support_plane=plane, depth=depth
-            )
+            try:
+                estimates = self.estimator.step(
+                    frame.image, frame.camera, frame.stamp, pose, support_plane=plane, depth=depth
+                )
+            except NonFiniteError as error:
+                self.layout.broken[f"{frame.scene}/{frame.name}"] = f"{frame.scene}/{frame.name}: {error}"
+                continue
             image_path = f"{self.job.split}/{frame.scene}/{frame.name}"
             result = result_of_frame(frame, int(frame.name), image_path, estimates, self.estimator.categories)
             if self.rendered:
