@@ -114,25 +114,25 @@ def camera_for_image(image: np.ndarray, info: Any, rectified: bool) -> Camera:
     return camera
 
 
-def camera_doubts(image_topic: str, info: Any, camera: Camera, rectified: bool) -> list[str]:
-    """Sentences about a camera that can be used but is probably not meant so.
+def camera_warnings(image_topic: str, info: Any, camera: Camera, rectified: bool) -> list[str]:
+    """Warnings about a usable camera whose settings are probably wrong.
 
     :param info: the sensor_msgs/CameraInfo of ``camera``.
     """
-    doubts = []
+    warnings = []
     name = next((part for part in reversed(image_topic.split("/")) if part.startswith("image")), "")
     if not rectified and "rect" in name and np.any(info.d):
-        doubts.append(
+        warnings.append(
             f"{image_topic} is named as rectified images are, but rectified is false and camera_info has distortion: "
             "the images will be rectified again; set rectified to true"
         )
     view = 2 * np.degrees(np.arctan(max(camera.width / camera.fx, camera.height / camera.fy) / 2))
     if not _FIELD_OF_VIEW[0] <= view <= _FIELD_OF_VIEW[1]:
-        doubts.append(
+        warnings.append(
             f"the field of view is {view:.0f} degrees; the network was trained on {_FIELD_OF_VIEW[0]} to "
             f"{_FIELD_OF_VIEW[1]}, so expect larger errors"
         )
-    return doubts
+    return warnings
 
 
 def transform_from_message(message: Any) -> np.ndarray:

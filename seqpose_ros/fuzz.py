@@ -69,8 +69,8 @@ def refusal(image: Any, info: Any) -> str:
     return ""
 
 
-class LiveFuzz:
-    """Sends random messages to the node and compares its answers with the expected ones."""
+class NodeFuzz:
+    """Sends random messages to the node and compares its outputs with the expected ones."""
 
     def __init__(self, client: Client, process: NodeProcess, random: np.random.Generator) -> None:
         self._client, self._process, self._random = client, process, random
@@ -78,30 +78,30 @@ class LiveFuzz:
         self.failures: list[str] = []
         self.memory: list[float] = []
         pixels = random.integers(0, 256, (CAMERA.height, CAMERA.width, 3), np.uint8)
-        self._good = image_message(client.header(), pixels)
-        self._good_info = info_message(client.header(), CAMERA)
+        self._valid = image_message(client.header(), pixels)
+        self._valid_info = info_message(client.header(), CAMERA)
 
     def run(self, images: int, infos: int) -> None:
         """Send the messages.
 
         :raises StressError: the node ended.
         """
-        self._send_good("at the start")
+        self._send_valid("at the start")
         for index in range(images):
             message = random_image(self._random, self._client.header())
-            self._send(message, refusal(message, self._good_info), f"image {index}")
+            self._send(message, refusal(message, self._valid_info), f"image {index}")
             self._sample(index)
         for index in range(infos):
             self._client.publish_info(random_info(self._random, self._client.header()))
             self._client.spin(_ORDER_TIME)
-            self._send_good(f"after camera_info {index}")
+            self._send_valid(f"after camera_info {index}")
             self._sample(index)
 
-    def _send_good(self, when: str) -> None:
-        self._client.publish_info(self._good_info)
+    def _send_valid(self, when: str) -> None:
+        self._client.publish_info(self._valid_info)
         self._client.spin(_ORDER_TIME)
-        self._good.header = self._client.header()
-        self._send(self._good, "", f"the valid image {when}")
+        self._valid.header = self._client.header()
+        self._send(self._valid, "", f"the valid image {when}")
 
     def _send(self, message: Any, kind: str, name: str) -> None:
         self.expected[kind or "processed"] += 1
@@ -141,27 +141,27 @@ def fuzz_node(images: int, infos: int, checkpoint: str, random: np.random.Genera
         client = Client()
         try:
             client.connect(process)
-            live = LiveFuzz(client, process, random)
-            live.run(images, infos)
+            fuzz = NodeFuzz(client, process, random)
+            fuzz.run(images, infos)
             diagnostics = client.final_diagnostics()
-            live.check_counts(diagnostics)
+            fuzz.check_counts(diagnostics)
             exit_status, log = process.stop(), process.log
         finally:
             client.close()
             process.stop()
     if exit_status:
-        live.failures.append(f"exit status {exit_status} after SIGINT")
+        fuzz.failures.append(f"exit status {exit_status} after SIGINT")
     if "Traceback" in log:
-        live.failures.append(f"tracebacks in the log: {log[log.index('Traceback') :][:2000]}")
-    growth = max(live.memory[2:]) - live.memory[1] if len(live.memory) > 2 else 0.0
+        fuzz.failures.append(f"tracebacks in the log: {log[log.index('Traceback') :][:2000]}")
+    growth = max(fuzz.memory[2:]) - fuzz.memory[1] if len(fuzz.memory) > 2 else 0.0
     if growth > MAX_MEMORY_GROWTH:
-        live.failures.append(f"the memory of the node grew by {growth:.0f} MB")
+        fuzz.failures.append(f"the memory of the node grew by {growth:.0f} MB")
     return {
         "images": images,
         "camera_infos": infos,
-        "outcomes": dict(live.expected),
+        "outcomes": dict(fuzz.expected),
         "memory_growth_mb": round(growth, 1),
-        "failures": live.failures,
+        "failures": fuzz.failures,
     }
 
 

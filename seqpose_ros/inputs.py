@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from seqpose_ros import missing_images
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_doubts, camera_from_info
+from seqpose_ros.from_messages import camera_from_info, camera_warnings
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import ImageWithInfo
 
@@ -58,8 +58,8 @@ class CameraInputs:
         image = self._base + ("/compressed" if self._compressed else "")
         kind = CompressedImage if self._compressed else Image
         on_incompatible = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
-        # Without reports of incompatible QoS: most publishers are volatile, and the first subscription hears them.
-        silent = SubscriptionEventCallbacks(use_default_callbacks=False)
+        # Without reports of incompatible QoS: most publishers are volatile and matched by the first subscription.
+        no_events = SubscriptionEventCallbacks(use_default_callbacks=False)
         overriding = QoSOverridingOptions.with_default_policies()
         self._subscriptions: list[Subscription] = [
             node.create_subscription(
@@ -76,7 +76,9 @@ class CameraInputs:
             )
         ]
         self._subscriptions.append(
-            node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=silent)
+            node.create_subscription(
+                CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=no_events
+            )
         )
 
     def close(self) -> None:
@@ -85,7 +87,7 @@ class CameraInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def explain_silence(self) -> str:
+    def explain_missing_messages(self) -> str:
         """What the node waits for, and why it may not arrive."""
         info, image = self._subscriptions[:2]
         publishers = self._node.get_publishers_info_by_topic
@@ -109,7 +111,7 @@ class CameraInputs:
             return
         self._diagnostics.resolve("camera_info")
         if self._camera_info is None:
-            for text in camera_doubts(self._base, message, camera, self._settings.rectified):
+            for text in camera_warnings(self._base, message, camera, self._settings.rectified):
                 self._node.get_logger().warning(text)
         self._camera_info = message
 

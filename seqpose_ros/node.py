@@ -231,7 +231,13 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self._report_second_node()
         memory = {} if self._estimator is None else {"memory_queries": self._estimator.memory_queries}
         support = {} if self._pipeline is None else self._pipeline.support
-        facts = {"state": self.state_label, **self._engine(), **memory, **support, **self._outputs.listeners()}
+        facts = {
+            "state": self.state_label,
+            **self._engine(),
+            **memory,
+            **support,
+            **self._outputs.subscription_counts(),
+        }
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
         self._outputs.diagnostics.publish(
             self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)
@@ -240,7 +246,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     def _report_missing_images(self) -> None:
         inputs = self._inputs
         if inputs is not None and self._diagnostics.seconds_since_image() >= NO_IMAGE_TIMEOUT:
-            self._diagnostics.report_problem("no_images", inputs.explain_silence(), STALE, lasting=True)
+            self._diagnostics.report_problem("no_images", inputs.explain_missing_messages(), STALE, lasting=True)
         else:
             self._diagnostics.resolve("no_images")
 

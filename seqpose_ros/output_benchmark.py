@@ -60,7 +60,7 @@ def publish_times(node: ResponsiveLifecycleNode, publishers: Publishers, count: 
     for index in range(images):
         header = Header(stamp=Time(sec=1000 + index), frame_id="camera")
         begin = time.perf_counter(), time.thread_time()
-        publishers.publish(header, objects, settings, to_target=None)
+        publishers.publish(header, objects, settings, target_from_camera=None)
         times.append((time.perf_counter() - begin[0], time.thread_time() - begin[1]))
         time.sleep(0.005)
     return 1e3 * np.array(times)
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         node.trigger_configure()
         node.trigger_activate()
         deadline = time.monotonic() + _START_TIMEOUT
-        while min(publishers.listeners()[f"listeners_{name}"] for name in (*_OUTPUTS, "tf")) == 0:
+        while min(publishers.subscription_counts()[f"listeners_{name}"] for name in (*_OUTPUTS, "tf")) == 0:
             if time.monotonic() > deadline:
                 print(f"the subscriber was not discovered within {_START_TIMEOUT:.0f} s", file=sys.stderr)
                 return 1

@@ -212,7 +212,7 @@ def descriptor(name: str) -> ParameterDescriptor:
             message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         else:
             message.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-    # An empty YAML list has no element type: check_categories checks it. A fraction may be given as a whole number:
+    # An empty YAML list has no element type: check_categories checks it. A double may be given as an integer:
     # find_invalid checks its type and range.
     message.dynamic_typing = name == "categories" or isinstance(_FIELDS[name].default, float)
     return message

@@ -158,14 +158,14 @@ class Pipeline:
         if settings.support_frame:
             count = f"{sum(o.on_support is True for o in objects)} of {len(objects)}"
             self.support = {"support_plane": "missing" if plane is None else "given", "objects_on_support": count}
-        to_target = self._to_target(header, settings.target_frame)
-        self._publishers.publish(header, objects, settings, to_target, broadcast=is_new)
+        target_from_camera = self._target_from_camera(header, settings.target_frame)
+        self._publishers.publish(header, objects, settings, target_from_camera, broadcast=is_new)
         if self._publishers.unnamed_tracks:
             text = f"{self._publishers.unnamed_tracks} tracks are not in tf: all names of their category are in use"
             self._diagnostics.report_problem("tf_names", text)
         self._publishers.publish_debug_image(header, image, camera, objects)
         clock.stop("publish")
-        transport = self._transport(item.ros_time, header)
+        transport = self._transport_seconds(item.ros_time, header)
         latency = {} if transport is None else {"transport": transport, "latency": self._now() - stamp}
         self._diagnostics.image_processed(clock.times | latency)
 
@@ -204,7 +204,7 @@ class Pipeline:
         self._diagnostics.report_problem("stamp_backward", text)
         return True
 
-    def _transport(self, arrival: float, header: Header) -> float | None:
+    def _transport_seconds(self, arrival: float, header: Header) -> float | None:
         """Seconds of ROS time from the stamp to the arrival; None, and a warning, if the stamp is of another clock."""
         stamp = stamp_seconds(header.stamp)
         if stamp == 0 or -MAX_AHEAD <= arrival - stamp <= MAX_BEHIND:
@@ -254,7 +254,7 @@ class Pipeline:
             self._diagnostics.report_problem("depth", f"continuing without depth: {error}")
             return None
 
-    def _to_target(self, header: Header, target_frame: str) -> np.ndarray | None:
+    def _target_from_camera(self, header: Header, target_frame: str) -> np.ndarray | None:
         if not header.frame_id:
             self._diagnostics.report_problem(
                 "frame_id", "images have no frame_id, so no tf is broadcast; set it in the driver"

@@ -60,23 +60,23 @@ class Publishers:
         header: Header,
         objects: Sequence[ObjectPose],
         settings: Settings,
-        to_target: np.ndarray | None,
+        target_from_camera: np.ndarray | None,
         broadcast: bool = True,
     ) -> None:
         """Publish the objects of one image, also if there are none.
 
         :param header: of the image.
         :param objects: in the camera frame, NOCS axes.
-        :param to_target: (4, 4) from the camera frame to ``settings.target_frame``; None to keep the camera frame.
+        :param target_from_camera: (4, 4) to ``settings.target_frame``; None to keep the camera frame.
         :param broadcast: False for a repeated stamp, which tf2 ignores with a warning in every listener.
         """
         outputs = (self._detections, self._objects, self._markers)
         detections, objects_array, markers = (_has_subscribers(publisher) for publisher in outputs)
         broadcast = broadcast and settings.publish_tf and bool(header.frame_id) and _has_subscribers(self._tf)
         self.unnamed_tracks = 0
-        if to_target is not None:
+        if target_from_camera is not None:
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
-            objects = transform_objects(objects, to_target)
+            objects = transform_objects(objects, target_from_camera)
         objects = convert_axes(objects, settings.object_axes)
         # First, so that ~/select refers to this image as soon as its detections are received.
         self.selection.publish(header, objects, settings.max_age)
@@ -124,7 +124,7 @@ class Publishers:
         if _has_subscribers(self._markers):
             self._markers.publish(self._build_markers.clear())
 
-    def listeners(self) -> dict[str, int]:
+    def subscription_counts(self) -> dict[str, int]:
         """Number of subscriptions per output, and of tf child frame names used so far."""
         publishers = {
             "detections": self._detections,
@@ -133,8 +133,8 @@ class Publishers:
             "debug_image": self._debug_image,
             "tf": self._tf,
         }
-        listeners = {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
-        return {**listeners, "tf_names_used": self._frame_names.used}
+        counts = {f"listeners_{name}": publisher.get_subscription_count() for name, publisher in publishers.items()}
+        return {**counts, "tf_names_used": self._frame_names.used}
 
 
 def _has_subscribers(publisher: Any) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m seqpose_ros.soak``: run the node for a long time and cause a fault every few seconds.
 
-The node runs in its own process and gets images at a fixed rate. After each fault, good images are sent one by one and
+The node runs in its own process and gets images at a fixed rate. After each fault, valid images are sent one by one and
 counted until the node publishes detections for one. The command fails if the node logs a traceback, ends, publishes a
-stamp that no image had, needs more than 3 good images after a fault, uses more tf names than its pool has, or if its
+stamp that no image had, needs more than 3 valid images after a fault, uses more tf names than its pool has, or if its
 memory grows: the 95 % interval of the slope over the last two thirds of the run is above 0.
 """
 
@@ -30,7 +30,7 @@ from seqpose_ros.frame_names import POOL_SIZE
 from seqpose_ros.stress.faults import FAULTS, CameraSource
 from seqpose_ros.stress.rig import WORLD, Client, NodeProcess, StressError, slope_with_interval
 
-MAX_RECOVERY = 3  # good images until detections
+MAX_RECOVERY = 3  # valid images until detections
 _ANSWER_TIMEOUT = 5.0  # seconds for the detections of one image
 _FAULT_TIME = 0.2  # seconds that the node gets to take the image of a fault
 _SAMPLE_PERIOD = 1.0  # seconds between samples of the memory
@@ -40,7 +40,7 @@ _SAMPLE_PERIOD = 1.0  # seconds between samples of the memory
 class SoakRecord:
     """What happened during a run.
 
-    :param recovery: for each caused fault, its name and the good images until detections.
+    :param recovery: for each caused fault, its name and the valid images until detections.
     :param memory: (seconds, megabytes) of the node.
     """
 
@@ -82,12 +82,12 @@ def run(client: Client, process: NodeProcess, options: argparse.Namespace) -> So
 
 
 def _recover(client: Client, camera: CameraSource, process: NodeProcess) -> int:
-    """Send good images one by one until the node publishes detections for one; returns their number."""
+    """Send valid images one by one until the node publishes detections for one; returns their number."""
     for count in range(1, 100):
         process.check_running()
         if client.answered(camera.send(), _ANSWER_TIMEOUT):
             return count
-    raise StressError("the node did not publish detections for 100 good images")
+    raise StressError("the node did not publish detections for 100 valid images")
 
 
 def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes: float) -> dict[str, Any]:

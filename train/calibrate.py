@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from seqpose_core import checkpoint, weights
-from seqpose_core.metrics.errors import correct_predictions
+from seqpose_core.metrics.errors import matched_predictions
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.weights import CheckpointError
 from train.evaluate.predict import PredictionJob, predict
@@ -142,7 +142,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     )
     paths, _ = predict(job, options.workers)
     results, _ = read_results(paths)
-    category, score, correct = correct_predictions(results, categories=model.config.categories)
+    category, score, correct = matched_predictions(results, categories=model.config.categories)
     curves = []
     for entry in model.config.categories:
         chosen = category == entry.id

@@ -55,14 +55,14 @@ def typestore() -> Typestore:
     return store
 
 
-class MessageMaker:
-    """Makes the messages of a frame with the types of a store."""
+class MessageBuilder:
+    """Builds the messages of a frame with the types of a store."""
 
     def __init__(self, store: Typestore, jpeg_quality: int) -> None:
         self._types = store.types
         self._quality = jpeg_quality
 
-    def all(self, frame: Frame, stamp: int) -> Iterator[tuple[str, Any]]:
+    def messages(self, frame: Frame, stamp: int) -> Iterator[tuple[str, Any]]:
         """(topic, message) of all messages at ``stamp`` nanoseconds, the camera's transform first."""
         if frame.camera_pose is not None:
             yield "/tf", self.transform(frame.camera_pose, stamp)
@@ -218,7 +218,7 @@ def write_bag(
     if out.exists():
         raise ValueError(f"{out} exists; a bag is written to a new folder")
     store = typestore()
-    maker = MessageMaker(store, jpeg_quality)
+    builder = MessageBuilder(store, jpeg_quality)
     stamped = (scene / "camera_poses.txt").is_file()
     connections: dict[str, Connection] = {}
     skipped: dict[str, str] = {}
@@ -235,7 +235,7 @@ def write_bag(
             except BrokenFrameError as error:
                 skipped[f"{scene.name}/{name}"] = str(error)
                 continue
-            for order, (topic, message) in enumerate(maker.all(frame, stamp)):
+            for order, (topic, message) in enumerate(builder.messages(frame, stamp)):
                 kind = message.__msgtype__
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, kind, typestore=store)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidate grasps of each category, in the object frame, from the size of the box alone."""
+"""Candidate grasps of each category, in the object frame, from the size of the box alone.
+
+A family is a function of the full extents (3,) of the box, metres, and of the gripper.
+"""
 
 from __future__ import annotations
 
@@ -131,8 +134,8 @@ def top_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
 def neck_grasps(size: np.ndarray, gripper: Gripper) -> Candidates:
     """Along the axis of a bottle, onto its neck and cap; the body may be wider than the opening."""
     neck = bottle_neck(size)
-    found = _moved(top_grasps(neck, gripper), [0.0, (size[1] - neck[1]) / 2, 0.0])
-    return found.select(found.rotation[:, 1, 2] < 0)  # not through the body
+    grasps = _moved(top_grasps(neck, gripper), [0.0, (size[1] - neck[1]) / 2, 0.0])
+    return grasps.select(grasps.rotation[:, 1, 2] < 0)  # not through the body
 
 
 def rim_grasps(
@@ -226,27 +229,26 @@ def candidates_of(category: Category, size: np.ndarray, gripper: Gripper) -> Can
 
     A category without families here has those of a can if it is symmetric, else those of a box.
     """
+    # Grasps of thin parts have a fixed opening, those of thick parts two.
     rim = (size[0] / 2, size[2] / 2)
     if category.name == "bowl":
-        families = [rim_grasps(rim, size[1], 0.0, gripper, np.radians([0.0, 20.0, 40.0]).tolist(), 0.0)]
-        whole = top_grasps(size, gripper)
+        thin = [rim_grasps(rim, size[1], 0.0, gripper, np.radians([0.0, 20.0, 40.0]).tolist(), 0.0)]
+        thick = top_grasps(size, gripper)
     elif category.name == "mug":
         axis, radius = mug_body(size)
         body = np.array([2 * radius, size[1], 2 * radius])
         rims = rim_grasps((radius, radius), size[1], axis, gripper, [0.0, float(np.radians(15))], float(np.radians(50)))
-        families = [rims, handle_grasps(size, gripper)]
-        whole = _join([_moved(f(body, gripper), [axis, 0.0, 0.0]) for f in (side_grasps, top_grasps)])
+        thin = [rims, handle_grasps(size, gripper)]
+        thick = _join([_moved(f(body, gripper), [axis, 0.0, 0.0]) for f in (side_grasps, top_grasps)])
     elif category.name == "laptop":
-        families, whole = [edge_grasps(size, gripper)], None
+        thin, thick = [edge_grasps(size, gripper)], None
     elif category.name == "camera":
-        families, whole = [], _join([body_grasps(size, gripper), box_grasps(size, gripper)])
+        thin, thick = [], _join([body_grasps(size, gripper), box_grasps(size, gripper)])
     elif category.name == "bottle":
-        families, whole = [], _join([side_grasps(size, gripper), neck_grasps(size, gripper)])
+        thin, thick = [], _join([side_grasps(size, gripper), neck_grasps(size, gripper)])
     elif category.symmetric:
-        families, whole = [], _join([side_grasps(size, gripper), top_grasps(size, gripper)])
+        thin, thick = [], _join([side_grasps(size, gripper), top_grasps(size, gripper)])
     else:
-        families, whole = [], box_grasps(size, gripper)
-    if whole is not None:
-        families.append(_with_openings(whole, gripper))
-    every = _join(families)
-    return every.select(every.width + 0.002 <= every.opening)
+        thin, thick = [], box_grasps(size, gripper)
+    grasps = _join(thin if thick is None else [*thin, _with_openings(thick, gripper)])
+    return grasps.select(grasps.width + 0.002 <= grasps.opening)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plan_grasps: the feasible grasps of one object, ranked."""
+"""Plan grasps: the feasible grasps of one object, ranked."""
 
 from __future__ import annotations
 
@@ -77,19 +77,19 @@ def plan_grasps(
         are dropped and near ones are preferred. None = all are in reach.
     """
     gripper = gripper or Gripper()
-    found = candidates_of(target.category_info, np.asarray(target.size, dtype=np.float64), gripper)
-    if len(found.width):
-        found = found.select(_outside_own_shape(found, target, gripper))
-    if not len(found.width):
+    candidates = candidates_of(target.category_info, np.asarray(target.size, dtype=np.float64), gripper)
+    if len(candidates.width):
+        candidates = candidates.select(_outside_own_shape(candidates, target, gripper))
+    if not len(candidates.width):
         return []
-    rotation = target.rotation @ found.rotation
-    position = found.position @ target.rotation.T + target.translation
-    swept = gripper.swept_boxes(found.opening, gripper.standoff).moved(rotation[:, None], position[:, None])
+    rotation = target.rotation @ candidates.rotation
+    position = candidates.position @ target.rotation.T + target.translation
+    swept = gripper.swept_boxes(candidates.opening, gripper.standoff).moved(rotation[:, None], position[:, None])
     clearance = _clearance(swept, others, plane, padding)
     reach = np.ones(len(position))
     if base is not None:
         reach = 1 - np.linalg.norm(position - base, axis=-1) / max_reach
-    score = found.stability * _probability_between_fingers(found, target, rotation, position, gripper)
+    score = candidates.stability * _probability_between_fingers(candidates, target, rotation, position, gripper)
     score = score * (0.4 + 0.6 * np.clip(clearance / _AMPLE_CLEARANCE, 0, 1)) * np.sqrt(np.clip(reach, 0, 1))
     feasible = (clearance >= 0) & (reach > 0)
     order = np.argsort(-score, kind="stable")
@@ -101,26 +101,28 @@ def plan_grasps(
         Grasp(
             poses[i],
             pregrasps[i],
-            float(found.width[i]),
-            float(found.opening[i]),
+            float(candidates.width[i]),
+            float(candidates.opening[i]),
             float(score[i]),
             float(clearance[i]),
-            str(found.kind[i]),
+            str(candidates.kind[i]),
             target.track_id,
         )
         for i in order
     ]
 
 
-def _outside_own_shape(found: Candidates, target: ObjectPose, gripper: Gripper) -> np.ndarray:
+def _outside_own_shape(candidates: Candidates, target: ObjectPose, gripper: Gripper) -> np.ndarray:
     """(G,) whether the open gripper is outside the box at the pre-grasp and outside the shape all the way."""
     size = np.asarray(target.size, dtype=np.float64)
-    count = len(found.width)
-    swept = gripper.swept_boxes(found.opening, gripper.standoff).moved(found.rotation[:, None], found.position[:, None])
+    count = len(candidates.width)
+    swept = gripper.swept_boxes(candidates.opening, gripper.standoff).moved(
+        candidates.rotation[:, None], candidates.position[:, None]
+    )
     shape = shape_of(target.category_info, size).padded(-_SHAPE_TOLERANCE)
     gap = gaps(swept.flat(), shape).reshape(count, -1).min(axis=1)
-    start = found.position - gripper.standoff * found.rotation[..., 2]
-    resting = gripper.swept_boxes(found.opening, 0.0).moved(found.rotation[:, None], start[:, None])
+    start = candidates.position - gripper.standoff * candidates.rotation[..., 2]
+    resting = gripper.swept_boxes(candidates.opening, 0.0).moved(candidates.rotation[:, None], start[:, None])
     box = Boxes(np.zeros((1, 3)), np.eye(3)[None], size[None] / 2)
     return np.minimum(gap, gaps(resting.flat(), box).reshape(count, -1).min(axis=1)) >= 0
 
@@ -139,7 +141,7 @@ def _clearance(swept: Boxes, others: Sequence[ObjectPose], plane: SupportPlane |
 
 
 def _probability_between_fingers(
-    found: Candidates, target: ObjectPose, rotation: np.ndarray, position: np.ndarray, gripper: Gripper
+    candidates: Candidates, target: ObjectPose, rotation: np.ndarray, position: np.ndarray, gripper: Gripper
 ) -> np.ndarray:
     """(G,) probability that the error of the pose at the grasp is within the margins of the gripper.
 
@@ -159,7 +161,7 @@ def _probability_between_fingers(
     covariance = jacobian @ target.covariance @ np.swapaxes(jacobian, -1, -2)
     variance = np.einsum("gji,gjk,gki->gi", rotation, covariance, rotation)  # along x, y, z of the gripper
     sigma = np.sqrt(np.maximum(variance, 1e-12))
-    along = np.array([_LATERAL_TOLERANCE.get(str(kind), _ALONG_PART) for kind in found.kind])
-    margins = [along, (found.opening - found.width) / 2, np.full(len(along), _DEPTH_TOLERANCE)]
+    along = np.array([_LATERAL_TOLERANCE.get(str(kind), _ALONG_PART) for kind in candidates.kind])
+    margins = [along, (candidates.opening - candidates.width) / 2, np.full(len(along), _DEPTH_TOLERANCE)]
     probability: np.ndarray = erf(np.stack(margins, axis=1) / sigma / np.sqrt(2)).prod(axis=1)
     return probability

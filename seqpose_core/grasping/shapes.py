@@ -123,7 +123,7 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
     """The lid of a laptop whose box has full extents ``size`` (3,), for a base of thickness ``base``, metres.
 
     Lid and base are equally deep, d. A lid open by an angle a > 90° gives x = d (1 - cos a) and y = base + d sin a;
-    one of a < 90° gives x = d and the same y. If both fit, the more usual one is taken: most lids are open by
+    one of a < 90° gives x = d and the same y. If both fit, the more probable one is taken: most lids are open by
     106° ± 20°, others by any angle, and laptops are 0.68 ± 0.035 times as deep as wide.
     """
     x, rise = float(size[0]), max(float(size[1]) - base, 0.01)
@@ -135,10 +135,10 @@ def laptop_lid(size: np.ndarray, base: float = 0.018) -> LaptopLid:
         choices = [(np.pi / 2, rise)]
     typical, spread = np.radians([106.0, 20.0])
 
-    def rarity(angle: float, depth: float) -> float:
+    def squared_deviation(angle: float, depth: float) -> float:
         return min(((angle - typical) / spread) ** 2, 3.0) + ((depth / size[2] - 0.68) / 0.035) ** 2
 
-    angle, depth = min(choices, key=lambda choice: rarity(*choice))
+    angle, depth = min(choices, key=lambda choice: squared_deviation(*choice))
     up = np.array([np.cos(angle), np.sin(angle), 0.0])
     hinge = np.array([size[0] / 2 - depth, -size[1] / 2 + base, 0.0])
     return LaptopLid(hinge, up, np.array([-up[1], up[0], 0.0]), depth)

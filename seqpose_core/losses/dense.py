@@ -51,7 +51,7 @@ def centre_losses(
     canonical_focal: float,
     normalise: Normaliser = at_least_one,
 ) -> dict[str, Tensor]:
-    """Penalty-reduced focal loss of the heat maps (CenterNet), L1 of depth and offset at the centres' cells."""
+    """Penalty-reduced focal loss of the heat maps (CenterNet), L1 of log depth and offset in the centres' cells."""
     logits = prediction.heat
     rows, columns = logits.shape[2:]
     stride = pinhole.image_size / pinhole.image_size.new_tensor([columns, rows])
@@ -92,6 +92,7 @@ def _gaussians(centre: Tensor, sigma: Tensor, rows: int, columns: int) -> Tensor
 
 
 def _resample(labels: Tensor, like: Tensor) -> Tensor:
+    """Maps (B, h, w) or (B, C, h, w) at the nearest pixels of the grid of ``like`` (..., H, W)."""
     if labels.shape[-2:] == like.shape[-2:]:
         return labels
     shaped = labels if labels.dim() == 4 else labels[:, None]
@@ -104,4 +105,5 @@ def _smooth_l1(error: Tensor, beta: float = 0.05) -> Tensor:
 
 
 def _masked_mean(values: Tensor, mask: Tensor, normalise: Normaliser) -> Tensor:
+    """Sum of ``values`` where ``mask`` (same shape) is true, divided by the normalised number of these."""
     return (values * mask).sum() / normalise(mask.sum())

@@ -36,7 +36,7 @@ class MatchingWeights:
 
 @dataclass(frozen=True)
 class Matches:
-    """Matched pairs of a batch: row of the prediction, query and target index, each (P,)."""
+    """Matched pairs of a batch: row of the prediction, query and target index, each (P,) int64."""
 
     sample: Tensor
     query: Tensor
@@ -57,7 +57,7 @@ def match(
     :param prediction: of B samples, or of L layers of them one after the other (L·B rows). Each layer is matched
         separately; all have the same number of matches, in the order of the rows.
     :param valid: (B, Q) bool; invalid queries are never matched. If a sample has fewer valid queries than targets, the
-        remaining targets are not matched, because no setting of the model could add a peak.
+        remaining targets are not matched: the image has no further peaks.
     :param targets, pinhole: of the B samples.
     :param distance: how rotations and sizes are compared.
     :raises ValueError: if a sample has more targets than queries, valid or not.
@@ -72,7 +72,7 @@ def match(
     counts, queries = present.sum(1), usable.shape[1]
     for sample in np.flatnonzero(counts > queries)[:1]:
         raise ValueError(
-            f"sample {sample} has {counts[sample]} objects but the model only {queries} queries; "
+            f"sample {sample} has {counts[sample]} objects but the model has only {queries} queries; "
             "raise queries.anchors or queries.proposals"
         )
     samples: list[int] = []

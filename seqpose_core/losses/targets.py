@@ -13,7 +13,7 @@ from torch import Tensor
 class Targets:
     """Ground truth of B frames, padded to M objects.
 
-    :param classes: (B, M) int64, 0..5 = class id - 1; -1 marks padding.
+    :param classes: (B, M) int64, 0..C-1 = class id - 1 for C categories; -1 marks padding.
     :param rotation: (B, M, 3, 3) object to camera; :param translation: (B, M, 3) m; :param size: (B, M, 3) m.
     :param symmetric: (B, M) bool: the rotation about y is a convention.
     :param segmentation: (B, h, w) class ids, 0 = background.

@@ -46,8 +46,8 @@ def coverage(
     symmetric = {c.name: c.symmetric for c in categories}
     probabilities: list[tuple[float, float, float]] = []
     invalid = 0
-    for estimate, true in pairs:
-        basis, error = _error(estimate, true, symmetric[estimate.category])
+    for estimate, ground_truth in pairs:
+        basis, error = _error(estimate, ground_truth, symmetric[estimate.category])
         covariance = basis @ estimate.covariance @ basis.T
         parts = (slice(0, 3), slice(3, None), slice(None))
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
@@ -62,16 +62,16 @@ def coverage(
     return Coverage(tuple(levels), translation, rotation, joint, len(probabilities), invalid)
 
 
-def _error(estimate: ObjectPose, true: ObjectPose, symmetric: bool) -> tuple[np.ndarray, np.ndarray]:
+def _error(estimate: ObjectPose, ground_truth: ObjectPose, symmetric: bool) -> tuple[np.ndarray, np.ndarray]:
     """The rows (5 or 6, 6) that map x y z rx ry rz to the coordinates of the error, and the error in them."""
-    shift = estimate.translation - true.translation
+    shift = estimate.translation - ground_truth.translation
     if not symmetric:
-        rotation = Rotation.from_matrix(estimate.rotation @ true.rotation.T).as_rotvec()
+        rotation = Rotation.from_matrix(estimate.rotation @ ground_truth.rotation.T).as_rotvec()
         return np.eye(6), np.concatenate([shift, rotation])
-    y_true, y = true.rotation[:, 1], estimate.rotation[:, 1]
-    across = np.cross(y_true, y)
+    y_expected, y = ground_truth.rotation[:, 1], estimate.rotation[:, 1]
+    across = np.cross(y_expected, y)
     sine = float(np.linalg.norm(across))
-    angle = float(np.arctan2(sine, y_true @ y))
+    angle = float(np.arctan2(sine, y_expected @ y))
     rotation = across / sine * angle if sine > 0 else angle * estimate.rotation[:, 0]
     basis = np.zeros((5, 6))
     basis[:3, :3] = np.eye(3)

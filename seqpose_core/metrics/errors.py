@@ -32,7 +32,7 @@ class DetectionErrors:
     :param distance: (N,) of the ground truth from the camera, metres.
     :param prediction: (N,) row of the matched prediction in its result; ``score``: (N,) its score.
     :param degrees, centimetres: (N,) pose errors; ``size_error``: (N,) mean over the three extents of
-        |predicted / true - 1|.
+        |predicted / ground truth - 1|.
     :param false_positives: predictions above the score that match no ground truth, by category name.
     :param categories: the known categories.
     """
@@ -86,7 +86,8 @@ def _median(values: np.ndarray) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def _size(instances: Instances) -> np.ndarray:
+def _sizes(instances: Instances) -> np.ndarray:
+    """(N, 3) extents in metres."""
     scale = np.cbrt(np.abs(np.linalg.det(instances.transform[:, :3, :3])))
     return scale[:, None] * instances.extents
 
@@ -94,7 +95,7 @@ def _size(instances: Instances) -> np.ndarray:
 def _match(
     predictions: Instances, ground_truths: Instances, radius: float
 ) -> tuple[Pairs, np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs, their errors in degrees and centimetres, and the ground truth of each prediction, -1 for none."""
+    """All pairs, their errors in degrees and centimetres (K,), and the match of each prediction (P,), -1 for none."""
     pairs = pair_up(predictions, ground_truths)
     degrees, centimetres = pair_errors(predictions, ground_truths, pairs, clip=True)
     order = matching.order_by_error(pairs, centimetres)
@@ -106,10 +107,10 @@ def _match(
     )
 
 
-def correct_predictions(
+def matched_predictions(
     results: Iterable[Result], radius: float = 0.2, categories: Sequence[Category] = CATEGORIES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class id, score and whether it is matched to ground truth (see :func:`match_detections`) of each prediction."""
+    """Class id, score, and whether each prediction matches ground truth as in :func:`match_detections`; each (P,)."""
     ground_truths, predictions, _, _ = gather(results, categories)
     return predictions.category, predictions.score, _match(predictions, ground_truths, radius)[3] >= 0
 
@@ -147,7 +148,7 @@ def match_detections(
 
     size_error = np.full(len(ground_truths), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = _size(predictions)[prediction[prediction >= 0]] / _size(ground_truths)[prediction >= 0]
+        ratio = _sizes(predictions)[prediction[prediction >= 0]] / _sizes(ground_truths)[prediction >= 0]
     size_error[prediction >= 0] = np.abs(ratio - 1).mean(axis=1)
     return DetectionErrors(
         frame=ground_truths.frame,

@@ -66,13 +66,16 @@ def interval_iou(first: Intervals, second: Intervals) -> np.ndarray:
         return shared / union
 
 
-def _half_spaces(box: np.ndarray, growth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outward unit normals (N, 6, 3) and offsets (N, 6) from the origin of the faces of boxes (N, 4, 4)."""
+def _half_spaces(box: np.ndarray, enlargement: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Outward unit normals (N, 6, 3) and offsets (N, 6) from the origin of the faces of boxes (N, 4, 4).
+
+    :param enlargement: (3,) added to the half extents along the axes of the boxes.
+    """
     rows = np.linalg.inv(box[:, :3, :3])
     length = np.linalg.norm(rows, axis=-1)
     normal = rows / length[..., None]
     middle = (normal @ box[:, :3, 3:])[..., 0]
-    half = 0.5 / length + growth
+    half = 0.5 / length + enlargement
     return np.concatenate([normal, -normal], axis=1), np.concatenate([half + middle, half - middle], axis=1)
 
 
@@ -125,7 +128,7 @@ def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return volume * unit**3
 
 
-def boxes(transforms: np.ndarray, extents: np.ndarray) -> np.ndarray:
+def box_transforms(transforms: np.ndarray, extents: np.ndarray) -> np.ndarray:
     """Transforms (..., 4, 4) that map the unit cube [-½, ½]³ to the boxes, in float64."""
     scale = np.ones((*np.shape(extents)[:-1], 1, 4))
     scale[..., 0, :3] = extents
@@ -135,25 +138,25 @@ def boxes(transforms: np.ndarray, extents: np.ndarray) -> np.ndarray:
 def oriented_intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Exact intersection volume (N,) of oriented boxes, in the cubed unit of the boxes.
 
-    :param first, second: (N, 4, 4) from :func:`boxes`. Sheared boxes are allowed; a box without volume or with a value
-        that is not finite intersects nothing.
+    :param first, second: (N, 4, 4) from :func:`box_transforms`. Sheared boxes are allowed; a box without volume or with
+        a value that is not finite intersects nothing.
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     volumes = [np.abs(np.linalg.det(box[:, :3, :3])) for box in (first, second)]
     radius = [np.linalg.norm(np.abs(box[:, :3, :3]).sum(axis=-1), axis=-1) / 2 for box in (first, second)]
     with np.errstate(invalid="ignore"):
-        solid = [v > 1e-12 * (2 * r) ** 3 for v, r in zip(volumes, radius, strict=True)]
+        has_volume = [v > 1e-12 * (2 * r) ** 3 for v, r in zip(volumes, radius, strict=True)]
         near = np.linalg.norm(first[:, :3, 3] - second[:, :3, 3], axis=-1) <= radius[0] + radius[1]
-    candidates = np.flatnonzero(solid[0] & solid[1] & near)
+    candidates = np.flatnonzero(has_volume[0] & has_volume[1] & near)
     shared = np.zeros(len(first))
     for start in range(0, len(candidates), _CHUNK):
-        some = candidates[start : start + _CHUNK]
-        shared[some] = _intersection(first[some], second[some])
+        chunk = candidates[start : start + _CHUNK]
+        shared[chunk] = _intersection(first[chunk], second[chunk])
     return np.clip(shared, 0.0, np.minimum(*volumes))
 
 
 def oriented_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Exact IoU (N,) of oriented boxes (N, 4, 4) from :func:`boxes`; 0 where one has no volume."""
+    """Exact IoU (N,) of oriented boxes (N, 4, 4) from :func:`box_transforms`; 0 where one has no volume."""
     shared = oriented_intersection(first, second)
     union = np.abs(np.linalg.det(first[:, :3, :3])) + np.abs(np.linalg.det(second[:, :3, :3])) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
@@ -165,11 +168,11 @@ def symmetric_oriented_iou(
     """Best :func:`oriented_iou` (N,) over rotations of the first boxes about their own y axes.
 
     :param transforms, extents: (N, 4, 4) and (N, 3) of the boxes that are rotated; ``others``: (N, 4, 4) from
-        :func:`boxes`. A box rotated by 180° is the same box, so half of an even number of steps is enough.
+        :func:`box_transforms`. A box rotated by 180° is the same box, so half of an even number of steps is enough.
     """
     distinct = steps // 2 if steps % 2 == 0 else steps
     candidates = rotated_about_y(np.asarray(transforms, dtype=np.float64), steps)[:, :distinct]
     best = np.zeros(len(others))
     for i in range(distinct):
-        best = np.maximum(best, oriented_iou(boxes(candidates[:, i], extents), others))
+        best = np.maximum(best, oriented_iou(box_transforms(candidates[:, i], extents), others))
     return best

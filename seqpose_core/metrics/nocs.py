@@ -85,6 +85,7 @@ class _Scores:
         self._pose_order = self._rank_by_score(self._prediction_counts)
 
     def _prefilter(self) -> None:
+        """Leave instances without a match at :data:`PREFILTER_IOU` out of pose AP, and count them."""
         matched = self._match_overlap([PREFILTER_IOU])[:, 0]
         self._prediction_counts = matched >= 0
         self._ground_truth_counts[:] = False
@@ -110,6 +111,7 @@ class _Scores:
         return [m[official_order(self.predictions.score[m])] for m in members]
 
     def _match_overlap(self, thresholds: Sequence[float]) -> np.ndarray:
+        """(P, T) ground truth matched to each prediction at IoU thresholds, -1 for none."""
         wrong = [t for t in thresholds if not 0 <= t <= 1]
         if wrong:
             raise ValueError(f"IoU threshold {wrong[0]} is not within 0..1")
@@ -117,6 +119,7 @@ class _Scores:
         return matching.greedy_match(self._pairs, self._by_overlap, eligible)
 
     def _match_pose(self, thresholds: Sequence[tuple[float, float]]) -> np.ndarray:
+        """(P, T) ground truth matched to each prediction at (degrees, centimetres), -1 for none."""
         limit = np.array(thresholds, dtype=np.float64).reshape(-1, 2)
         if not (limit >= 0).all():
             raise ValueError(f"pose thresholds are (degrees, centimetres), 0 or more; got {list(thresholds)}")
@@ -137,14 +140,15 @@ class _Scores:
         return values
 
     def _batched(self, thresholds: Sequence[Any], pose: bool) -> np.ndarray:
+        """(C, T) average precision at thresholds of pose errors or of IoU, in batches that bound the memory."""
         parts = []
         for start in range(0, len(thresholds), _BATCH):
-            some = thresholds[start : start + _BATCH]
+            batch = thresholds[start : start + _BATCH]
             if pose:
-                parts.append(self._ap(self._match_pose(some) >= 0, self._pose_order, self._ground_truth_counts))
+                parts.append(self._ap(self._match_pose(batch) >= 0, self._pose_order, self._ground_truth_counts))
             else:
-                everything = np.ones_like(self._ground_truth_counts)
-                parts.append(self._ap(self._match_overlap(some) >= 0, self._order, everything))
+                every_object = np.ones_like(self._ground_truth_counts)
+                parts.append(self._ap(self._match_overlap(batch) >= 0, self._order, every_object))
         return np.concatenate(parts, axis=1)
 
     def iou_ap(self, thresholds: Sequence[float]) -> np.ndarray:

@@ -53,16 +53,17 @@ class Pairing:
     def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(G,) degrees, centimetres and relative size error of pairs of one category; NaN for other ground truth.
 
-        The size error is the mean over the three extents of |predicted / true - 1|.
+        The size error is the mean over the three extents of |predicted / ground truth - 1|.
         """
         degrees, centimetres, size = (np.full(len(self.ground_truths), np.nan) for _ in range(3))
         for k in np.flatnonzero(self.same_category).tolist():
-            true, estimate = pose_of(self.ground_truths, k), pose_of(self.predictions, int(self.prediction_of[k]))
+            ground_truth = pose_of(self.ground_truths, k)
+            estimate = pose_of(self.predictions, int(self.prediction_of[k]))
             symmetric = bool(self.ground_truths.symmetric[k])
-            degrees[k] = np.degrees(geometry.rotation_error(true.rotation, estimate.rotation, symmetric))
-            centimetres[k] = 100 * np.linalg.norm(true.translation - estimate.translation)
+            degrees[k] = np.degrees(geometry.rotation_error(ground_truth.rotation, estimate.rotation, symmetric))
+            centimetres[k] = 100 * np.linalg.norm(ground_truth.translation - estimate.translation)
             with np.errstate(divide="ignore", invalid="ignore"):
-                size[k] = np.abs(estimate.size / true.size - 1).mean()
+                size[k] = np.abs(estimate.size / ground_truth.size - 1).mean()
         return degrees, centimetres, size
 
 
@@ -97,15 +98,15 @@ def pair_nearest(ground_truths: Instances, predictions: Instances, radius: float
     prediction_of, ground_truth_of = np.full(len(ground_truths), -1), np.full(len(predictions), -1)
     of_ground_truth, of_predictions = _by_frame(ground_truths), _by_frame(predictions)
     for frame in sorted(of_ground_truth.keys() & of_predictions.keys()):
-        t, p = of_ground_truth[frame], of_predictions[frame]
-        shift = ground_truths.transform[t][:, None, :3, 3] - predictions.transform[p][None, :, :3, 3]
+        g, p = of_ground_truth[frame], of_predictions[frame]
+        shift = ground_truths.transform[g][:, None, :3, 3] - predictions.transform[p][None, :, :3, 3]
         distance = np.linalg.norm(shift, axis=-1)
         for flat in np.argsort(distance, axis=None, kind="stable"):
             i, j = divmod(int(flat), len(p))
             if distance[i, j] > radius:
                 break
-            if prediction_of[t[i]] < 0 and ground_truth_of[p[j]] < 0:
-                prediction_of[t[i]], ground_truth_of[p[j]] = p[j], t[i]
+            if prediction_of[g[i]] < 0 and ground_truth_of[p[j]] < 0:
+                prediction_of[g[i]], ground_truth_of[p[j]] = p[j], g[i]
     return Pairing(ground_truths, predictions, prediction_of, ground_truth_of)
 
 

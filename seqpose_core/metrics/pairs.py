@@ -53,29 +53,29 @@ def pair_ious(predictions: Instances, ground_truths: Instances, pairs: Pairs, ki
     overlap = np.zeros(len(pairs.ground_truth))
     symmetric, usable = ground_truths.symmetric[pairs.ground_truth], predictions.usable[pairs.prediction]
     if kind == "oriented":
-        true_boxes = iou.boxes(ground_truths.transform, ground_truths.extents)[pairs.ground_truth]
+        ground_truth_boxes = iou.box_transforms(ground_truths.transform, ground_truths.extents)[pairs.ground_truth]
         t, e = predictions.transform[pairs.prediction], predictions.extents[pairs.prediction]
         plain, rotating = usable & ~symmetric, usable & symmetric
-        overlap[plain] = iou.oriented_iou(iou.boxes(t[plain], e[plain]), true_boxes[plain])
-        overlap[rotating] = iou.symmetric_oriented_iou(t[rotating], e[rotating], true_boxes[rotating])
+        overlap[plain] = iou.oriented_iou(iou.box_transforms(t[plain], e[plain]), ground_truth_boxes[plain])
+        overlap[rotating] = iou.symmetric_oriented_iou(t[rotating], e[rotating], ground_truth_boxes[rotating])
         return overlap
-    for of_type, (p_types, t_types) in _by_type(predictions, ground_truths, pairs):
+    for of_type, (p_types, g_types) in _by_type(predictions, ground_truths, pairs):
         for rotating in (False, True):
             which = np.flatnonzero(of_type & usable & (symmetric == rotating))
             for chunk in np.array_split(which, 1 + len(which) // _CHUNK) if len(which) else ():
                 p, p_index = np.unique(pairs.prediction[chunk], return_inverse=True)
-                t, t_index = np.unique(pairs.ground_truth[chunk], return_inverse=True)
+                g, g_index = np.unique(pairs.ground_truth[chunk], return_inverse=True)
                 transforms, extents = _typed(predictions, p, p_types)
                 if rotating:
                     transforms, extents = iou.rotated_about_y(transforms), extents[:, None]
-                mine = iou.intervals(transforms, extents, kind)
-                theirs = iou.intervals(*_typed(ground_truths, t, t_types), kind)
+                low, high = iou.intervals(transforms, extents, kind)
+                g_low, g_high = iou.intervals(*_typed(ground_truths, g, g_types), kind)
                 if rotating:
-                    theirs = theirs[0][:, None], theirs[1][:, None]
-                some = iou.interval_iou((mine[0][p_index], mine[1][p_index]), (theirs[0][t_index], theirs[1][t_index]))
+                    g_low, g_high = g_low[:, None], g_high[:, None]
+                ious = iou.interval_iou((low[p_index], high[p_index]), (g_low[g_index], g_high[g_index]))
                 if rotating:  # the official code starts its search for the best rotation at IoU 0
-                    some = np.fmax(np.fmax.reduce(some, axis=-1), 0)
-                overlap[chunk] = some.astype(np.float32)
+                    ious = np.fmax(np.fmax.reduce(ious, axis=-1), 0)
+                overlap[chunk] = ious.astype(np.float32)
     return np.nan_to_num(overlap, nan=0.0)
 
 
@@ -90,31 +90,34 @@ def pair_errors(
     degrees, centimetres = (np.full(len(pairs.ground_truth), np.inf) for _ in range(2))
     symmetric, usable = ground_truths.symmetric[pairs.ground_truth], predictions.usable[pairs.prediction]
     with np.errstate(invalid="ignore", divide="ignore"):
-        for of_type, (p_types, t_types) in _by_type(predictions, ground_truths, pairs):
+        for of_type, (p_types, g_types) in _by_type(predictions, ground_truths, pairs):
             which = np.flatnonzero(of_type & usable)
-            p, t = pairs.prediction[which], pairs.ground_truth[which]
-            mine, theirs = _rotations(predictions, p_types)[p], _rotations(ground_truths, t_types)[t]
-            axial, cosine = symmetric[which], np.trace(mine @ theirs.swapaxes(-1, -2), axis1=-2, axis2=-1)
-            y1, y2 = mine[axial, :, 1].astype(np.float64), theirs[axial, :, 1].astype(np.float64)
+            p, g = pairs.prediction[which], pairs.ground_truth[which]
+            predicted, expected = _rotations(predictions, p_types)[p], _rotations(ground_truths, g_types)[g]
+            axial, cosine = symmetric[which], np.trace(predicted @ expected.swapaxes(-1, -2), axis1=-2, axis2=-1)
+            y1, y2 = predicted[axial, :, 1].astype(np.float64), expected[axial, :, 1].astype(np.float64)
             between_axes = _dot(y1, y2) / (np.sqrt(_dot(y1, y1)) * np.sqrt(_dot(y2, y2)))
             degrees[which[axial]] = _degrees(between_axes, clip)
             degrees[which[~axial]] = _degrees((cosine[~axial] - 1) / 2, clip)
-            shift = _typed(predictions, p, p_types)[0][:, :3, 3] - _typed(ground_truths, t, t_types)[0][:, :3, 3]
+            shift = _typed(predictions, p, p_types)[0][:, :3, 3] - _typed(ground_truths, g, g_types)[0][:, :3, 3]
             centimetres[which] = np.sqrt(_dot(shift, shift)) * 100
     return degrees, centimetres
 
 
 def _degrees(cosine: np.ndarray, clip: bool) -> np.ndarray:
+    """Angles in degrees of cosines, of the same shape; ``clip`` as in :func:`pair_errors`."""
     if clip:  # a pose without a rotation (determinant 0) gets the largest error
         cosine = np.nan_to_num(np.clip(cosine, -1.0, 1.0), nan=-1.0)
     return np.arccos(cosine) * (180 / np.pi)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) dot products of vectors (N, 3)."""
     return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
 
 
 def _rotations(instances: Instances, types: np.ndarray) -> np.ndarray:
+    """(N, 3, 3) rotations without scale, in the type of the transforms."""
     block = _typed(instances, np.arange(len(instances)), types)[0][:, :3, :3]
     return block / np.cbrt(np.linalg.det(block))[:, None, None]
 

@@ -85,6 +85,7 @@ def frame_name(result: Result, index: int) -> str:
 
 
 def _array(result: Result, key: str, shape: tuple[int, ...], count: int | None, name: str) -> np.ndarray:
+    """The array (count, *shape) of a key; a ``count`` of None accepts any. ``name``: of the frame, for errors."""
     if key not in result:
         raise ResultError(f"{name}: the result has no {key!r}")
     value = np.asarray(result[key])
@@ -101,6 +102,7 @@ def _array(result: Result, key: str, shape: tuple[int, ...], count: int | None, 
 
 
 def _read_instances(result: Result, prefix: str, index: int, name: str) -> list[np.ndarray]:
+    """The arrays of one frame in the order of the fields of :class:`Instances`; ``prefix``: "gt" or "pred"."""
     ids = _array(result, f"{prefix}_class_ids", (), None, name)
     n = len(ids)
     transform = _array(result, f"{prefix}_RTs", (4, 4), n, name)

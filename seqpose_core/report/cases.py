@@ -105,18 +105,18 @@ def _next(
 
 def _identity(run: ScoredRun, candidate: _Candidate) -> tuple[object, ...]:
     """Identity of the object of a candidate over the frames of its clip, as far as the results contain it."""
-    frame, t, p = candidate
+    frame, g, p = candidate
     clip = run.keys[frame].rpartition("/")[0]
-    if t < 0:
+    if g < 0:
         return (clip, "false positive", int(run.pairing.predictions.category[p]))
-    row = int(run.pairing.ground_truths.row[t])
+    row = int(run.pairing.ground_truths.row[g])
     instances = run.optional_array("gt_instance_ids", frame, len(run.results[frame]["gt_class_ids"]))
     return (frame, row) if instances is None else (clip, "instance", int(instances[row]))
 
 
 def _case(run: ScoredRun, kind: str, candidate: _Candidate) -> Case:
-    frame, t, p = candidate
-    ground_truth = pose_of(run.pairing.ground_truths, t) if t >= 0 else None
+    frame, g, p = candidate
+    ground_truth = pose_of(run.pairing.ground_truths, g) if g >= 0 else None
     prediction = pose_of(run.pairing.predictions, p) if p >= 0 else None
     return Case(frame, kind, ground_truth, prediction, _description(run, kind, candidate))
 
@@ -136,20 +136,20 @@ def _nearest(run: ScoredRun, candidate: _Candidate) -> str:
 
 def _description(run: ScoredRun, kind: str, candidate: _Candidate) -> str:
     """What is wrong in one line, the error of ``kind`` first."""
-    _, t, p = candidate
+    _, g, p = candidate
     pairing = run.pairing
     score = "" if p < 0 else f", score {pairing.predictions.score[p]:.2f}"
-    name = pairing.ground_truths.category_of(t).name if t >= 0 else pairing.predictions.category_of(p).name
+    name = pairing.ground_truths.category_of(g).name if g >= 0 else pairing.predictions.category_of(p).name
     if kind == "missed":
         pixels = run.visible_pixels
-        distance = float(np.linalg.norm(pairing.ground_truths.transform[t, :3, 3]))
-        visible = "" if pixels is None or not np.isfinite(pixels[t]) else f", {int(pixels[t])} pixels visible"
+        distance = float(np.linalg.norm(pairing.ground_truths.transform[g, :3, 3]))
+        visible = "" if pixels is None or not np.isfinite(pixels[g]) else f", {int(pixels[g])} pixels visible"
         return f"missed: {name} at {distance:.2f} m{visible}"
     if kind == "false positive":
         return f"false positive: {name}{score}, {_nearest(run, candidate)}"
     if kind == "wrong category":
         return f"wrong category: {name} predicted as {pairing.predictions.category_of(p).name}{score}"
-    degrees, centimetres, size = (values[t] for values in pairing.errors)
+    degrees, centimetres, size = (values[g] for values in pairing.errors)
     parts = [f"rotation {degrees:.0f}°", f"translation {centimetres:.1f} cm", f"size {100 * size:.0f} %"]
     first = ["rotation", "translation", "size"].index(kind)
     return f"{name}: {', '.join([parts.pop(first), *parts])}{score}"

@@ -49,7 +49,7 @@ class Bins:
     centimetres: np.ndarray
 
 
-def values_of(run: ScoredRun, factor: Factor) -> np.ndarray | None:
+def factor_values(run: ScoredRun, factor: Factor) -> np.ndarray | None:
     """(N,) the factor of each ground truth of ``run.errors``, NaN where unknown; None if all are unknown."""
     errors = run.errors
     if factor.name == "distance":
@@ -69,7 +69,7 @@ def bins(run: ScoredRun, factor: Factor) -> Bins | None:
 
     Matching and errors are those of :func:`seqpose_core.metrics.errors.match_detections`.
     """
-    values, errors = values_of(run, factor), run.errors
+    values, errors = factor_values(run, factor), run.errors
     if values is None or not np.isfinite(values).any():
         return None
     bin_of = np.where(np.isfinite(values), np.searchsorted(factor.edges, values, side="right") - 1, -1)

@@ -15,7 +15,7 @@ from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_ros.bags.reader import BagError, BagReader
 from seqpose_ros.bags.topics import IMAGE_TYPES, select_camera_info, select_image
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_doubts, camera_for_image, object_from_detection
+from seqpose_ros.from_messages import camera_for_image, camera_warnings, object_from_detection
 from seqpose_ros.images import decode
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -138,7 +138,7 @@ class Bag:
             except InputError as error:
                 self.skipped_frames[f"frame {index} (stamp {_format_stamp(stamp)})"] = str(error)
                 continue
-            for text in camera_doubts(self.image.topic, info, camera, self._rectified):
+            for text in camera_warnings(self.image.topic, info, camera, self._rectified):
                 self._warn(text)
             frame_id = message.header.frame_id
             yield BagFrame(index, stamp, frame_id, image, camera, self._ground_truth_of(stamp, frame_id))

@@ -22,7 +22,7 @@ SECOND = 10**9  # nanoseconds
 
 
 class CameraSource:
-    """Good messages of one camera.
+    """Valid messages of one camera.
 
     :param frames: images (H, W, 3) of one size, repeated in a loop. :param camera: of the images.
     """
@@ -45,7 +45,7 @@ class CameraSource:
         )
 
     def send(self) -> int:
-        """Publish a good image with camera_info and camera pose; returns its stamp in nanoseconds."""
+        """Publish a valid image with camera_info and camera pose; returns its stamp in nanoseconds."""
         image = self.image()
         self._client.publish_info(info_message(image.header, self._camera))
         self._client.publish_camera_pose()
@@ -114,7 +114,7 @@ def _frame(frame_id: str) -> Fault:
     return publish
 
 
-def _silence(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+def _no_images(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
     client.spin(2.5)
 
 
@@ -165,7 +165,7 @@ FAULTS: dict[str, Fault] = {
     "frame_id of 1 MB": _frame("f" * 10**6),
     "frame_id with a slash": _frame("/camera"),
     "no frame_id": _frame(""),
-    "no images for 2.5 s": _silence,
+    "no images for 2.5 s": _no_images,
     "no camera pose for 1 s": _no_camera_pose,
     "reset": _reset,
     "transition that is not allowed": _transitions(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),

@@ -118,7 +118,7 @@ def test_a_configuration_that_would_exhaust_the_memory_is_refused(
         checkpoint.load(tmp_path)
 
 
-def test_weights_are_readable_by_whoever_may_read_the_configuration(tmp_path: Path) -> None:
+def test_weights_have_the_read_permissions_of_the_configuration(tmp_path: Path) -> None:
     checkpoint.save(tiny_model(), tmp_path)
     modes = {(tmp_path / name).stat().st_mode & 0o777 for name in (checkpoint.WEIGHTS, checkpoint.CONFIG)}
     assert len(modes) == 1

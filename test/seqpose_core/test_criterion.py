@@ -157,7 +157,7 @@ def test_scenes_with_few_or_no_objects_give_finite_gradients(counts: list[int]) 
 def test_more_objects_than_queries_raise() -> None:
     model, ground_truth = tiny_model(anchors=0, proposals=4, memory_frames=0), targets(1, [5])
     images, intrinsics = frames(1)
-    with pytest.raises(ValueError, match=r"5 objects but the model only 4 queries; raise queries\.anchors"):
+    with pytest.raises(ValueError, match=r"5 objects but the model has only 4 queries; raise queries\.anchors"):
         CRITERION(model(images, intrinsics)[0], ground_truth, pinhole(intrinsics))
 
 

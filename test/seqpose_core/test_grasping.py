@@ -233,7 +233,7 @@ def test_grasps_out_of_reach_are_dropped_and_near_ones_preferred() -> None:
     assert near[0].pose[0, 3] > 0  # at the side of the base
 
 
-def test_a_category_of_its_own_is_grasped_as_a_box() -> None:
+def test_a_category_without_a_model_is_grasped_as_a_box() -> None:
     brick = Category(7, "brick", False, (0.2, 0.06, 0.1), (0, 0, 0))
     target = ObjectPose(
         "brick", 1.0, np.eye(3), np.array([0, 0.03, 0]), np.array([0.2, 0.06, 0.07]), EXACT, None, 0, brick

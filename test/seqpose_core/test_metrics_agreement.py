@@ -17,7 +17,7 @@ POSES = [(5.0, 5.0), (10.0, 10.0), (10.0, 100.0), (360.0, 3.0), (360.0, 100.0)]
 
 
 def oriented_iou(rt1, rt2, extents1, extents2):
-    one, other = iou.boxes(rt1, extents1)[None], iou.boxes(rt2, extents2)[None]
+    one, other = iou.box_transforms(rt1, extents1)[None], iou.box_transforms(rt2, extents2)[None]
     return float(iou.oriented_iou(one, other)[0])
 
 

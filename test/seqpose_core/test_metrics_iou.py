@@ -17,7 +17,7 @@ def box(size, centre=(0.0, 0.0, 0.0), rotation=(0.0, 0.0, 0.0)):
     transform = np.eye(4)[None]
     transform[0, :3, :3] = Rotation.from_rotvec(rotation, degrees=True).as_matrix()
     transform[0, :3, 3] = centre
-    return iou.boxes(transform, np.asarray(size, dtype=float)[None])
+    return iou.box_transforms(transform, np.asarray(size, dtype=float)[None])
 
 
 def shared(a, b):
@@ -29,7 +29,7 @@ def random_boxes(count, seed, spread=0.05):
     out = np.tile(np.eye(4), (count, 1, 1))
     out[:, :3, :3] = Rotation.random(count, random_state=seed).as_matrix()
     out[:, :3, 3] = rng.normal(size=(count, 3)) * spread + [0.1, -0.2, 1.0]
-    return iou.boxes(out, rng.uniform(0.03, 0.3, (count, 3)))
+    return iou.box_transforms(out, rng.uniform(0.03, 0.3, (count, 3)))
 
 
 def half_spaces(transform):
@@ -149,7 +149,7 @@ def test_boxes_without_volume_or_with_undefined_values_do_not_intersect():
 
 def test_scale_inside_the_transform_is_part_of_the_box():
     transform = np.diag([2.0, 2.0, 2.0, 1.0])[None]
-    scaled = iou.boxes(transform, np.array([[0.5, 0.5, 0.5]]))
+    scaled = iou.box_transforms(transform, np.array([[0.5, 0.5, 0.5]]))
     np.testing.assert_allclose(iou.oriented_iou(scaled, box((1, 1, 1))), 1.0, atol=1e-12)
 
 
@@ -158,9 +158,11 @@ def test_symmetric_overlap_is_the_best_of_20_rotations():
     for degrees, best in ((18, 1.0), (90, 1.0), (9, None)):
         rotation = np.eye(4)[None]
         rotation[0, :3, :3] = Rotation.from_rotvec([0, degrees, 0], degrees=True).as_matrix()
-        found = iou.symmetric_oriented_iou(rotation, oblong, iou.boxes(np.eye(4)[None], oblong))[0]
+        found = iou.symmetric_oriented_iou(rotation, oblong, iou.box_transforms(np.eye(4)[None], oblong))[0]
         if best is None:  # halfway between two rotations: an error of 9 degrees
-            best = iou.oriented_iou(iou.boxes(rotation, oblong), iou.boxes(np.eye(4)[None], oblong))[0]
+            best = iou.oriented_iou(iou.box_transforms(rotation, oblong), iou.box_transforms(np.eye(4)[None], oblong))[
+                0
+            ]
             assert best < 0.95
         assert found == pytest.approx(best, abs=1e-7)
 

@@ -161,7 +161,7 @@ def test_a_stacked_object_keeps_its_pose_and_is_flagged() -> None:
 
 
 @pytest.mark.parametrize(("score", "prior", "expected"), [(0.9, 0.8, True), (0.9, 0.3, False), (0.4, 0.8, False)])
-def test_a_doubtful_height_is_decided_by_score_and_prior(score: float, prior: float, expected: bool) -> None:
+def test_score_and_prior_decide_an_ambiguous_height(score: float, prior: float, expected: bool) -> None:
     # The lowest point is 6 cm above the plane. The standard deviation of its height is 4.2 cm: 7 cm along a line of
     # sight that descends by 35 degrees, and 15 % of half the height of 8 cm. The gate takes 0.8 of it, 3.4 cm, so the
     # height is off by 1.79 standard deviations.

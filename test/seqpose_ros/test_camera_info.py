@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from seqpose_core import Camera
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_doubts, camera_for_image, camera_from_info
+from seqpose_ros.from_messages import camera_for_image, camera_from_info, camera_warnings
 from train.data.augment import Augmentation, ClipAugmentation
 from train.render.scene import sample_intrinsics
 
@@ -153,15 +153,15 @@ def test_rational_polynomial_is_opencvs_model_of_eight_coefficients() -> None:
     assert camera.project([0.2, 0.1, 1.0]) == pytest.approx(expected.ravel(), abs=1e-9)
 
 
-def test_doubtful_cameras_are_described() -> None:
+def test_probably_wrong_camera_settings_give_a_warning() -> None:
     message = info(d=[0.1, 0.0, 0.0, 0.0, 0.0])
     camera = camera_from_info(message, rectified=False)
-    (text,) = camera_doubts("/camera/image_rect/compressed", message, camera, rectified=False)
+    (text,) = camera_warnings("/camera/image_rect/compressed", message, camera, rectified=False)
     assert "image_rect/compressed is named as rectified images are" in text and "set rectified to true" in text
-    assert not camera_doubts("/camera/image_rect", message, camera, rectified=True)
-    assert not camera_doubts("/camera/image_raw", message, camera, rectified=False)
+    assert not camera_warnings("/camera/image_rect", message, camera, rectified=True)
+    assert not camera_warnings("/camera/image_raw", message, camera, rectified=False)
     # 64 pixels at f = 600: 2 · atan(32 / 600) = 6 degrees.
-    (text,) = camera_doubts("/image", info(), Camera(600.0, 600.0, 31.5, 23.5, 64, 48), rectified=False)
+    (text,) = camera_warnings("/image", info(), Camera(600.0, 600.0, 31.5, 23.5, 64, 48), rectified=False)
     assert text.startswith("the field of view is 6 degrees")
 
 
@@ -172,11 +172,11 @@ def test_the_warning_about_the_field_of_view_begins_outside_the_training_data() 
         rendered = Camera.from_matrix(sample_intrinsics(random, 256, 192), 256, 192)
         window = ClipAugmentation.draw(Augmentation(), random).window(192, 256, 168, 224)
         camera = window.camera(rendered, 168, 224)
-        assert not camera_doubts("/image", info(), camera, rectified=False)
+        assert not camera_warnings("/image", info(), camera, rectified=False)
     # 2 atan(320 / f): 31.0, 32.7, 83.3 and 86.0 degrees; the limits are 32 and 85.
-    for focal, doubts in ((1154.0, 1), (1090.0, 0), (360.0, 0), (343.0, 1)):
+    for focal, warnings in ((1154.0, 1), (1090.0, 0), (360.0, 0), (343.0, 1)):
         camera = Camera(focal, focal, 319.5, 239.5, 640, 480)
-        assert len(camera_doubts("/image", info(), camera, rectified=False)) == doubts
+        assert len(camera_warnings("/image", info(), camera, rectified=False)) == warnings
 
 
 def test_camera_info_that_was_published_once_before_the_node_started_is_received(client: Client, start: Start) -> None:

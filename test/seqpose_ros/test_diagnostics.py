@@ -56,7 +56,7 @@ def test_a_problem_of_the_last_image_remains_until_an_image_without_it(rig: Rig)
     assert rig.status().message == "running"
 
 
-def test_a_problem_is_shown_for_its_lifetime_although_the_next_image_is_good(rig: Rig) -> None:
+def test_a_problem_is_shown_for_its_lifetime_although_the_next_image_is_valid(rig: Rig) -> None:
     rig.node.image_started()
     rig.node.image_refused("size", "wrong size")
     rig.image()
@@ -85,7 +85,7 @@ def test_refused_images_are_counted_by_reason(rig: Rig) -> None:
     assert (values["images_refused_size"], values["images_refused_encoding"]) == ("2", "1")
 
 
-def test_stage_times_are_percentiles_and_unknown_ones_are_said_to_be_unknown(rig: Rig) -> None:
+def test_stage_times_are_percentiles_and_unknown_ones_are_reported_as_unknown(rig: Rig) -> None:
     for milliseconds in (10.0, 20.0, 30.0):
         rig.image(inference=1e-3 * milliseconds)
     values = rig.values()

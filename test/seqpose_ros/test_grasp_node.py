@@ -137,7 +137,7 @@ def test_an_object_wider_than_the_opening_has_no_grasps(client: Client, start_gr
 
 
 @pytest.mark.slow
-def test_the_launch_file_leads_from_a_bag_to_ranked_grasps(
+def test_the_launch_file_publishes_ranked_grasps_of_a_bag(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make moveit")

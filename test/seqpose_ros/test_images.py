@@ -186,7 +186,7 @@ def test_the_error_of_a_bad_image_names_the_problem(change: dict[str, Any], expe
 
 
 @pytest.mark.parametrize(("suffix", "tolerance"), [(".png", 0), (".jpg", 4)])
-def test_compressed_images_come_as_rgb(suffix: str, tolerance: int) -> None:
+def test_compressed_images_are_decoded_to_rgb(suffix: str, tolerance: int) -> None:
     picture = np.full((48, 64, 3), COLOUR, np.uint8)
     data = cv2.imencode(suffix, picture[..., ::-1])[1].tobytes()
     image = images.decode_compressed(SimpleNamespace(format=f"rgb8; {suffix[1:]} compressed bgr8", data=data))

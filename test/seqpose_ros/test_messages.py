@@ -88,10 +88,10 @@ def test_quaternions_have_a_positive_w() -> None:
         assert rotation_error(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), o.rotation) < 1e-12
 
 
-def test_quaternions_equal_those_of_scipy_also_at_half_turns() -> None:
+def test_quaternions_equal_those_of_scipy_also_for_rotations_by_180_degrees() -> None:
     random = np.random.default_rng(0)
-    half_turns = [Rotation.from_rotvec(np.pi * np.eye(3)[axis]) for axis in range(3)]
-    for rotation in [*Rotation.random(200, random_state=random), *half_turns, Rotation.identity()]:
+    by_180_degrees = [Rotation.from_rotvec(np.pi * np.eye(3)[axis]) for axis in range(3)]
+    for rotation in [*Rotation.random(200, random_state=random), *by_180_degrees, Rotation.identity()]:
         quaternion = np.array(quaternion_from_matrix(rotation.as_matrix()))
         expected = rotation.as_quat()
         assert quaternion[3] >= 0

@@ -26,7 +26,7 @@ def wait_for_report(client: Client, *texts: str) -> DiagnosticStatus:
     return client.diagnostics[-1].status[0]
 
 
-def test_silence_is_stale_and_ends_with_the_first_image(client: Client, start: Start) -> None:
+def test_missing_images_are_stale_until_the_first_image(client: Client, start: Start) -> None:
     start(FakeEstimator())
     assert wait_for_report(client, "waiting for /image (1 publishers)").level == DiagnosticStatus.STALE
     client.connect()
@@ -85,7 +85,7 @@ def test_an_overridden_qos_does_not_change_other_subscriptions(client: Client, s
 
 
 def test_images_that_exceed_the_segment_of_dds_are_explained_by_their_size(client: Client, start: Start) -> None:
-    # An image of 4K needs 3840 * 2160 * 3 = 24.9 MB. Nothing arrives: the publisher exists and is silent.
+    # An image of 4K needs 3840 * 2160 * 3 = 24.9 MB. Nothing arrives: the publisher exists and publishes nothing.
     start(FakeEstimator())
     camera = Camera(3000.0, 3000.0, 1919.5, 1079.5, 3840, 2160)
 
@@ -106,7 +106,7 @@ def test_a_second_node_of_the_same_name_is_an_error_while_it_exists(client: Clie
     client.until(lambda: "2 nodes" not in client.diagnostics[-1].status[0].message, "the end of the report")
 
 
-def test_a_bad_camera_info_is_reported_until_a_good_one_arrives(client: Client, start: Start) -> None:
+def test_an_invalid_camera_info_is_reported_until_a_valid_one_arrives(client: Client, start: Start) -> None:
     start(FakeEstimator())
     client.connect()
     uncalibrated = CameraInfo(header=info_message(CAMERA).header, width=64, height=48, k=np.zeros(9))

@@ -64,7 +64,9 @@ def assert_same(published: list[ObjectPose], expected: list[ObjectPose]) -> None
 # The tests share one process and run in this order: the first one needs a node without camera_info.
 
 
-def test_each_bad_input_is_logged_once_and_good_images_work_afterwards(client: Client, process: Process) -> None:
+def test_each_invalid_input_is_logged_once_and_valid_images_are_processed_afterwards(
+    client: Client, process: Process
+) -> None:
     def send_three(text: str, **changes: Any) -> float:
         """Publish an image three times and wait for the problem in the diagnostics; returns the duration in seconds."""
         begin = time.monotonic()

@@ -114,7 +114,7 @@ def test_given_values_are_used(make_node: MakeNode) -> None:
     assert parameters.estimator_options(Settings()).memory_frames is None
 
 
-def test_whole_numbers_are_accepted_for_fractions(make_node: MakeNode) -> None:
+def test_integers_are_accepted_for_parameters_of_type_double(make_node: MakeNode) -> None:
     node = make_node(score_threshold=0, max_frame_gap=2)
     parameters.declare(node)
     settings = parameters.read_settings(node)

@@ -23,11 +23,11 @@ def test_the_threshold_is_the_lowest_score_with_the_precision() -> None:
     assert precision_threshold(score, correct, 0.75) == 0.6
 
 
-def test_no_detection_reaches_a_precision_that_the_best_one_misses() -> None:
+def test_the_threshold_is_1_if_no_score_reaches_the_precision() -> None:
     assert precision_threshold(np.array([0.9, 0.8]), np.array([False, False]), 0.5) == 1.0
 
 
-def test_the_curve_recovers_how_scores_were_distorted() -> None:
+def test_the_curve_inverts_a_known_distortion_of_scores() -> None:
     random = np.random.default_rng(0)
     truly = random.uniform(0.02, 0.98, 20_000)
     correct = random.random(len(truly)) < truly

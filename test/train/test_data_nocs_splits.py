@@ -85,7 +85,7 @@ def test_camera_depth_is_unknown_where_nothing_was_rendered(root: Path) -> None:
     assert np.array_equal(frame.depth_mm == 0, frame.mask == 255) and 400 < frame.depth_mm.max() < 1500
 
 
-def test_either_spelling_of_the_folders_is_found(root: Path, tmp_path: Path) -> None:
+def test_either_spelling_of_the_folders_is_read(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "real", tmp_path / "Real")
     shutil.copytree(root / "obj_models", tmp_path / "obj_models")
     assert len(open_layout(tmp_path, "real_test", "relabelled").read(0, 0).objects) == 3

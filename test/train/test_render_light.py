@@ -53,7 +53,7 @@ def test_a_lamp_becomes_the_light_that_casts_shadows() -> None:
     np.testing.assert_allclose(lamp.irradiance[0] * 0.8, disc * 0.8 / (disc * 0.8 + 0.2), rtol=0.08)
 
 
-def test_a_panoramas_top_row_looks_up() -> None:
+def test_the_top_row_of_a_panorama_is_the_zenith() -> None:
     panorama = np.zeros((64, 128, 3), np.float32)
     panorama[:32] = 1
     upper = from_panorama(panorama)[..., 0]

@@ -132,9 +132,14 @@ def evaluate(
                 return _match(ranked, set())
 
             def record(
-                at: Any, matches: list[int], who: list[int], ground_truths: int, c: int = c, result: Any = result
+                at: Any,
+                matches: list[int],
+                predictions: list[int],
+                ground_truths: int,
+                c: int = c,
+                result: Any = result,
             ) -> None:
-                hits = [(float(result["pred_scores"][i]), j >= 0) for i, j in zip(who, matches, strict=True)]
+                hits = [(float(result["pred_scores"][i]), j >= 0) for i, j in zip(predictions, matches, strict=True)]
                 outcomes.setdefault((c, at), []).extend(hits)
                 counted[c, at] = counted.get((c, at), 0) + ground_truths
 

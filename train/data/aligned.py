@@ -150,11 +150,11 @@ class Alignment:
         source = decode_coord(coord_bgr[rows, columns]).astype(np.float64) - 0.5
         rays = np.stack([columns, rows, np.ones(len(rows))], axis=1) @ np.linalg.inv(self.intrinsics).T
         target = rays * (depth_mm[rows, columns, None] * 1e-3)
-        found = robust_similarity(source, target)
+        similarity = robust_similarity(source, target)
         return {
-            "scale": found.scale,
-            "rotation": found.rotation.tolist(),
-            "translation": found.translation.tolist(),
+            "scale": similarity.scale,
+            "rotation": similarity.rotation.tolist(),
+            "translation": similarity.translation.tolist(),
         }
 
 

@@ -48,7 +48,7 @@ class NocsClips(Dataset[dict[str, Any]]):
 
     - image (T, 3, H, W) uint8 RGB; intrinsics (T, 3, 3) float32 pixels of that image;
       camera_pose (T, 4, 4) float32 world_from_camera and stamp (T,) float64 s, NaN where unknown
-    - classes (T, M) int64 0..5 (class id - 1), -1 for an empty slot; an instance keeps its slot through the
+    - classes (T, M) int64 0..C-1 (class id - 1), -1 for an empty slot; an instance keeps its slot through the
       clip
     - rotation (T, M, 3, 3), translation (T, M, 3) m, size (T, M, 3) m, float32, object → camera; empty slots hold
       the identity, (0, 0, 1) m and 1 m, so that logarithms stay finite
@@ -57,8 +57,8 @@ class NocsClips(Dataset[dict[str, Any]]):
       DenseLabels
     - skipped () int64: number of broken clips that were skipped; clip () int64: the clip that was loaded;
       reset_memory () bool: whether the memory is empty before the first frame
-    - broken and left_out, lists of strings: broken frames, and objects without a label, that this item met first, with
-      the reason
+    - broken and left_out, lists of strings: broken frames, and objects without a label, that were first read for this
+      item, with the reason
 
     :param image_size: (height, width) of the model's input.
     :param label_size: (height, width) of the target grid.

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Evaluate a checkpoint, or result files of other methods, on a data set."""

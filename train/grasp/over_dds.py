@@ -21,7 +21,7 @@ from seqpose_core.objects import ObjectPose
 from train.data import Frame as LabelledFrame
 from train.grasp.scenes import table_plane
 from train.grasp.views import HEIGHT, WIDTH, Frame, grasp_camera
-from train.to_bag import EPOCH, WORLD_FRAME, MessageMaker, typestore
+from train.to_bag import EPOCH, WORLD_FRAME, MessageBuilder, typestore
 
 #: The clip is played slower than it was taken, so that the node receives all frames on a slow machine.
 _RATE = 0.25
@@ -31,7 +31,7 @@ _JPEG_QUALITY = 95
 def write_bag(frames: Sequence[Frame], out: Path) -> None:
     """Write the frames as a bag: compressed images, camera_info and the transform from the world to the camera."""
     store = typestore()
-    maker = MessageMaker(store, _JPEG_QUALITY)
+    builder = MessageBuilder(store, _JPEG_QUALITY)
     connections: dict[str, Connection] = {}
     blank = np.zeros((HEIGHT, WIDTH), np.uint8)
     with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -49,7 +49,7 @@ def write_bag(frames: Sequence[Frame], out: Path) -> None:
                 frame.stamp,
                 frame.camera_pose,
             )
-            for order, (topic, message) in enumerate(maker.all(labelled, stamp)):
+            for order, (topic, message) in enumerate(builder.messages(labelled, stamp)):
                 kind = message.__msgtype__
                 if topic not in connections:
                     connections[topic] = writer.add_connection(topic, kind, typestore=store)

@@ -38,8 +38,8 @@ def summarise(records: Sequence[dict[str, Any]], arms: Sequence[str]) -> dict[st
     """The report of scene records (train.grasp.trial.as_record).
 
     An attempt is one object that has a grasp at its true pose; all arms have the same attempts, so an object that was
-    not found or for whose pose no grasp was found counts as a failure. ``infeasible``: objects without a grasp at
-    their true pose, which no arm attempts.
+    not detected, or whose estimated pose has no feasible grasp, counts as a failure. ``infeasible``: objects without
+    a grasp at their true pose, which no arm attempts.
     """
     attempts = {arm: [a for r in records for a in r["attempts"] if a["arm"] == arm] for arm in arms}
     groups = ("all", *CATEGORY_NAMES)

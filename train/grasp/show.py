@@ -67,7 +67,7 @@ def gripper_objects(world: World) -> list[PlacedObject]:
     return objects
 
 
-class Filmer:
+class VideoRecorder:
     """Renders the world every 1 / _FPS seconds of simulated time, from a fixed camera."""
 
     def __init__(self, renderer: Renderer, scene: Scene, camera_pose: Array) -> None:
@@ -77,7 +77,7 @@ class Filmer:
         self.images: list[Image] = []
 
     def __call__(self, world: World) -> None:
-        """Called after each simulation step."""
+        """Render the world if a frame is due; called after each simulation step."""
         if self._steps % round(1 / (_FPS * TIMESTEP)) == 0:
             moved = [replace(o, world_from_object=world.object_pose(i)) for i, o in enumerate(self._scene.objects)]
             self._renderer.load(replace(self._scene, objects=[*moved, *gripper_objects(world)]))
@@ -86,8 +86,8 @@ class Filmer:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The picture and the frames of one attempt."""
+class AttemptPictures:
+    """One attempt: the picture with the planned grasp, and the frames of the video, (H, W, 3) uint8 RGB."""
 
     picture: Image
     frames: list[Image]
@@ -100,7 +100,7 @@ def _label(image: Image, text: str, colour: tuple[int, int, int]) -> Image:
     return canvas
 
 
-def _choose(
+def _choose_target(
     scene: GraspScene, targets: Sequence[int], detections: Sequence[ObjectPose], pose: Array, first: str
 ) -> tuple[int, ObjectPose, list[ObjectPose]] | None:
     """An object to grasp: of the category ``first`` if it is detected, else another; its detection and the others."""
@@ -112,7 +112,7 @@ def _choose(
     return None
 
 
-def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -> Shown | None:
+def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -> AttemptPictures | None:
     """Picture and frames of one attempt in scene ``number``; None if nothing there can be grasped."""
     gripper, seed = runner.gripper, runner.job.seed
     scene = sample_scene(seed, number, gripper)
@@ -120,7 +120,7 @@ def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -
     clip = take_pictures(scene, runner.resources, seed)
     pose = clip[-1].camera_pose
     detections = ground_truth(scene, pose) if arm == "true_pose" else runner.detections(arm, clip)
-    chosen = _choose(scene, targets, detections, pose, CATEGORY_NAMES[number % len(CATEGORY_NAMES)])
+    chosen = _choose_target(scene, targets, detections, pose, CATEGORY_NAMES[number % len(CATEGORY_NAMES)])
     if chosen is None:
         return None
     target, detected, others = chosen
@@ -128,13 +128,13 @@ def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -
     if not grasps:
         return None
     grasp = grasps[0]
-    filmer = Filmer(renderer, picture_scene(scene, runner.resources, seed)[0], pose)
-    outcome = execute(scene.world, target, pose @ grasp.pregrasp, pose @ grasp.pose, grasp.opening, filmer)
+    recorder = VideoRecorder(renderer, picture_scene(scene, runner.resources, seed)[0], pose)
+    outcome = execute(scene.world, target, pose @ grasp.pregrasp, pose @ grasp.pose, grasp.opening, recorder)
     text = f"{detected.category}, {grasp.kind} grasp: {'lifted' if outcome.success else 'not lifted'}"
     colour = _LIFTED if outcome.success else _FAILED
     picture = draw_objects(clip[-1].image, grasp_camera(), detections)
     picture = _label(draw_grasp(picture, grasp_camera(), grasp, gripper), text, colour)
-    return Shown(picture, [_label(image, text, colour) for image in filmer.images])
+    return AttemptPictures(picture, [_label(image, text, colour) for image in recorder.images])
 
 
 def write_pictures(job: GraspJob, count: int) -> None:
@@ -145,7 +145,7 @@ def write_pictures(job: GraspJob, count: int) -> None:
     arm = next(a for a in ("plane", "raw", "true_pose") if a in job.arms)
     runner = SceneRunner(replace(job, arms=(arm,)), pictures=True)
     renderer = Renderer(runner.resources.textures, runner.resources.environments, *_SIZE)
-    shown: list[Shown] = []
+    shown: list[AttemptPictures] = []
     for number in range(job.scenes):
         result = show_scene(runner, renderer, arm, number)
         shown += [] if result is None else [result]
