@@ -8,65 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support_plane_rig import (
+    CAMERA_FROM_WORLD,
+    EXACT,
+    PITCH,
+    TILT,
+    UPRIGHT,
+    WORLD_FROM_CAMERA,
+    covariance_along,
+    scaled,
+    standing,
+    world_pose,
+)
 from tiny import tiny_model
 
-from seqpose_core import Camera, ObjectPose, PoseEstimator, SupportPlane
+from seqpose_core import Camera, PoseEstimator, SupportPlane
 from seqpose_core.categories import category as nocs_category
-from seqpose_core.geometry import invert, make_transform
+from seqpose_core.geometry import make_transform
 from seqpose_core.metrics.calibration import coverage
-from seqpose_core.pose_fusion import SIZE_COUPLING, PoseBatch
+from seqpose_core.pose_fusion import PoseBatch
 from seqpose_core.support_plane import contact_offsets, fuse_support_plane
-
-# World: z up, table at z = 0. The camera is 0.6 m above it and looks 40 degrees down along the world's y axis.
-_DOWN = np.radians(40.0)
-WORLD_FROM_CAMERA = make_transform(
-    np.array(
-        [[1.0, 0.0, 0.0], [0.0, -np.sin(_DOWN), np.cos(_DOWN)], [0.0, -np.cos(_DOWN), -np.sin(_DOWN)]],
-    ),
-    [0.0, 0.0, 0.6],
-)
-CAMERA_FROM_WORLD = invert(WORLD_FROM_CAMERA)
-EXACT = SupportPlane.from_frame(CAMERA_FROM_WORLD, height_noise=0.0, tilt_noise=0.0)
-#: The y axis of an object points to the world's z axis.
-UPRIGHT = Rotation.from_euler("x", 90, degrees=True).as_matrix()
-VAGUE, TILT = 0.3, np.radians(10.0)
-
-
-def standing(
-    category: str = "camera",
-    at: tuple[float, float] = (0.1, 0.7),
-    size: tuple[float, float, float] = (0.1, 0.08, 0.12),
-    rotation: np.ndarray = UPRIGHT,
-    height: float | None = None,
-    sd: float = VAGUE,
-    tilt_sd: float = TILT,
-) -> ObjectPose:
-    """An object in the camera frame. ``at`` are x and y in the world, ``height`` is that of its centre.
-
-    The standard deviations are 1 mm across the line of sight, ``sd`` metres along it, and ``tilt_sd`` about all axes.
-    """
-    world = make_transform(rotation, [*at, size[1] / 2 if height is None else height])
-    pose = CAMERA_FROM_WORLD @ world
-    return ObjectPose(
-        category, 0.9, pose[:3, :3], pose[:3, 3], np.array(size), covariance_along(pose[:3, 3], sd, tilt_sd)
-    )
-
-
-def covariance_along(position: np.ndarray, sd: float, tilt_sd: float) -> np.ndarray:
-    sight = position / np.linalg.norm(position)
-    out = np.zeros((6, 6))
-    out[:3, :3] = sd**2 * np.outer(sight, sight) + 0.001**2 * np.eye(3)
-    out[3:, 3:] = tilt_sd**2 * np.eye(3)
-    return out
-
-
-def scaled(item: ObjectPose, factor: float) -> ObjectPose:
-    """The object at ``factor`` times its distance, with a size that changes with it."""
-    return replace(item, translation=item.translation * factor, size=item.size * factor**SIZE_COUPLING)
-
-
-def world_pose(item: ObjectPose) -> np.ndarray:
-    return WORLD_FROM_CAMERA @ item.transform
 
 
 @pytest.mark.parametrize("factor", [0.7, 0.9, 1.2])
@@ -211,19 +172,19 @@ def test_objects_are_fused_independently_of_each_other() -> None:
 
 
 def test_the_result_does_not_depend_on_the_camera_axes() -> None:
-    turn = make_transform(Rotation.from_euler("z", 70, degrees=True).as_matrix(), np.zeros(3))  # about the optical axis
+    roll = make_transform(Rotation.from_euler("z", 70, degrees=True).as_matrix(), np.zeros(3))  # about the optical axis
     item = scaled(standing(), 1.15)
-    block = np.kron(np.eye(2), turn[:3, :3])
+    block = np.kron(np.eye(2), roll[:3, :3])
     rotated = replace(
         item,
-        rotation=turn[:3, :3] @ item.rotation,
-        translation=turn[:3, :3] @ item.translation,
+        rotation=roll[:3, :3] @ item.rotation,
+        translation=roll[:3, :3] @ item.translation,
         covariance=block @ item.covariance @ block.T,
     )
     (expected,) = fuse_support_plane([item], EXACT)
-    plane = SupportPlane.from_frame(turn @ CAMERA_FROM_WORLD, height_noise=0.0, tilt_noise=0.0)
+    plane = SupportPlane.from_frame(roll @ CAMERA_FROM_WORLD, height_noise=0.0, tilt_noise=0.0)
     (fused,) = fuse_support_plane([rotated], plane)
-    np.testing.assert_allclose(fused.transform, turn @ expected.transform, atol=1e-9)
+    np.testing.assert_allclose(fused.transform, roll @ expected.transform, atol=1e-9)
     np.testing.assert_allclose(fused.covariance, block @ expected.covariance @ block.T, atol=1e-9)
 
 
@@ -237,12 +198,12 @@ def test_the_fused_covariance_covers_the_ground_truth() -> None:
             yaw = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True).as_matrix()
             true = standing("camera", (rng.uniform(-0.3, 0.3), rng.uniform(0.5, 1.0)), rotation=yaw @ UPRIGHT)
             covariance = covariance_along(true.translation, 0.08, np.radians(5))
-            shift, turn = np.split(rng.normal(size=6) @ np.linalg.cholesky(covariance).T, 2)
+            shift, rotation = np.split(rng.normal(size=6) @ np.linalg.cholesky(covariance).T, 2)
             ground_truths.append(true)
             predictions.append(
                 replace(
                     true,
-                    rotation=Rotation.from_rotvec(turn).as_matrix() @ true.rotation,
+                    rotation=Rotation.from_rotvec(rotation).as_matrix() @ true.rotation,
                     translation=true.translation + shift,
                     size=true.size * [1.0, 1 + rng.normal(0, 0.2), 1.0],
                     covariance=covariance,
@@ -269,7 +230,7 @@ def test_the_plane_of_a_frame_has_the_heights_of_that_frame() -> None:
 def test_tilt_moves_points_beside_the_middle_of_the_view() -> None:
     plane = SupportPlane.from_frame(CAMERA_FROM_WORLD, height_noise=0.01, tilt_noise=0.02)
     # The optical axis meets the table where it has descended by 0.6 m.
-    assert plane.pivot == pytest.approx([0.0, 0.0, 0.6 / np.sin(_DOWN)])
+    assert plane.pivot == pytest.approx([0.0, 0.0, 0.6 / np.sin(PITCH)])
     beside = plane.pivot + [0.5, 0.0, 0.0]  # the camera's x axis is horizontal
     assert plane.height_variances(plane.pivot) == pytest.approx(0.01**2)
     assert plane.height_variances(beside) == pytest.approx(0.01**2 + (0.02 * 0.5) ** 2 / 2)
