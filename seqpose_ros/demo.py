@@ -16,7 +16,7 @@ import yaml
 from seqpose_core import checkpoint
 from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, headline_figures, write_json
-from seqpose_core.evaluation.terminal import aligned_values
+from seqpose_core.evaluation.terminal import align_values
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.replay import ReplayError
@@ -84,7 +84,7 @@ def table(report: Mapping[str, Any]) -> str:
     rows: dict[str, Any] = {k: v for k, v in report.items() if isinstance(v, (int, float)) or v is None}
     rows["latency_ms"] = report["latency_ms"]
     rows["tf_frames"] = f"{len(report['tf_frames'])}: {', '.join(report['tf_frames'])}"
-    return aligned_values(rows)
+    return align_values(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

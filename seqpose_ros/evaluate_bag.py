@@ -22,7 +22,7 @@ from seqpose_core import PoseEstimator
 from seqpose_core.estimator_options import Runtime
 from seqpose_core.evaluation import Evaluation, ScoredRun, ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, write_json
-from seqpose_core.evaluation.terminal import aligned_values, print_evaluation
+from seqpose_core.evaluation.terminal import align_values, print_evaluation
 from seqpose_core.report import write_report
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import GROUND_TRUTH_TOPIC, Bag
@@ -193,7 +193,7 @@ def _print_run(
     name: str, report: Mapping[str, Any], run: ScoredRun | None, bag: Bag, options: BagEvaluationOptions
 ) -> None:
     shown = {k: v for k, v in report.items() if isinstance(v, (int, float, str)) and k != "explanation"}
-    print(aligned_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if k in report}}))
+    print(align_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if k in report}}))
     if run is None:
         print("  the bag has no ground truth for these frames: they are not scored")
         for frame, reason in list(bag.skipped_frames.items())[:5]:

@@ -13,7 +13,7 @@ from seqpose_core.metrics.ap_report import MEAN, ApReport
 from seqpose_core.metrics.errors import DetectionErrors
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
+def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of equal length as text: the first column aligned to the left, the others to the right."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join(
@@ -24,7 +24,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def aligned_values(values: Mapping[str, Any]) -> str:
+def align_values(values: Mapping[str, Any]) -> str:
     """Names and values as aligned lines, the values of a mapping in one line."""
     width = max(map(len, values))
     lines = []
@@ -44,14 +44,14 @@ def ap_table(reports: Mapping[str, ApReport], above: Sequence[Sequence[str]] = (
     for name, report in reports.items():
         for category, cells in ap_rows(report).items():
             rows.append([name if category == MEAN else f"  {category}", *cells, report.iou_kind])
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def error_table(errors: DetectionErrors) -> str:
     """Recalls in percent and medians of detected objects, by category and over all."""
     rows = [["recall %", *ERROR_HEAD]]
     rows += [[name if name == "all" else f"  {name}", *cells] for name, cells in error_rows(errors).items()]
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -65,7 +65,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         print(error_table(run.errors))
         figures = support_figures(run)
         if figures is not None:
-            print(aligned([["recall %", *SUPPORT_HEAD], *support_rows(figures)]))
+            print(align_columns([["recall %", *SUPPORT_HEAD], *support_rows(figures)]))
         print(stability_line(run.stability) if run.stability else f"no stability: {run.no_stability}")
     for name, report in reports.items():
         for reason, count in report.dropped.items():

@@ -3,6 +3,8 @@
 
 Object frame: NOCS axes, origin at the centre of the box, y up; mug handle at +x; camera lens at +x; laptop base at +x,
 lid at -x, hinge along z. Proportions are those of everyday objects; only the box is measured.
+
+A shape is a function of the full extents (3,) of the box, metres, that returns Boxes (N).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ LID = 0.008
 _CAMERA_BODY = 0.055
 
 
-def aligned(centre: ArrayLike, size: ArrayLike) -> Boxes:
+def axis_aligned(centre: ArrayLike, size: ArrayLike) -> Boxes:
     """Boxes (N) along the axes of the frame, of centres (N, 3) and full extents (N, 3)."""
     c, s = np.atleast_2d(np.asarray(centre, float)), np.atleast_2d(np.asarray(size, float))
     return Boxes(c, np.broadcast_to(np.eye(3), (len(c), 3, 3)), s / 2)
@@ -36,7 +38,7 @@ def cylinder(size: np.ndarray, slabs: int = 8) -> Boxes:
     middle = np.sin((angle[1:] + angle[:-1]) / 2)
     centre = np.stack([(edges[1:] + edges[:-1]) / 2, np.zeros(slabs), np.zeros(slabs)], axis=1)
     extents = np.stack([np.diff(edges), np.full(slabs, size[1]), middle * size[2]], axis=1)
-    return aligned(centre, extents)
+    return axis_aligned(centre, extents)
 
 
 def bottle_neck(size: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def mug(size: np.ndarray) -> Boxes:
     axis, radius = mug_body(size)
     height = size[1]
     wall = ring(radius, -height / 2, height / 2)
-    floor = aligned([0, -0.45 * height, 0], [1.4 * radius, 0.1 * height, 1.4 * radius])
+    floor = axis_aligned([0, -0.45 * height, 0], [1.4 * radius, 0.1 * height, 1.4 * radius])
     body = concatenate([wall, floor])
     body = Boxes(body.centre + [axis, 0, 0], body.rotation, body.half)
     reach = size[0] / 2 - axis - radius  # of the handle, from the wall
@@ -102,7 +104,7 @@ def mug(size: np.ndarray) -> Boxes:
         return body
     start, end = axis + radius, size[0] / 2
     thick, across = min(0.012, reach), 0.018
-    bars = aligned(
+    bars = axis_aligned(
         [[(start + end) / 2, 0.3 * height, 0], [(start + end) / 2, -0.25 * height, 0], [end - thick / 2, 0, 0]],
         [[reach, thick, across], [reach, thick, across], [thick, 0.6 * height, across]],
     )
@@ -148,7 +150,7 @@ def laptop(size: np.ndarray) -> Boxes:
     """The base and the lid."""
     lid = laptop_lid(size)
     base = lid.hinge[1] + size[1] / 2
-    plate = aligned([size[0] / 2 - lid.length / 2, -size[1] / 2 + base / 2, 0], [lid.length, base, size[2]])
+    plate = axis_aligned([size[0] / 2 - lid.length / 2, -size[1] / 2 + base / 2, 0], [lid.length, base, size[2]])
     rotation = np.stack([lid.up, lid.back, [0, 0, 1]], axis=1)
     centre = lid.hinge + lid.up * lid.length / 2 + lid.back * LID / 2
     cover = Boxes(centre[None], rotation[None], np.array([[lid.length, LID, size[2]]]) / 2)
@@ -177,7 +179,7 @@ def camera(size: np.ndarray) -> Boxes:
     body = camera_body(size)
     back, low = -size[0] / 2, -size[1] / 2
     middle = low + body.height / 2
-    return aligned(
+    return axis_aligned(
         [
             [back + body.depth / 2, middle, 0],
             [back + body.grip / 2, middle, 0.38 * size[2]],
@@ -201,4 +203,4 @@ def shape_of(category: Category, size: np.ndarray) -> Boxes:
     models = {"bottle": bottle, "bowl": bowl, "mug": mug, "laptop": laptop, "camera": camera}
     if category.name in models:
         return models[category.name](size)
-    return cylinder(size) if category.symmetric else aligned(np.zeros(3), size)
+    return cylinder(size) if category.symmetric else axis_aligned(np.zeros(3), size)

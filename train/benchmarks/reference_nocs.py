@@ -2,7 +2,8 @@
 """A second implementation of the NOCS protocol: a plain loop over images, pairs and thresholds.
 
 It is written from the rules of the protocol and not from :mod:`seqpose_core.metrics`, to check that package and to time
-it. It is slow on purpose: one pair, one threshold, one prediction at a time.
+it. It is slow on purpose: one pair, one threshold, one prediction at a time. Transforms are
+(4, 4), object to camera with the scale inside; extents are (3,).
 """
 
 from __future__ import annotations
@@ -47,16 +48,16 @@ def fixed_iou(rt1: np.ndarray, rt2: np.ndarray, extents1: np.ndarray, extents2: 
 
 
 def pair_iou(
-    pred: np.ndarray, ground_truth: np.ndarray, p: np.ndarray, t: np.ndarray, symmetric: bool, iou: Iou
+    pred: np.ndarray, ground_truth: np.ndarray, pred_extents: np.ndarray, extents: np.ndarray, symmetric: bool, iou: Iou
 ) -> float:
     """IoU of one pair, the best of 20 rotations about y of a symmetric prediction."""
     if not symmetric:
-        return iou(pred, ground_truth, p, t)
+        return iou(pred, ground_truth, pred_extents, extents)
     best = 0.0
     for i in range(20):
         c, s = math.cos(math.pi * i / 10), math.sin(math.pi * i / 10)
         rotation = np.array([[c, 0, s, 0], [0, 1, 0, 0], [-s, 0, c, 0], [0, 0, 0, 1]])
-        best = max(best, iou(pred @ rotation, ground_truth, p, t))
+        best = max(best, iou(pred @ rotation, ground_truth, pred_extents, extents))
     return best
 
 
