@@ -52,11 +52,14 @@ def resolve(name_or_path: str | Path, allow_download: bool = False) -> Path:
 
 
 def read_config(name_or_path: str | Path, allow_download: bool = False) -> SeqPoseConfig:
-    """The configuration of a checkpoint, without its weights.
+    """The configuration of a checkpoint or exported folder, without its weights.
 
     :raises CheckpointError: if the checkpoint does not exist.
     :raises seqpose_core.config_io.ConfigError: for an unknown key or a bad value.
     """
+    exported = Path(name_or_path).expanduser()
+    if (exported / "export.yaml").is_file():  # see seqpose_core.runtime.exported
+        return SeqPoseConfig.from_yaml(exported / CONFIG)
     return SeqPoseConfig.from_yaml(resolve(name_or_path, allow_download) / CONFIG)
 
 

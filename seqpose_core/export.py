@@ -24,10 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", choices=get_args(Format), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an export in it is replaced")
     parser.add_argument("--memory-frames", type=int, help="past frames in the memory (default: as trained)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "int8"), default="fp32", help="int8: openvino only (%(default)s)"
+    )
+    parser.add_argument("--calibration", type=Path, help="for int8: folder of clips of train.render --split train")
     options = parser.parse_args(arguments)
+    if (options.precision == "int8") != (options.calibration is not None):
+        parser.error("--precision int8 and --calibration FOLDER need each other")
     try:
         network = Network.of_checkpoint(options.checkpoint, options.memory_frames)
-        folder = export(network.build(), options.runtime, options.out)
+        folder = export(network.build(), options.runtime, options.out, options.calibration)
         open_exported(folder)
     except (OSError, ValueError, RuntimeUnavailableError) as error:
         print(f"seqpose_core.export: {error}", file=sys.stderr)

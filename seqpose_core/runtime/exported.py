@@ -21,6 +21,7 @@ from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.runtime import onnx, openvino
 from seqpose_core.runtime.checked import CheckRecord, read_record, write_record
 from seqpose_core.runtime.engine import Engine, RuntimeUnavailableError
+from seqpose_core.runtime.int8 import quantize
 from seqpose_core.runtime.sample import check_engine, record_sample, recorded_step
 from seqpose_core.weights import CheckpointError
 
@@ -41,12 +42,13 @@ class ExportInfo:
     """Content of export.yaml.
 
     :param runtime: the format of the network. :param version: the version of seqpose that wrote the folder.
-    :param outputs: names of the outputs in their order.
+    :param outputs: names of the outputs in their order. :param precision: ``fp32``, or ``int8`` if it is quantized.
     """
 
     runtime: Format
     version: str
     outputs: tuple[str, ...]
+    precision: Literal["fp32", "int8"] = "fp32"
 
 
 def is_exported(folder: str | Path) -> bool:
@@ -62,14 +64,18 @@ def read_info(folder: Path) -> ExportInfo:
     return config_io.load_yaml(ExportInfo, folder / INFO)
 
 
-def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
+def export(model: SeqPose, runtime: Format, folder: str | Path, calibration: Path | None = None) -> Path:
     """Convert a model to the format of a runtime and write it into ``folder``, which is returned.
 
     An earlier export in the folder is replaced.
 
+    :param calibration: training clips for int8, see :mod:`seqpose_core.runtime.int8`; None: float32.
     :raises RuntimeUnavailableError: if the runtime's package is missing, or the model has no memory.
     :raises FileExistsError: if the folder has other files.
+    :raises ValueError: if the clips cannot be used.
     """
+    if calibration is not None and runtime != "openvino":
+        raise RuntimeUnavailableError(f"int8 is available in runtime openvino; runtime is {runtime}")
     if not model.config.memory.frames:  # OpenVINO ends the process on tensors without elements
         raise RuntimeUnavailableError(
             "a model with 0 memory frames cannot be exported; export it with a memory and reset it before each frame"
@@ -85,8 +91,10 @@ def export(model: SeqPose, runtime: Format, folder: str | Path) -> Path:
         save_file(recorded, temporary / SAMPLE)
         convert = openvino.convert if runtime == "openvino" else onnx.convert
         outputs = convert(model, recorded_step(recorded, 1), temporary)
+        if calibration is not None:
+            quantize(model, calibration, temporary)
         (temporary / CONFIG).write_text(model.config.to_yaml(), encoding="utf-8")
-        info = ExportInfo(runtime, seqpose_core.__version__, outputs)
+        info = ExportInfo(runtime, seqpose_core.__version__, outputs, "fp32" if calibration is None else "int8")
         (temporary / INFO).write_text(config_io.dump_yaml(info), encoding="utf-8")
         temporary.chmod(0o755)
         if folder.exists():
@@ -127,6 +135,7 @@ def _open(folder: Path, info: ExportInfo, device: str, precision: str, tensorrt:
     if missing:
         raise CheckpointError(f"{folder / missing[0]} is missing: export the network again")
     runtime = "tensorrt" if tensorrt else info.runtime
+    precision = "int8" if info.precision == "int8" else precision
     record = CheckRecord.of(folder, runtime, device, precision)
     blob = read_record(record)
     engine: _ExportedEngine

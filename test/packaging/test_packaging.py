@@ -104,7 +104,7 @@ def test_the_core_imports_neither_ros_nor_a_training_framework() -> None:
 @pytest.mark.parametrize(
     ("folders", "extras"),
     [
-        (("seqpose_core",), ("", "report", "openvino", "onnx")),
+        (("seqpose_core",), ("", "report", "openvino", "int8", "onnx")),
         (("seqpose_ros",), ("", "ros", "view")),
         (("train",), ("", "report", "train", "sim")),
         (("test",), ("", "report", "ros", "train", "dev")),

@@ -18,6 +18,7 @@ from seqpose_core import checkpoint
 from seqpose_core.estimator import NonFiniteError, PoseEstimator
 from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.evaluation.support import HEIGHTS
+from seqpose_core.runtime.exported import is_exported
 from train.data.atomic_file import atomic_write
 from train.data.nocs_sets import Labels
 from train.evaluate.result_files import result_of_frame, result_path, write_result
@@ -83,9 +84,12 @@ class PredictionJob:
 
 
 def weights_digest(name: str) -> str:
-    """SHA-256 of the weights of a checkpoint in hexadecimal."""
-    weights = checkpoint.resolve(name) / checkpoint.WEIGHTS
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
+    """SHA-256 of the weights of a checkpoint, or of the network of an exported folder, in hexadecimal."""
+    if is_exported(name):
+        files = sorted(Path(name).expanduser().glob("step.*"))
+    else:
+        files = [checkpoint.resolve(name) / checkpoint.WEIGHTS]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def check_settings(job: PredictionJob) -> None:
