@@ -16,7 +16,7 @@ class Evaluation:
 
     :param subject: what is evaluated, such as "seqpose-lite2"; part of every title.
     :param dataset: the data that the figures were measured on, such as "synthetic renders, split test".
-    :param runs: by name, such as "single" and "multi"; scored on the same frames.
+    :param runs: by name, such as "single" and "multi", or methods; scored on the same frames, in the same order.
     :param facts: further names and values for the head of a report, such as the checkpoint's hash.
     :param paper_rows: rows of papers on the same data: method, the cells of :data:`tables.AP_HEAD`, kind of IoU.
     :param skipped: frames or files that could not be used, with the reason.

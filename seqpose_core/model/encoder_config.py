@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-#: Vision transformers with published weights: DINOv2, and MAE, which ViTDet starts from.
+#: Vision transformers with published weights: DINOv2, EVA-02, and MAE, which ViTDet starts from.
 _VITS: dict[str, dict[str, Any]] = {
     "small": {"width": 384, "depth": 12, "heads": 6},
     "base": {"width": 768, "depth": 12, "heads": 12},
@@ -18,20 +18,24 @@ _NECKS: dict[str, dict[str, Any]] = {
     "base": {"neck_width": 128, "out_layers": (3, 6, 9, 12), "reassemble_widths": (96, 192, 384, 768)},
     "large": {"neck_width": 256, "out_layers": (5, 12, 18, 24), "reassemble_widths": (256, 512, 1024, 1024)},
 }
-#: The feature pyramid of ViTDet, for all sizes.
+#: The feature pyramid of ViTDet and EVA-02, for all sizes.
 _PYRAMID = {"neck_width": 256}
 _CONV_VIT = {"width": 192, "depth": 6, "heads": 3, "neck_width": 64}
 _LITE = ("lite0", "lite1", "lite2")
 _NEEDED = {
     "dinov2": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
     "dinov2_registers": ("width", "depth", "heads", "neck_width", "out_layers", "reassemble_widths"),
+    "eva02": ("width", "depth", "heads", "neck_width"),
     "vitdet": ("width", "depth", "heads", "neck_width"),
 }
+#: Kinds without a depth decoder, with ViTDet's pyramid instead.
+_PYRAMID_KINDS = ("eva02", "vitdet")
 _PATCH_SIZES = {
     "conv_vit": (14,),
     "dinov2": (14,),
     "dinov2_registers": (14,),
     "efficientnet_lite": (32,),
+    "eva02": (14,),
     "vitdet": (14, 16),
 }
 _PRETRAIN_IMAGE_SIZES = {"dinov2": 518, "dinov2_registers": 518, "vitdet": 224}
@@ -46,24 +50,24 @@ class EncoderConfig:
 
     :param kind: ``dinov2`` = DINOv2 and the neck of Depth Anything V2; ``dinov2_registers`` = the same with the DINOv2
         that has four register tokens; ``vitdet`` = ViTDet with its simple feature pyramid (all three from
-        transformers); ``efficientnet_lite`` = EfficientNet-Lite with a small fusing neck; ``conv_vit`` = a small ViT
-        with a convolutional stem for training from scratch.
+        transformers); ``eva02`` = EVA-02 with the same pyramid; ``efficientnet_lite`` = EfficientNet-Lite with a small
+        fusing neck; ``conv_vit`` = a small ViT with a convolutional stem for training from scratch.
     :param size: ``small``, ``base`` or ``large``, the published sizes; ``lite0``, ``lite1`` or ``lite2`` for
         ``efficientnet_lite``; None for ``conv_vit`` and for other dimensions.
     :param width, depth, heads: of the ViT.
     :param stem_width: of the convolutional stem, for ``conv_vit``.
-    :param neck_width: channels of every g_i (``vitdet``: of every s_i).
+    :param neck_width: channels of every g_i (``vitdet``, ``eva02``: of every s_i).
     :param out_layers: the four ViT layers (1-based) that feed the neck, for DINOv2; the last one is the ViT's last.
     :param reassemble_widths: channels of the four reassembled levels s_i, for DINOv2.
     :param patch_size: pixels; images must be a multiple of it. 14, for ``vitdet`` 14 or 16, for ``efficientnet_lite``
         32, the coarsest stride.
     :param pretrain_image_size: side in pixels of the square images of the pretraining, which determines the number of
         rows of the position embedding. It is resampled to the size of the images at each step. 0 = 518 (DINOv2) or 224
-        (ViTDet).
+        (ViTDet). ``eva02`` has none: its position embedding is resampled once, when weights are read.
     :param depth_decoder: false = no Eq. 2 and no g_i, and Eq. 3 and 4 use s_i only: the rows "EVAViT encoder" and
         "DINOv2 encoder" of Table 2, "without introducing the Depth decoder". The paper does not define the levels of
         these rows; here s_i are those of the full model at their own strides (3.5, 7, 14 and 28 pixels), so that a
-        row differs only in the decoder. ``vitdet`` has no depth decoder and needs false.
+        row differs only in the decoder. ``vitdet`` and ``eva02`` have no depth decoder and need false.
     :param frozen: whether the backbone is frozen (the layers after it always train).
     :param frozen_blocks: the stem and this many of the first blocks are not trained, for ``efficientnet_lite``.
     :param freeze_depthwise: whether all depthwise filters are not trained, for ``efficientnet_lite``.
@@ -73,7 +77,7 @@ class EncoderConfig:
     :raises ValueError: naming the settings that contradict each other.
     """
 
-    kind: Literal["conv_vit", "dinov2", "dinov2_registers", "efficientnet_lite", "vitdet"] = "conv_vit"
+    kind: Literal["conv_vit", "dinov2", "dinov2_registers", "efficientnet_lite", "eva02", "vitdet"] = "conv_vit"
     size: Literal["small", "base", "large", "lite0", "lite1", "lite2"] | None = None
     width: int = 0
     depth: int = 0
@@ -138,7 +142,7 @@ class EncoderConfig:
         elif self.size in _LITE:
             raise ValueError(f"size is {self.size!r}; {self.kind} has {', '.join(map(repr, _VITS))}")
         elif self.size is not None:
-            numbers |= _VITS[self.size] | (_PYRAMID if self.kind == "vitdet" else _NECKS[self.size])
+            numbers |= _VITS[self.size] | (_PYRAMID if self.kind in _PYRAMID_KINDS else _NECKS[self.size])
         for name in (*_NEEDED["dinov2"], "pretrain_image_size"):
             given, of_size = getattr(self, name), numbers.get(name)
             if self.size is not None and name in _NEEDED.get(self.kind, ()) and given and given != of_size:
@@ -177,9 +181,16 @@ class EncoderConfig:
                 f"{self.kind} needs a size (small, base or large) or all of {', '.join(needed)}; not given: "
                 f"{', '.join(missing)}"
             )
-        if self.kind == "vitdet":
+        if self.kind in _PYRAMID_KINDS:
             if self.depth_decoder:
-                raise ValueError("depth_decoder is true, but vitdet has none; it needs depth_decoder: false")
+                raise ValueError(f"depth_decoder is true, but {self.kind} has none; it needs depth_decoder: false")
+            if self.kind == "eva02" and numbers["pretrain_image_size"]:
+                raise ValueError(f"pretrain_image_size is {numbers['pretrain_image_size']}; eva02 has none")
+            if self.kind == "eva02" and numbers["width"] % (4 * numbers["heads"]):
+                raise ValueError(
+                    f"width {numbers['width']} is not a multiple of 4 x {numbers['heads']} heads, as eva02's rotary "
+                    "positions need"
+                )
             return
         layers, depth, widths = numbers["out_layers"], numbers["depth"], numbers["reassemble_widths"]
         if len(layers) != 4 or list(layers) != sorted(set(layers)) or layers[0] < 1 or layers[-1] != depth:

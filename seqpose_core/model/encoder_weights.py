@@ -14,6 +14,8 @@ from seqpose_core import weights
 from seqpose_core.model.backbone import BackboneEncoder
 from seqpose_core.model.efficientnet_lite import EfficientNetLiteEncoder
 from seqpose_core.model.efficientnet_lite_weights import load_efficientnet_lite
+from seqpose_core.model.eva02 import Eva02, Eva02Encoder
+from seqpose_core.model.eva02_weights import backbone_tensors
 from seqpose_core.model.published_names import read_published
 from seqpose_core.weights import CheckpointError
 
@@ -51,14 +53,14 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     """Initialise ``encoder`` from pretrained weights.
 
     Weights of Depth Anything initialise the backbone and the neck. Weights of a backbone only (DINOv2, DINOv2 with
-    registers, ViTDet) initialise the backbone; the layers after it keep their random weights, which is logged.
+    registers, ViTDet, EVA-02) initialise the backbone; the layers after it keep their random weights, which is logged.
 
     EfficientNet-Lite takes an installed package or a file, see
     :func:`seqpose_core.model.efficientnet_lite_weights.load_efficientnet_lite`.
 
     :param source: a folder written by transformers' ``save_pretrained``, a hub id (``owner/name``), or a .pth file as
         the authors of DINOv2 and Depth Anything V2 publish it. Such a file has no configuration, so only the names and
-        shapes of its tensors are checked.
+        shapes of its tensors are checked. For EVA-02 a folder or hub id in timm's layout.
     :param allow_download: whether a hub id may be downloaded; otherwise only a cached copy is used.
     :raises CheckpointError: naming the settings, or the missing, unknown and misshaped tensors, that do not fit; the
         encoder is then unchanged.
@@ -74,6 +76,9 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
         _load(encoder, tensors, with_neck, file)
         return
     folder = _locate(source, allow_download)
+    if isinstance(encoder, Eva02Encoder):
+        _load_eva02(encoder, folder)
+        return
     stored = _read_config(folder)
     expected: Any = encoder.backbone.config
     with_neck = stored.model_type == "depth_anything"
@@ -91,10 +96,31 @@ def load_pretrained(encoder: nn.Module, source: str | Path, allow_download: bool
     if differences:
         raise CheckpointError(f"{folder / _CONFIG} does not fit this encoder: {'; '.join(differences)}")
 
+    found = _weight_file(folder)
+    _load(encoder, weights.read(found), with_neck, found)
+
+
+def _load_eva02(encoder: Eva02Encoder, folder: Path) -> None:
+    """Load the backbone from a folder in timm's layout: config.json names the architecture."""
+    try:
+        architecture = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["architecture"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / _CONFIG} names no architecture of timm: {error!r}") from error
+    if not str(architecture).startswith("eva02_"):
+        raise CheckpointError(f"{folder} contains {architecture!r}; this encoder needs a model eva02_* of timm")
+    file = _weight_file(folder)
+    backbone = encoder.backbone
+    assert isinstance(backbone, Eva02)
+    tensors = backbone_tensors(weights.read(file), backbone.rows, backbone.columns)
+    weights.load_into(backbone, tensors, f"{file} does not fit this encoder's backbone")
+    _LOG.warning("%s contains a backbone only: the layers after it start from random weights", file)
+
+
+def _weight_file(folder: Path) -> Path:
     found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if found is None:
         raise CheckpointError(f"{folder} has neither {' nor '.join(_WEIGHTS)}; no other format is read")
-    _load(encoder, weights.read(found), with_neck, found)
+    return found
 
 
 def _load(encoder: BackboneEncoder, tensors: dict[str, Tensor], with_neck: bool, file: Path) -> None:

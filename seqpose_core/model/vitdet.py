@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ViTDet from transformers with the simple feature pyramid of its paper: the EVAViT row of Table 2."""
+"""ViTDet from transformers with the simple feature pyramid of its paper."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VitDetEncoder(BackboneEncoder):
             )
         )
         super().__init__(backbone, config.frozen)
-        self.pyramid = nn.ModuleList(_level(config.width, config.neck_width, scale) for scale in (4, 2, 1, 0))
+        self.pyramid = simple_pyramid(config.width, config.neck_width)
         self.semantic_widths, self.geometry_widths = (config.neck_width,) * 4, (0,) * 4
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -41,6 +41,11 @@ class VitDetEncoder(BackboneEncoder):
         (last,) = self.feature_maps(images)
         semantic = [level(last) for level in self.pyramid]
         return semantic, no_geometry(semantic)
+
+
+def simple_pyramid(width: int, out: int) -> nn.ModuleList:
+    """The four levels of a map of ``width`` channels: strides of 1/4, 1/2, 1 and 2 of its cells, ``out`` channels."""
+    return nn.ModuleList(_level(width, out, scale) for scale in (4, 2, 1, 0))
 
 
 def _level(width: int, out: int, scale: int) -> nn.Sequential:

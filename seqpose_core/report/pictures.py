@@ -34,6 +34,16 @@ def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:
 def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
     """One frame with all ground truth and the predictions above the score."""
     ground_truths, predictions = _objects(run, frame)
+    where = short_name(run.keys[frame])
+    caption = f"{where}: {len(ground_truths)} ground-truth objects, {len(predictions)} predictions"
+    names = f"ground truth in green: {_names(ground_truths)}; predictions of {name} in red: {_names(predictions)}"
+    alt = f"Frame {where}, {names}"
+    return Picture(f"frame {name} {where}", encode(draw_frame(run, frame, view)), caption, alt)
+
+
+def draw_frame(run: ScoredRun, frame: int, view: View) -> np.ndarray:
+    """The image of a frame, enlarged if it is small, with all ground truth and the predictions above the score."""
+    ground_truths, predictions = _objects(run, frame)
     width = max(view.camera.width, _FRAME_WIDTH)
     if width > view.camera.width:
         height = round(view.camera.height * width / view.camera.width)
@@ -41,14 +51,8 @@ def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
         camera = view.camera.resized(width, height)
     else:
         image, camera = view.image, view.camera
-    canvas = draw_objects(
-        draw_objects(image, camera, ground_truths, _GROUND_TRUTH), camera, predictions, _PREDICTION, in_place=True
-    )
-    where = short_name(run.keys[frame])
-    caption = f"{where}: {len(ground_truths)} ground-truth objects, {len(predictions)} predictions"
-    names = f"ground truth in green: {_names(ground_truths)}; predictions of {name} in red: {_names(predictions)}"
-    alt = f"Frame {where}, {names}"
-    return Picture(f"frame {name} {where}", encode(canvas), caption, alt)
+    drawn = draw_objects(image, camera, ground_truths, _GROUND_TRUTH)
+    return draw_objects(drawn, camera, predictions, _PREDICTION, in_place=True)
 
 
 def case_picture(name: str, number: int, case: Case, where: str, view: View) -> Picture:

@@ -72,12 +72,14 @@ def category_styles(categories: Sequence[Category]) -> dict[str, LineStyle]:
 def plot(
     draw: Callable[..., None],
     panels: int = 1,
+    columns: int = 1,
     width: float = 4.6,
     height: float = 3.7,
     margins: tuple[float, float, float, float] = (0.65, 0.95, 0.15, 0.35),
 ) -> bytes:
-    """PNG of a figure with panels one below the other and a common x axis, drawn by ``draw(*axes)``.
+    """PNG of a figure drawn by ``draw(*axes)``.
 
+    :param panels: rows of axes, with a common x axis if there is one column. :param columns: of axes, given row by row.
     :param width, height: inches. :param margins: inches left, below, right and above.
     """
     import matplotlib
@@ -88,8 +90,10 @@ def plot(
         figure = Figure(figsize=(width, height), dpi=160)
         FigureCanvasAgg(figure)
         left, below, right, above = margins
-        axes: Any = figure.subplots(panels, 1, sharex=panels > 1, squeeze=False)[:, 0]
-        figure.subplots_adjust(left / width, below / height, 1 - right / width, 1 - above / height, hspace=0.12)
+        grid = columns > 1
+        axes: Any = figure.subplots(panels, columns, sharex=panels > 1 and not grid, squeeze=False).ravel()
+        edges = left / width, below / height, 1 - right / width, 1 - above / height
+        figure.subplots_adjust(*edges, hspace=0.45 if grid else 0.12, wspace=0.1 if grid else None)
         draw(*axes)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})

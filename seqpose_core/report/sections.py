@@ -11,6 +11,7 @@ from seqpose_core.evaluation.tables import AP_HEAD, ERROR_HEAD, ap_rows, error_r
 from seqpose_core.evaluation.views import short_name
 from seqpose_core.metrics.ap_report import MEAN
 from seqpose_core.report import cases, pictures
+from seqpose_core.report.comparison import compared_frames, comparison_section
 from seqpose_core.report.confusion import confusion_picture
 from seqpose_core.report.coverage import LEVELS, coverage_pictures, run_coverage
 from seqpose_core.report.curves import (
@@ -31,8 +32,10 @@ def all_sections(evaluation: Evaluation) -> list[Section]:
     shown = {name: pictures.spread(len(run.results)) for name, run in runs.items()}
     worst = {name: cases.worst_cases(run) for name, run in runs.items()}
     views = evaluation.load_views(_wanted_keys(runs, shown, worst))
+    compared = [comparison_section(runs, views)] if len(runs) > 1 else []
     return [
         tables_section(evaluation),
+        *compared,
         ap_curves_section(runs),
         precision_recall_section(runs),
         frames_section(runs, shown, views),
@@ -47,10 +50,11 @@ def _wanted_keys(
     runs: Mapping[str, ScoredRun], shown: Mapping[str, list[int]], worst: Mapping[str, list[cases.Case]]
 ) -> list[str]:
     """Keys of all frames that are shown, each once, in the order of the set."""
+    common = compared_frames(runs) if len(runs) > 1 else []
     keys = {
         (frame, run.keys[frame])
         for name, run in runs.items()
-        for frame in (*shown[name], *(case.frame for case in worst[name]))
+        for frame in (*shown[name], *common, *(case.frame for case in worst[name]))
     }
     return list(dict.fromkeys(key for _, key in sorted(keys)))
 

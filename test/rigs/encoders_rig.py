@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from tiny import tiny_config
+from tiny import HEIGHT, WIDTH, tiny_config
 from torch import Tensor, nn
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
@@ -28,6 +28,7 @@ REGISTERS = replace(DINOV2, kind="dinov2_registers")
 VITDET = EncoderConfig(
     kind="vitdet", width=32, depth=3, heads=2, neck_width=16, pretrain_image_size=56, depth_decoder=False
 )
+EVA02 = EncoderConfig(kind="eva02", width=32, depth=3, heads=2, neck_width=16, depth_decoder=False)
 CONV_VIT = tiny_config().encoder
 KINDS = {
     "conv_vit": CONV_VIT,
@@ -36,6 +37,8 @@ KINDS = {
     "dinov2 without decoder": replace(DINOV2, depth_decoder=False),
     "dinov2 frozen": replace(DINOV2, frozen=True),
     "dinov2_registers": REGISTERS,
+    "eva02": EVA02,
+    "eva02 frozen": replace(EVA02, frozen=True),
     "vitdet": VITDET,
     "vitdet frozen": replace(VITDET, frozen=True),
 }
@@ -70,9 +73,9 @@ def depth_anything(**backbone: Any) -> DepthAnythingForDepthEstimation:
     return perturbed(DepthAnythingForDepthEstimation(config))
 
 
-def network(encoder: EncoderConfig) -> SeqPose:
+def network(encoder: EncoderConfig, height: int = HEIGHT, width: int = WIDTH) -> SeqPose:
     torch.manual_seed(0)
-    return SeqPose(replace(tiny_config(), encoder=encoder)).eval()
+    return SeqPose(replace(tiny_config(), encoder=encoder, image_height=height, image_width=width)).eval()
 
 
 def normalised(images: Tensor) -> Tensor:

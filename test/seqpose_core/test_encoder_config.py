@@ -29,6 +29,11 @@ CONFIGS = sorted((Path(__file__).parents[2] / "config" / "model").glob("*.yaml")
         ("{kind: vitdet, size: small}", "vitdet has none; it needs depth_decoder: false"),
         ("{kind: dinov2, size: small, patch_size: 16}", "patch_size is 16; dinov2 has 14"),
         ("{kind: vitdet, size: small, depth_decoder: false, patch_size: 8}", "vitdet has 14 or 16"),
+        ("{kind: eva02, size: small}", "eva02 has none; it needs depth_decoder: false"),
+        (
+            "{kind: eva02, width: 60, depth: 2, heads: 4, neck_width: 8, depth_decoder: false}",
+            "is not a multiple of",
+        ),
         ("{kind: conv_vit, width: 100}", "width 100 is not a multiple of heads 3"),
     ],
 )

@@ -136,7 +136,7 @@ def test_gradient_reaches_every_parameter_of_every_kind(name: str) -> None:
     assert missing == (backbone if KINDS[name].frozen else [])
 
 
-@pytest.mark.parametrize("name", ["dinov2 frozen", "vitdet frozen"])
+@pytest.mark.parametrize("name", ["dinov2 frozen", "eva02 frozen", "vitdet frozen"])
 def test_frozen_backbone_keeps_its_weights_and_evaluation_mode(name: str) -> None:
     model = network(KINDS[name]).train()
     assert model.training and model.encoder.training
@@ -151,7 +151,7 @@ def test_frozen_backbone_keeps_its_weights_and_evaluation_mode(name: str) -> Non
     assert moved == {"neck" if "dinov2" in name else "pyramid"}
 
 
-@pytest.mark.parametrize("name", ["dinov2", "dinov2_registers", "vitdet"])
+@pytest.mark.parametrize("name", ["dinov2", "dinov2_registers", "eva02", "vitdet"])
 @torch.no_grad()
 def test_bfloat16_features_are_within_5_percent(name: str) -> None:
     model = network(KINDS[name])

@@ -245,3 +245,20 @@ def test_a_browser_without_network_shows_every_picture_and_never_scrolls_sideway
     assert found, done.stderr.decode()[-2000:]
     assert int(found.group(1)) <= max(width, 500)  # some versions make no window narrower than 500 pixels
     assert int(found.group(2)) == len(Reader(full).images)
+
+
+def test_several_runs_are_drawn_in_the_same_axes_and_side_by_side(tmp_path):
+    runs = {"ours": run_of(rich()), "other": run_of(rich())}
+    page = Reader(write_report(tmp_path, Evaluation("Report", "made-up boxes", runs, load_views=textured)))
+    assert "comparison" in page.ids
+    curves = cv2.imread(str(tmp_path / f"comparison-ap-{next(iter(runs['ours'].ap_reports))}.png"))
+    assert curves.shape[1] > 2 * curves.shape[0] * 0.9  # a grid of 3 x 7 axes
+    single = cv2.imread(str(tmp_path / "frame-ours-clip0-0001.png"))
+    both = cv2.imread(str(next(tmp_path.glob("comparison-frame-*.png"))))
+    assert both.shape[1] == 2 * single.shape[1] and both.shape[0] > single.shape[0]
+    left, right = np.hsplit(both[-single.shape[0] :], 2)
+    assert np.array_equal(left, right)  # the same predictions
+
+
+def test_a_single_run_is_not_compared(full):
+    assert "comparison" not in Reader(full).ids

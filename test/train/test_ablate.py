@@ -11,7 +11,15 @@ import pytest
 from seqpose_core import config_io
 from seqpose_core.metrics.ap_report import COLUMNS
 from train.ablate.row import RowResult
-from train.ablate.table import AblationRow, AblationTable, check_rows_differ, row_config, shorten_schedule, with_changes
+from train.ablate.table import (
+    AblationRow,
+    AblationTable,
+    check_rows_differ,
+    row_config,
+    rows_on_base,
+    shorten_schedule,
+    with_changes,
+)
 from train.ablate.table_files import write_table
 from train.data.sampler import Stage
 from train.evaluate import paper_results
@@ -21,57 +29,109 @@ TABLES = sorted((Path(__file__).parents[2] / "config/ablate").glob("*.yaml"))
 TRAIN = Path(__file__).parents[2] / "config/train"
 
 
-#: Every base with every table it supports: "encoders" for bases on DINOv2, "encoders-nano" for nano.
+#: Every base with every table it supports: "encoders" for bases of a named size of DINOv2, "encoders-nano" for nano.
+OF_DINOV2 = ("small", "base", "paper", "real275", "real275-sf", "camera25")
 CASES = [
     (base.stem, path.stem)
     for base in sorted(TRAIN.glob("*.yaml"))
     for path in TABLES
-    if path.stem not in ("encoders", "encoders-nano")
-    or ((path.stem == "encoders-nano") == (base.stem == "nano") and not base.stem.startswith("lite"))
+    if {"encoders": base.stem in OF_DINOV2, "encoders-nano": base.stem == "nano"}.get(path.stem, True)
 ]
 PAPERS = ("paper", "real275", "real275-sf", "camera25")  # bases with the paper's network, criterion and recipe
-#: Rows that change nothing that has an effect, by table and base.
-EQUAL_ROWS = {
-    **{("heads", base): ["w/o NOCS Pred.", "full"] for base in ("small", "base", *PAPERS)},
-    **{("switches", base): ["direct position", "one rotation mode", "default"] for base in ("small", "base", *PAPERS)},
-    ("switches", "nano"): ["one rotation mode", "default"],
-    **{("switches", base): ["six rotation modes", "default"] for base in ("lite", "lite2", "lite-ablation")},
-    **{("recipe", base): ["yaw of hidden handles trained", "default"] for base in ("lite", "lite2")},
+#: Rows that are left out because they have no effect, by table and base.
+LEFT_OUT = {
+    **{("heads", base): ["w/o NOCS Pred."] for base in ("small", "base", "paper-nano", *PAPERS)},
+    **{
+        ("switches", base): ["direct position", "one rotation mode"]
+        for base in ("small", "base", "paper-nano", *PAPERS)
+    },
+    ("switches", "nano"): ["one rotation mode"],
+    **{("switches", base): ["six rotation modes"] for base in ("lite", "lite2", "lite-ablation")},
+    **{("recipe", base): ["yaw of hidden handles trained"] for base in ("lite", "lite2")},
     # Blocks of a frozen backbone have no learning rates.
-    **{
-        ("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10", "default"]
-        for base in PAPERS
-    },
-    ("recipe", "lite-ablation"): ["layer-wise rates, 0.8", "default"],
-    ("recipe", "small"): ["layer-wise rates, 0.8", "default"],
-    # Batches of single frames have no gradient from frame to frame.
-    **{("memory", base): ["gradient through the window", "full"] for base in ("paper", "real275", "lite2")},
-    # Without a memory, resetting it between frames has no effect either.
-    **{
-        ("memory", base): ["w/o STSQ Memory", "gradient through the window", "full"]
-        for base in ("real275-sf", "camera25")
-    },
+    **{("recipe", base): ["no averaged weights", "layer-wise rates, 0.8", "rotation weight 10"] for base in PAPERS},
+    ("recipe", "paper-nano"): ["no averaged weights", "rotation weight 10"],
+    ("recipe", "lite-ablation"): ["layer-wise rates, 0.8"],
+    ("recipe", "small"): ["layer-wise rates, 0.8"],
+    # Batches of single frames have no gradient from frame to frame; lite2 has it by default.
+    **{("memory", base): ["gradient through the window"] for base in ("paper", "lite2", *PAPERS)},
 }
+#: Bases that are trained on single frames only cannot show the effect of the memory.
+REFUSED = [(table, base) for table in ("frames", "memory") for base in ("real275-sf", "camera25")]
+
+
+def load_table(name: str) -> AblationTable:
+    return config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
 
 
 @pytest.mark.parametrize(("base", "name"), CASES)
-def test_rows_of_every_table_differ_on_every_base_or_are_refused(base: str, name: str) -> None:
-    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
-    config = load(TRAIN / f"{base}.yaml")
-    rows = list(table.rows)
-    equal = EQUAL_ROWS.get((name, base), [])
-    if equal:
-        with pytest.raises(ValueError, match="same run; leave out all but one: --rows") as refused:
-            check_rows_differ(rows, [row_config(config, row) for row in rows])
-        assert " and ".join(map(repr, equal)) in str(refused.value)
-        rows = [row for row in rows if row.name not in equal[:-1]]
-        assert str(refused.value).endswith("--rows " + " ".join(row.slug for row in rows))
-    check_rows_differ(rows, [row_config(config, row) for row in rows])
+def test_rows_of_every_table_are_different_runs_on_every_base(base: str, name: str) -> None:
+    table, config = load_table(name), load(TRAIN / f"{base}.yaml")
+    rows = rows_on_base(table.rows, config)
+    assert [row.name for row in table.rows if row not in rows] == LEFT_OUT.get((name, base), [])
+    configs = [row_config(config, row) for row in rows]
+    if (name, base) not in REFUSED:
+        check_rows_differ(rows, configs)
+        return
+    with pytest.raises(ValueError, match="are the same run; leave out all but one: --rows") as refused:
+        check_rows_differ(rows, configs)
+    assert repr("w/o STSQ Memory" if name == "memory" else "0 frames") in str(refused.value)
+
+
+@pytest.mark.parametrize(("base", "name"), CASES)
+def test_rows_differ_from_the_base_in_the_settings_they_name_only(base: str, name: str) -> None:
+    table, config = load_table(name), load(TRAIN / f"{base}.yaml")
+    before = leaves(config_io.to_dict(config))
+    unchanged = []
+    for row in rows_on_base(table.rows, config):
+        after = leaves(config_io.to_dict(row_config(config, row)))
+        different = {key for key in before | after if before.get(key) != after.get(key)}
+        named = set(leaves(row.change or {})) | set(leaves(row.scale or {}))
+        if row.single_frames:
+            named.add("stages")
+        if row.match_by_loss_weights:
+            named |= {key for key in before if key.startswith("criterion.matching.")}
+        assert different <= named, row.name
+        if not different:
+            unchanged.append(row.name)
+    assert len(unchanged) <= 1, "only one row can be the base itself"
+
+
+def leaves(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Values of a nested mapping by their dotted keys; lists are one value."""
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def test_encoder_rows_start_from_weights_of_their_own_kind() -> None:
+    table = load_table("encoders")
+    for base, size in (("real275", "small"), ("base", "base")):
+        config = load(TRAIN / f"{base}.yaml")
+        weights = {row.name: row_config(config, row).model.encoder.pretrained for row in table.rows}
+        assert weights == {
+            "EVAViT encoder (EVA-02)": f"timm/eva02_{size}_patch14_224.mim_in22k",
+            "ViTDet from random weights": None,
+            "DINOv2 encoder": f"facebook/dinov2-{size}",
+            "full": config.model.encoder.pretrained,
+        }
+    with pytest.raises(config_io.ConfigError, match=r"dinov2-\{size\}'?, but this base has no encoder.size"):
+        row_config(load(TRAIN / "paper-nano.yaml"), table.rows[2])
+
+
+def test_matching_by_the_loss_weights_copies_them() -> None:
+    row = next(row for row in load_table("recipe").rows if row.match_by_loss_weights)
+    paper = row_config(load(TRAIN / "real275.yaml"), row).criterion.matching
+    assert (paper.classification, paper.position, paper.rotation, paper.size) == (1.0, 1.0, 10.0, 1.0)
+    assert (paper.centre, paper.log_depth, paper.log_size) == (0.0, 0.0, 0.0)
+    nano = row_config(load(TRAIN / "nano.yaml"), row).criterion.matching
+    assert (nano.classification, nano.centre, nano.log_depth, nano.rotation) == (2.0, 10.0, 5.0, 4.0)
 
 
 @pytest.mark.parametrize(("base", "rate"), [("nano", 5e-4), ("small", 2e-4), ("paper", 2e-4)])
 def test_half_the_learning_rate_is_half_of_the_bases_rate(base: str, rate: float) -> None:
-    table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == "recipe"))
+    table = load_table("recipe")
     row = next(row for row in table.rows if row.name == "half the learning rate")
     config = load(TRAIN / f"{base}.yaml")
     half = row_config(config, row)
@@ -97,7 +157,7 @@ def test_scale_of_anything_but_a_float_is_refused(scale: dict[str, object], mess
 def test_rows_without_memory_train_on_shuffled_single_frames(name: str) -> None:
     base = load(TRAIN / f"{name}.yaml")
     for table, row_name in (("frames", "0 frames"), ("memory", "w/o STSQ Memory")):
-        rows = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == table)).rows
+        rows = load_table(table).rows
         config = row_config(base, next(row for row in rows if row.name == row_name))
         assert config.model.memory.frames == 0
         for stage, original in zip(config.stages, base.stages, strict=True):
@@ -113,7 +173,7 @@ def test_full_rows_have_the_papers_figures() -> None:
     full = next(row for row in paper_results.ROWS[paper_results.REAL275] if row.method == "SeqPose, multi frame")
     names = {"frames": "3 frames", "queries": "600 anchors", "heads": "full", "memory": "full", "encoders": "full"}
     for name, row_name in names.items():
-        table = config_io.load_yaml(AblationTable, next(p for p in TABLES if p.stem == name))
+        table = load_table(name)
         assert next(row for row in table.rows if row.name == row_name).paper == full.values
 
 

@@ -36,7 +36,7 @@ class Command:
             data=DataConfig(root=str(data), label_size=(24, 32), workers=0),
             optimizer=OptimizerConfig(warmup_steps=1, ema=0.5),
             compute=ComputeConfig(accelerator="cpu", devices=2),
-            stages=(Stage(4, 1, 2),),
+            stages=(Stage(4, 2, 2),),  # windows of two frames, which train the memory
         )
         self.config, self.table = root / "base.yaml", root / "mine.yaml"
         self.config.write_text(config_io.dump_yaml(self.base))
@@ -123,7 +123,7 @@ def test_a_failed_training_ends_the_command_with_an_error_that_names_the_row(
 
 
 def test_results_of_a_finished_row_are_read_from_its_folder(command: Command, no_training: None) -> None:
-    config = replace(command.base, stages=(Stage(2, 1, 2),), val_every=2, seed=7)
+    config = replace(command.base, stages=(Stage(2, 2, 2),), val_every=2, seed=7)
     config = replace(config, optimizer=replace(config.optimizer, warmup_steps=0))  # half of one, rounded
     folder = command.out / "full/seed-7"
     folder.mkdir(parents=True)

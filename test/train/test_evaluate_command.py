@@ -221,3 +221,39 @@ def test_a_result_without_predictions_can_be_written_and_read(tmp_path):
     write_result(tmp_path / "results_0.pkl", frame([item(CAMERA, pose())], []))
     results, broken = read_results([tmp_path / "results_0.pkl"])
     assert evaluate(results, "fixed").iou_ap["camera"][0.5] == 0 and not broken
+
+
+def test_results_of_several_methods_are_compared_on_the_same_frames(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, noise in (("ours", 0.01), ("other", 0.06)):
+        (tmp_path / name).mkdir()
+        for k, result in enumerate(perfect(6)):
+            moved = np.array(result["pred_RTs"])
+            moved[:, :3, 3] += noise * rng.normal(size=(6, 3))
+            write_result(tmp_path / name / f"results_{k}.pkl", {**result, "pred_RTs": moved})
+    folders = [str(tmp_path / "ours"), str(tmp_path / "other")]
+    main(["--results", *folders, "--iou", "oriented", "--report", "--out", str(tmp_path / "out")])
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert (
+        metrics["ap"]["ours oriented"]["ap_percent"]["mean"]["10cm"]
+        > metrics["ap"]["other oriented"]["ap_percent"]["mean"]["10cm"]
+    )
+    assert (tmp_path / "out/report/comparison-ap-oriented.png").read_bytes()[:4] == b"\x89PNG"
+    assert "results of ours, other" in capsys.readouterr().out
+
+
+def test_results_of_different_frames_or_of_equal_names_are_refused(tmp_path):
+    for name, frames in (("a/ours", 2), ("b/ours", 2), ("b/other", 3)):
+        (tmp_path / name).mkdir(parents=True)
+        for k, result in enumerate(perfect(frames)):
+            write_result(tmp_path / name / f"results_{k}.pkl", result)
+    with pytest.raises(SystemExit, match="--results names two folders 'ours'"):
+        main(["--results", str(tmp_path / "a/ours"), str(tmp_path / "b/ours"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="ours has results of 2 frames and other of 3"):
+        main(["--results", str(tmp_path / "a/ours"), str(tmp_path / "b/other"), "--out", str(tmp_path)])
+    one = perfect(1)[0]
+    fewer = {key: value[:-1] if key.startswith("gt_") else value for key, value in one.items()}
+    write_result(tmp_path / "b/other/results_1.pkl", fewer)
+    (tmp_path / "b/other/results_2.pkl").unlink()
+    with pytest.raises(SystemExit, match=r"frame 1 has ground truth of classes \[1, .*6\] in ours .* and \[1"):
+        main(["--results", str(tmp_path / "a/ours"), str(tmp_path / "b/other"), "--out", str(tmp_path)])

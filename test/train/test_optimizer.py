@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from encoders_rig import CONV_VIT, DINOV2, REGISTERS, VITDET
+from encoders_rig import CONV_VIT, DINOV2, EVA02, REGISTERS, VITDET
 from tiny import tiny_config
 
 from seqpose_core.model.encoder_config import EncoderConfig
@@ -15,7 +15,7 @@ from seqpose_core.model.seqpose import SeqPose
 from train.fit.config import OptimizerConfig
 from train.fit.optimizer import encoder_depths, make_optimizer, parameter_groups, rate_at
 
-ENCODERS = {"conv_vit": CONV_VIT, "dinov2": DINOV2, "registers": REGISTERS, "vitdet": VITDET}
+ENCODERS = {"conv_vit": CONV_VIT, "dinov2": DINOV2, "registers": REGISTERS, "eva02": EVA02, "vitdet": VITDET}
 
 
 def network(encoder: EncoderConfig) -> SeqPose:
@@ -29,12 +29,12 @@ def test_depth_increases_from_patches_through_the_blocks_to_the_neck(kind: str) 
     blocks = encoder.dimensions()["depth"]
     of = {level: [name for name, depth in depths.items() if depth == level] for level in range(blocks + 2)}
     assert sum(len(names) for names in of.values()) == len(depths)
-    patches = "stem" if kind == "conv_vit" else "embeddings"
+    patches = {"conv_vit": "stem", "eva02": "patch_embed"}.get(kind, "embeddings")
     assert any(patches in name for name in of[0]) and not any("norm1" in name for name in of[0])
     for level in range(1, blocks + 1):
         assert all(f".{level - 1}." in name for name in of[level]) and any("mlp" in name for name in of[level])
         assert len(of[level]) == len(of[1])
-    behind = {"conv_vit": "lateral", "vitdet": "pyramid"}.get(kind, "neck")
+    behind = {"conv_vit": "lateral", "eva02": "pyramid", "vitdet": "pyramid"}.get(kind, "neck")
     assert any(behind in name for name in of[blocks + 1]) and not any(behind in name for name in of[0] + of[blocks])
 
 

@@ -27,6 +27,7 @@ from train.ablate.table import (
     AblationTable,
     check_rows_differ,
     row_config,
+    rows_on_base,
     shorten_schedule,
     with_changes,
 )
@@ -79,8 +80,8 @@ def ablate(options: AblateOptions) -> None:
     :raises FileNotFoundError: if a data set is missing.
     """
     table = config_io.load_yaml(AblationTable, _table_path(options.table))
-    rows = _select_rows(table, options)
     base = _base_config(options)
+    rows = _select_rows(table, options, base)
     # All rows are checked before the first is trained, so that no error appears after hours of training.
     _check_single_process(base)
     configs = [row_config(base, row) for row in rows]
@@ -108,8 +109,15 @@ def ablate(options: AblateOptions) -> None:
     print(f"written to {options.out}: table.csv, table.md, plot.png")
 
 
-def _select_rows(table: AblationTable, options: AblateOptions) -> list[AblationRow]:
-    rows = [row for row in table.rows if not options.rows or row.slug in options.rows]
+def _select_rows(table: AblationTable, options: AblateOptions, base: TrainConfig) -> list[AblationRow]:
+    """The rows named by --rows; by default all that are not left out on this base, which are printed."""
+    if not options.rows:
+        rows = rows_on_base(table.rows, base)
+        for row in table.rows:
+            if row not in rows:
+                print(f"{table.title}: {row.name!r} is the same run as {table.rows[-1].name!r} here; left out")
+        return rows
+    rows = [row for row in table.rows if row.slug in options.rows]
     unknown = sorted(set(options.rows) - {row.slug for row in rows})
     if unknown:
         known = (row.slug for row in table.rows)

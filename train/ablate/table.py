@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from seqpose_core import config_io
+from seqpose_core.losses.criterion import LossWeights
+from seqpose_core.losses.matching import MatchingWeights
 from seqpose_core.metrics.ap_report import COLUMNS
+from seqpose_core.model.encoder_config import EncoderConfig
 from train.data.sampler import Stage
 from train.fit.config import TrainConfig, expand_encoder_size
 
@@ -19,9 +22,12 @@ class AblationRow:
     """One row of a table.
 
     :param name: printed name. :param change: values that replace those of the base, nested as in its YAML file.
+        "{size}" in encoder.pretrained stands for encoder.size.
     :param scale: factors applied to values of the base, nested in the same way.
+    :param match_by_loss_weights: the weights of the matching cost are those of the losses.
     :param single_frames: train on single frames in random order: every stage draws as many single frames per batch as
         it has frames in the base.
+    :param optional: the row is left out on bases where it is the same run as the last row of its table.
     :param frames: whether the memory is reset before each frame ("single") or each clip ("multi") for scoring.
     :param paper: the paper's eight figures on REAL275 in percent, if it has this row.
     """
@@ -29,7 +35,9 @@ class AblationRow:
     name: str
     change: Any = None
     scale: Any = None
+    match_by_loss_weights: bool = False
     single_frames: bool = False
+    optional: bool = False
     frames: Literal["single", "multi"] = "multi"
     paper: tuple[float, ...] = ()
 
@@ -75,9 +83,33 @@ def row_config(base: TrainConfig, row: AblationRow) -> TrainConfig:
     """
     config = with_changes(base, row.change)
     config = config_io.from_dict(TrainConfig, _scaled(config_io.to_dict(config), row.scale or {}))
+    config = replace(config, model=replace(config.model, encoder=_with_size_name(config.model.encoder)))
+    if row.match_by_loss_weights:
+        config = replace(config, criterion=replace(config.criterion, matching=_loss_weights(config.criterion.weights)))
     if row.single_frames:
         config = replace(config, stages=tuple(_with_single_frames(stage) for stage in config.stages))
     return config
+
+
+def _with_size_name(encoder: EncoderConfig) -> EncoderConfig:
+    if "{size}" not in (encoder.pretrained or ""):
+        return encoder
+    if encoder.size is None:
+        raise config_io.ConfigError(f"encoder.pretrained is {encoder.pretrained!r}, but this base has no encoder.size")
+    return replace(encoder, pretrained=str(encoder.pretrained).replace("{size}", encoder.size))
+
+
+def _loss_weights(weights: LossWeights) -> MatchingWeights:
+    """Matching weights equal to those of the same terms of the loss."""
+    return MatchingWeights(
+        classification=weights.classification,
+        centre=weights.centre_uv,
+        log_depth=weights.log_depth,
+        position=weights.position,
+        rotation=weights.rotation,
+        log_size=weights.log_size,
+        size=weights.size,
+    )
 
 
 def _with_single_frames(stage: Stage) -> Stage:
@@ -99,8 +131,14 @@ def _scaled(data: Mapping[str, Any], factors: Mapping[str, Any]) -> dict[str, An
     return result
 
 
+def rows_on_base(rows: Sequence[AblationRow], base: TrainConfig) -> list[AblationRow]:
+    """The rows without those optional ones that are the same run as the last row on this base."""
+    last = _run_key(rows[-1], row_config(base, rows[-1]))
+    return [row for row in rows if not row.optional or _run_key(row, row_config(base, row)) != last]
+
+
 def check_rows_differ(rows: Sequence[AblationRow], configs: Sequence[TrainConfig]) -> None:
-    """Check that no two rows train the same configuration; on some bases a row changes nothing.
+    """Check that no two rows are the same run; on some bases a row changes nothing that has an effect.
 
     :raises ValueError: naming the rows that are the same run, and the ``--rows`` to choose instead.
     """
@@ -122,9 +160,18 @@ def _run_key(row: AblationRow, config: TrainConfig) -> str:
     if encoder.frozen or "encoder" in config.frozen_parts:
         # layer_decay acts on the backbone's blocks only.
         config = replace(config, optimizer=replace(config.optimizer, layer_decay=1.0))
-    if all(stage.clip_length == 1 for stage in config.stages) or not config.model.memory.frames:
+    if all(stage.clip_length == 1 for stage in config.stages):
         config = replace(config, gradient_through_window=False)  # no gradient passes between frames
-    frames = row.frames if config.model.memory.frames else "single"
+    trains_memory = config.model.memory.frames and any(s.streaming or s.clip_length > 1 for s in config.stages)
+    frames = row.frames
+    if not trains_memory:
+        frames = "single"
+        data = replace(config.data, augmentation=replace(config.data.augmentation, hide_pose=0.0))
+        model = replace(config.model, memory=replace(config.model.memory, frames=0))
+        config = replace(config, gradient_through_window=False, data=data, model=model)
+    if not config.model.queries.proposals:
+        weights = replace(config.criterion.weights, heat=0.0, centre=0.0)
+        config = replace(config, criterion=replace(config.criterion, weights=weights))
     return f"{frames}\n{config_io.dump_yaml(expand_encoder_size(config))}"
 
 

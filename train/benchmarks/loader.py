@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -37,11 +38,12 @@ _WARM_UP = 2  # steps that are not timed: memory is allocated, kernels are chose
 
 @dataclass(frozen=True)
 class Rates:
-    """Frames per second of one stage."""
+    """Frames per second of one stage, and the loss of the last training step."""
 
     stage: Stage
     loaded: float
     trained: float
+    loss: float
 
     @property
     def factor(self) -> float:
@@ -69,14 +71,17 @@ def measure_rates(config: TrainConfig, batches: int = 40, steps: int = 10) -> It
         for _ in loader:
             pass
         loaded = batches * frames / (time.perf_counter() - start)
-        yield Rates(stage, loaded, frames / _step_time(data.config, batch, steps))
+        seconds, loss = _time_step(data.config, batch, steps)
+        yield Rates(stage, loaded, frames / seconds, loss)
 
 
 class _Clock(Callback):
     def __init__(self) -> None:
         self.start = self.end = 0.0
+        self.loss = math.nan
 
-    def on_train_batch_end(self, _: Any, __: Any, ___: Any, ____: Any, index: int) -> None:
+    def on_train_batch_end(self, _: Any, __: Any, outputs: Any, ___: Any, index: int) -> None:
+        self.loss = float(outputs["loss"])
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.end = time.perf_counter()
@@ -84,8 +89,8 @@ class _Clock(Callback):
             self.start = self.end
 
 
-def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
-    """Seconds of one training step, without the time to load a batch."""
+def _time_step(config: TrainConfig, batch: dict[str, Any], steps: int) -> tuple[float, float]:
+    """Seconds of one training step, without the time to load a batch, and the loss of the last one."""
     clock = _Clock()
     averaging = [AveragedWeights(decay=config.optimizer.ema)] if config.optimizer.ema else []
     trainer = lightning.Trainer(
@@ -103,7 +108,7 @@ def _step_time(config: TrainConfig, batch: dict[str, Any], steps: int) -> float:
     # A list of batches serves as the data set.
     repeated: DataLoader[Any] = DataLoader([batch] * (_WARM_UP + steps), batch_size=None)  # type: ignore[arg-type]
     trainer.fit(SeqPoseModule(config), train_dataloaders=repeated)
-    return (clock.end - clock.start) / steps
+    return (clock.end - clock.start) / steps, clock.loss
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,10 +3,13 @@
 
     python -m train.evaluate --checkpoint seqpose-lite2 --data out/data --split test --frames single multi
     python -m train.evaluate --results FOLDER --iou original fixed oriented
+    python -m train.evaluate --results OURS DMSR --data /data/nocs --split real_test --report --out out/compared
 
 Predictions are written to OUT/single and OUT/multi, one pickle per frame; run it again with the same ``--out`` to
 continue an interrupted run. With ``--shard I/N`` a process predicts every N-th clip only; run it once more without
 ``--shard`` to score all. ``--report`` also writes OUT/report/report.html with tables, curves, frames and errors.
+Several runs, and several ``--results`` folders of methods on the same frames, are drawn in the same curves and their
+boxes side by side.
 """
 
 from __future__ import annotations

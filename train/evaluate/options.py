@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from seqpose_core.estimator_options import Precision, Runtime
 from seqpose_core.evaluation import ScoringOptions
@@ -23,7 +23,8 @@ from train.evaluate.support import EXACT, PlaneNoise
 class EvaluateOptions:
     """What to evaluate and how. Either ``checkpoint`` and ``data``, or ``results``.
 
-    :param results: folder of result pickles. :param data: root of a data set; with ``results``, for pictures only.
+    :param results: folders of result pickles, one per method. :param data: root of a data set; with ``results``, for
+        pictures only.
     :param frames: modes, see train.evaluate.predict.PredictionJob. :param limit: only the first clips.
     :param support_plane, plane_noise, depth: see train.evaluate.predict.PredictionJob.
     :param shard: (i, n): predict every n-th clip from the i-th on. :param dataset: name of the data of ``results``.
@@ -31,7 +32,7 @@ class EvaluateOptions:
 
     out: Path
     checkpoint: str | None = None
-    results: Path | None = None
+    results: tuple[Path, ...] = ()
     data: Path | None = None
     split: str = "test"
     labels: Labels = "gts"
@@ -58,7 +59,14 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=description)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="bundled name, folder, file or hub id")
-    source.add_argument("--results", type=Path, help="score the results_*.pkl of a folder; needs no model")
+    source.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="score the results_*.pkl of a folder; needs no model. Several folders, one per method, are compared",
+    )
     parser.add_argument(
         "--data", type=Path, help="root of a data set in the NOCS layout; with --results, for the report's pictures"
     )
@@ -134,12 +142,18 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     values["frames"] = tuple(values["frames"])
     if values["workers"] is None:
         values["workers"] = len(os.sched_getaffinity(0)) if values["device"] == "cpu" else 1
-    values["out"] = values["out"] or values["results"] or _default_out(values["checkpoint"], values["split"])
+    values["results"] = tuple(values["results"])
+    values["out"] = values["out"] or _default_out(values)
     return EvaluateOptions(**values)
 
 
-def _default_out(checkpoint: str, split: str) -> Path:
-    return Path("out/evaluate") / f"{Path(checkpoint).name}-{split}"
+def _default_out(values: dict[str, Any]) -> Path:
+    """The folder of the results if there is one, else a folder named after what is evaluated."""
+    if len(values["results"]) == 1:
+        return Path(values["results"][0])
+    if values["results"]:
+        return Path("out/evaluate") / "-".join(folder.name for folder in values["results"])
+    return Path("out/evaluate") / f"{Path(values['checkpoint']).name}-{values['split']}"
 
 
 def _shard(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:

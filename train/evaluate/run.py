@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from seqpose_core import checkpoint
-from seqpose_core.evaluation import Evaluation, no_views, score_results
+from seqpose_core.evaluation import Evaluation, ScoredRun, no_views, score_results
 from seqpose_core.evaluation.figures import named_figures, write_json
 from seqpose_core.evaluation.support import support_figures
 from seqpose_core.evaluation.terminal import print_evaluation
@@ -38,9 +39,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation | None:
         categories = checkpoint.read_config(options.checkpoint).categories
         options = replace(options, scoring=replace(options.scoring, categories=categories))
     skipped: dict[str, str] = {}
-    if options.results is not None:
-        dataset = options.dataset or f"results of {options.results.name}"
-        paths = {"results": stored_results(options.results)}
+    if options.results:
+        dataset = options.dataset or f"results of {_subject(options)}"
+        paths = {name: stored_results(folder) for name, folder in _methods(options.results).items()}
     else:
         dataset, paths, skipped = _predict(options)
         if options.shard[1] > 1:
@@ -121,7 +122,8 @@ def _score(
             reasons = "; ".join(f"{file} ({reason})" for file, reason in list(skipped.items())[:5])
             raise ResultError(f"none of the {len(files)} result files of {name!r} can be used: {reasons}")
         runs[name] = score_results(results, options.scoring)
-    subject = options.results.name if options.results is not None else Path(options.checkpoint or "").name
+    check_same_frames(runs)
+    subject = _subject(options)
     return Evaluation(
         subject=subject,
         dataset=dataset,
@@ -135,6 +137,48 @@ def _score(
 
 def _open(options: EvaluateOptions, root: Path) -> EvaluationSet:
     return open_set(root, options.split, options.labels, options.scoring.categories, options.out / "aligned")
+
+
+def _methods(folders: Sequence[Path]) -> dict[str, Path]:
+    """Folders of results by the name of their run: "results", or with several folders the name of each.
+
+    :raises ValueError: if two folders have the same name.
+    """
+    if len(folders) == 1:
+        return {"results": folders[0]}
+    names = [folder.resolve().name for folder in folders]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--results names two folders {name!r}; their names are the names of the methods")
+    return dict(zip(names, folders, strict=True))
+
+
+def check_same_frames(runs: Mapping[str, ScoredRun]) -> None:
+    """Check that runs were measured on the same frames in the same order, by the classes of their ground truth.
+
+    :raises ValueError: naming the first difference.
+    """
+    first, *others = runs.items()
+    for name, run in others:
+        if len(run.results) != len(first[1].results):
+            raise ValueError(
+                f"{first[0]} has results of {len(first[1].results)} frames and {name} of {len(run.results)}; they must "
+                "be of the same frames"
+            )
+        for frame, (one, other) in enumerate(zip(first[1].results, run.results, strict=True)):
+            classes = [sorted(np.asarray(result["gt_class_ids"]).tolist()) for result in (one, other)]
+            if classes[0] != classes[1]:
+                raise ValueError(
+                    f"frame {frame} has ground truth of classes {classes[0]} in {first[0]} ({first[1].keys[frame]}) "
+                    f"and {classes[1]} in {name} ({run.keys[frame]}); results must be of the same frames, in the same "
+                    "order of file names"
+                )
+
+
+def _subject(options: EvaluateOptions) -> str:
+    if options.results:
+        return ", ".join(folder.resolve().name for folder in options.results)
+    return Path(options.checkpoint or "").name
 
 
 def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped: int) -> dict[str, str]:
