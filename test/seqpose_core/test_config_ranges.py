@@ -18,6 +18,7 @@ INVALID = [
     ("optimizer.learning_rate", float("nan"), "learning_rate is nan; it must be above 0"),
     ("optimizer.encoder_rate", -0.1, "encoder_rate is -0.1; it must be at least 0"),
     ("optimizer.backbone_rate", -0.1, "backbone_rate is -0.1; it must be at least 0"),
+    ("optimizer.neck_rate", -0.1, "neck_rate is -0.1; it must be at least 0"),
     ("optimizer.layer_decay", 0.0, "layer_decay is 0.0; it must lie in 0..1, above 0"),
     ("optimizer.weight_decay", -0.01, "weight_decay is -0.01; it must be at least 0"),
     ("optimizer.beta2", 1.0, "beta2 is 1.0; it must lie between 0 and 1"),

@@ -59,6 +59,16 @@ def test_learning_rates_decrease_per_block_and_only_weights_of_linear_maps_decay
         assert found[name] == (1.0, 0.0), name
 
 
+def test_neck_and_backbone_have_rates_of_their_own() -> None:
+    model = network(ENCODERS["dinov2"])
+    config = OptimizerConfig(learning_rate=1.0, encoder_rate=0.5, backbone_rate=0.1, neck_rate=3.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in parameter_groups(model, config) for p in group["params"]}
+    assert {rate for name, rate in rates.items() if name.startswith("encoder.backbone.")} == {pytest.approx(0.05)}
+    assert {rate for name, rate in rates.items() if name.startswith("encoder.neck.")} == {pytest.approx(1.5)}
+    assert {rate for name, rate in rates.items() if not name.startswith("encoder.")} == {1.0}
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = network(replace(DINOV2, frozen=True))
     optimizer, _ = make_optimizer(model, OptimizerConfig(), 10)

@@ -48,7 +48,8 @@ def _check_data(config: TrainConfig, frames: int) -> Iterator[Finding]:
         root = part.root or config.data.root
         name = f"{part.split} ({'training' if training else 'validation'})"
         try:
-            layout = open_layout(root, part.split, part.labels, motion, config.model.categories)
+            cache = Path(config.data.aligned_cache)
+            layout = open_layout(root, part.split, part.labels, motion, config.model.categories, cache)
         except (ValueError, OSError) as error:
             yield Finding("error", f"{name}: layout", str(error))
             continue

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqpose_core import config_io
 from seqpose_core.weights import CheckpointError
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or Path("out/fit") / options.config.stem
     try:
         fit(config, out, options.hours, allow_download=options.download)
-    except (config_io.ConfigError, CheckpointError, OSError) as error:
+    except (config_io.ConfigError, CheckpointError, OSError, MisconfigurationException) as error:
         sys.exit(f"fit: {error}")
     except UnreadableDataError as error:  # a loader process puts its traceback before the message
         sys.exit(f"fit: {str(error).rpartition('UnreadableDataError: ')[2].strip()}")

@@ -83,6 +83,7 @@ class OptimizerConfig:
 
     :param encoder_rate: learning rate of the encoder relative to the rest.
     :param backbone_rate: learning rate of the encoder's pretrained backbone relative to the rest of the encoder.
+    :param neck_rate: learning rate of the encoder's layers after the backbone relative to the rest of the encoder.
     :param layer_decay: learning rate of each encoder block relative to the next; the stem's is the lowest. 1 = equal.
     :param final_rate: learning rate at the end relative to ``learning_rate``.
     :param ema: decay of the averaged weights that are validated and saved; 0 = no averaging.
@@ -91,6 +92,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     encoder_rate: float = 1.0
     backbone_rate: float = 1.0
+    neck_rate: float = 1.0
     layer_decay: float = 1.0
     weight_decay: float = 0.05
     beta2: float = 0.98
@@ -103,7 +105,7 @@ class OptimizerConfig:
         for name, value in (("learning_rate", self.learning_rate), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
-        check_at_least(0, encoder_rate=self.encoder_rate, backbone_rate=self.backbone_rate)
+        check_at_least(0, encoder_rate=self.encoder_rate, backbone_rate=self.backbone_rate, neck_rate=self.neck_rate)
         check_at_least(0, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps)
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay is {self.layer_decay}; it must lie in 0..1, above 0")

@@ -56,6 +56,8 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
             rate *= config.encoder_rate * config.layer_decay ** (top - depths[name])
         if name.startswith("encoder.backbone."):
             rate *= config.backbone_rate
+        elif depths.get(name) == top:
+            rate *= config.neck_rate
         groups.setdefault((rate, name in decayed), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0}
