@@ -78,7 +78,7 @@ def test_rows_of_every_table_are_different_runs_on_every_base(base: str, name: s
     assert repr("w/o STSQ Memory" if name == "memory" else "0 frames") in str(refused.value)
 
 
-@pytest.mark.parametrize(("base", "name"), CASES)
+@pytest.mark.parametrize(("base", "name"), [case for case in CASES if case[::-1] not in REFUSED])
 def test_rows_differ_from_the_base_in_the_settings_they_name_only(base: str, name: str) -> None:
     table, config = load_table(name), load(TRAIN / f"{base}.yaml")
     before = leaves(config_io.to_dict(config))

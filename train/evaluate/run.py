@@ -146,7 +146,7 @@ def _methods(folders: Sequence[Path]) -> dict[str, Path]:
     """
     if len(folders) == 1:
         return {"results": folders[0]}
-    names = [folder.resolve().name for folder in folders]
+    names = [folder.absolute().name for folder in folders]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"--results names two folders {name!r}; their names are the names of the methods")
@@ -177,7 +177,7 @@ def check_same_frames(runs: Mapping[str, ScoredRun]) -> None:
 
 def _subject(options: EvaluateOptions) -> str:
     if options.results:
-        return ", ".join(folder.resolve().name for folder in options.results)
+        return ", ".join(folder.absolute().name for folder in options.results)
     return Path(options.checkpoint or "").name
 
 
