@@ -66,9 +66,8 @@ def check_steps(config: TrainConfig, steps: int) -> Iterator[Finding]:
     validated = start / config.val_every * windows * config.data.val_frames / devices
     hours += validated * _FORWARD / rates.trained / 3600
     where = torch.cuda.get_device_name(0) if use_gpu else "the CPU"
-    yield Finding(
-        "ok", "expected time", f"{hours:.1f} hours with validation, with {devices} processes like this one on {where}"
-    )
+    text = f"{hours:.1f} hours with validation; processes: {devices}, each as fast as this one on {where}"
+    yield Finding("ok", "expected time", text)
 
 
 def _memory(use_gpu: bool) -> Finding:
