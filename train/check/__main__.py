@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.devices:
         config = replace(config, compute=replace(config.compute, devices=options.devices))
     warnings.filterwarnings("ignore", module="lightning")
-    for name in ("lightning.pytorch", "train.data.nocs_layout"):  # broken frames are in the report
+    for name in ("lightning.pytorch", "train.data.layout"):  # broken frames are in the report
         logging.getLogger(name).setLevel(logging.ERROR)
     findings = check(config, options.frames, options.steps, options.download)
     print(format_report(findings))

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from seqpose_core.categories import Category
 from train.check.agreement import Agreement, agreements
 from train.check.finding import Finding, level_of
+from train.data.layout import Layout
 from train.data.nocs_files import BrokenFrameError
-from train.data.nocs_layout import NocsLayout
 
 #: Shares of broken frames, and of objects with disagreeing labels, that are a warning and an error.
 _SHARES = (0.0, 0.05)
@@ -24,7 +24,7 @@ _SHARES_OF_OBJECTS = (0.1, 0.5)
 MAX_PIXELS, MAX_CENTIMETRES = 10.0, 3.0
 
 
-def check_set(layout: NocsLayout, name: str, frames: int, categories: Sequence[Category]) -> Iterator[Finding]:
+def check_set(layout: Layout, name: str, frames: int, categories: Sequence[Category]) -> Iterator[Finding]:
     """Findings about one data set.
 
     :param frames: number of frames to read, evenly spaced; 0 = all.
@@ -61,6 +61,12 @@ def check_set(layout: NocsLayout, name: str, frames: int, categories: Sequence[C
         f"{name}: broken frames",
         f"{broken} of {len(selected)} read{examples}",
     )
+    for note in layout.notes:
+        yield Finding("ok", f"{name}: note", note)
+    if layout.left_out:
+        place, reason = next(iter(layout.left_out.items()))
+        text = f"{len(layout.left_out)} objects, the first is {place}: {reason}"
+        yield Finding("warning", f"{name}: without label", text)
     if not count:
         return
     absent = [category.name for category in categories if not counts[category.name]]
@@ -91,7 +97,7 @@ def _select(lengths: np.ndarray, frames: int) -> list[tuple[int, int]]:
     return list(zip(clips.tolist(), (wanted - (ends - lengths)[clips]).tolist(), strict=True))
 
 
-def _bytes(layout: NocsLayout, clip: int, index: int) -> int:
+def _bytes(layout: Layout, clip: int, index: int) -> int:
     folder, name = Path(layout.clips[clip].folder), layout.clips[clip].frames[index]
     return sum(path.stat().st_size for path in folder.glob(f"{name}_*"))
 
