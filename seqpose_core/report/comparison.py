@@ -20,6 +20,7 @@ from seqpose_core.report.plots import Picture, legend_below, plot, run_colours
 
 FRAMES_COMPARED = 6
 _LINES = ("-", "--", "-.", ":")  # besides the colours, for print
+_TICKS = ((0.0, 0.25, 0.5, 0.75), (0, 20, 40), (0, 5, 10))  # none at the right edge, next to another panel
 _HEADER = 26  # pixels above a frame, for the name of its run
 
 
@@ -74,6 +75,7 @@ def _draw_curves(*axes: Any, reports: Mapping[str, ApReport], columns: Sequence[
             at, ap = curve(columns[column])
             cell.plot(at, 100 * ap, color=colours[name], linestyle=_LINES[index % len(_LINES)], label=name)
             cell.set_xlim(at[0], at[-1])
+            cell.set_xticks(_TICKS[row])
         cell.set_ylim(-2, 102)
         cell.set_xlabel(("3D IoU", "rotation error, degrees", "translation error, cm")[row], fontsize=8)
         if not row:
