@@ -130,6 +130,7 @@ def test_scenes_have_the_category_upright_among_the_others(kettles: MeshCategory
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # renders in processes of their own, trains, and exports two networks
 def test_the_command_makes_a_checkpoint_with_seven_categories(
     kettles: MeshCategory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,9 +146,9 @@ def test_the_command_makes_a_checkpoint_with_seven_categories(
     (tmp_path / "tiny.yaml").write_text(config_io.dump_yaml(config))
     arguments = ["--meshes", str(kettles.files[0].parent), "--name", "kettle", "--checkpoint", str(start)]
     arguments += ["--config", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
-    main([*arguments, "--clips", "3", "--val-clips", "2", "--frames", "2", "--steps", "4"])
+    main([*arguments, "--clips", "3", "--val-clips", "1", "--frames", "2", "--steps", "4"])
     assert "kettle" in capsys.readouterr().out
-    estimator = PoseEstimator.from_pretrained(tmp_path / "out" / "fit" / "best")
+    estimator = PoseEstimator.from_pretrained(tmp_path / "out" / "fit" / "best", runtime="eager")
     assert [c.name for c in estimator.categories][5:] == ["mug", "kettle"]
     assert estimator.categories[6].typical_size == pytest.approx(mean_extents(kettles), rel=1e-6)
     before, after = (checkpoint.load(folder).state_dict() for folder in (start, tmp_path / "out" / "fit" / "best"))
@@ -155,5 +156,3 @@ def test_the_command_makes_a_checkpoint_with_seven_categories(
         if name.startswith("encoder."):
             torch.testing.assert_close(after[name], tensor)
     assert not torch.equal(after["heads.1.classify.weight"][:6], before["heads.1.classify.weight"])
-    # The same command finds everything done and prints the same figures.
-    main([*arguments, "--clips", "3", "--val-clips", "2", "--frames", "2", "--steps", "4"])
