@@ -13,6 +13,7 @@ import numpy as np
 from seqpose_core.camera import Camera
 from seqpose_core.categories import Category
 from seqpose_core.config_io import nearest
+from seqpose_core.depth_fusion import check_depth, fuse_depth
 from seqpose_core.estimator_options import EstimatorOptions
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.objects import ObjectPose
@@ -23,12 +24,11 @@ from seqpose_core.runtime.exported import is_exported, open_exported, read_info
 from seqpose_core.runtime.network import Network, with_memory
 from seqpose_core.selection import select_objects
 from seqpose_core.stream_memory import StreamMemory
+from seqpose_core.support_plane import SupportPlane, fuse_support_plane
 from seqpose_core.tracking import Tracker
 
-# torch takes seconds to import, the parts of SciPy that depth and support plane need half a second.
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes seconds to import
     from seqpose_core.model.seqpose import SeqPose
-    from seqpose_core.support_plane import SupportPlane
 
 _LOG = logging.getLogger(__name__)
 #: Options that are fixed when the estimator is built.
@@ -162,16 +162,12 @@ class PoseEstimator:
         """
         pixels, intrinsics = self.fit(image, camera)
         if depth is not None:
-            from seqpose_core.depth_fusion import check_depth, fuse_depth
-
             check_depth(depth, camera)
         outputs = self._engine(self.prepare(pixels, intrinsics, stamp, camera_pose))
         objects = self.select({name: array[0] for name, array in outputs.items()}, stamp, camera_pose)
         if depth is not None:
             objects = fuse_depth(objects, depth, camera)
         if support_plane is not None:
-            from seqpose_core.support_plane import fuse_support_plane
-
             objects = fuse_support_plane(objects, support_plane)
         return self.track(objects, stamp, camera_pose)
 
