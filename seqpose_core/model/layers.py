@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention with an optional mask of the keys."""
+    """Multi-head attention with an optional bias of the attention logits."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -17,22 +17,27 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         """Returns (B, Q, C).
 
-        :param query: (B, Q, C). :param key, value: (B, L, C).
-        :param mask: (B, L), or (B, Q, L) if it differs between queries, bool: true for keys that may be attended to.
+        :param query: (B, Q, C). :param key, value: (B, L, C). :param bias: see :func:`attention_bias`.
         """
         q, k, v = (self._split(p(x)) for p, x in ((self.query, query), (self.key, key), (self.value, value)))
-        if mask is not None:
-            mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
-            # Runtimes replace a boolean mask by the lowest number of the type, which overflows to NaN in bfloat16.
-            mask = torch.where(mask, 0.0, -1e4).to(q.dtype)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def attention_bias(mask: Tensor) -> Tensor:
+    """What is added to the attention logits, (B, 1, 1 or Q, L): 0 for a key that may be attended to, else -1e4.
+
+    :param mask: (B, L), or (B, Q, L) if it differs between queries, bool: true for keys that may be attended to.
+    """
+    mask = mask[:, None, None] if mask.dim() == 2 else mask[:, None]
+    # Runtimes replace a boolean mask by the lowest number of the type, which overflows to NaN in bfloat16.
+    return torch.where(mask, 0.0, -1e4)
 
 
 def mlp(width: int, hidden: int, out: int | None = None, bias: bool = True) -> nn.Sequential:

@@ -180,6 +180,13 @@ class MemoryView:
     motion: Tensor
     valid: Tensor
 
+    def frame_motion(self, top_k: int) -> Tensor:
+        """``motion`` of each frame, (B, N, 13) for slots n·K + k; 0 for a frame without a valid slot."""
+        # The valid slots of a frame have equal motion, and that of the others is zero or has no effect.
+        frames = self.motion.unflatten(1, (self.motion.shape[1] // top_k, top_k))
+        valid = self.valid.unflatten(1, (self.valid.shape[1] // top_k, top_k))[..., None]
+        return torch.where(valid.any(2), frames.masked_fill(~valid, -1e4).amax(2), 0.0)
+
 
 def view_slots(embedding: Tensor, reference: Tensor, valid: Tensor, relative: RelativeMotion) -> MemoryView:
     """Express the slots of a memory in the current camera frame.

@@ -147,6 +147,13 @@ class PoseHead(nn.Module):
             return objects
         return replace(objects, rotations=rotations, sizes=sizes).of_category(logits.argmax(-1))
 
+    def translation(self, query: Tensor, reference: Tensor, pinhole: Pinhole) -> Tensor:
+        """Only the ``translation`` (B, Q, 3) of :meth:`forward`, for layers whose other results are not used."""
+        first, activation, last = self.regress
+        assert isinstance(last, nn.Linear)
+        shift = F.linear(activation(first(self.norm(query))), last.weight[:3], last.bias[:3])
+        return self._translate(reference, shift.float(), pinhole)
+
     def _translate(self, reference: Tensor, shift: Tensor, pinhole: Pinhole) -> Tensor:
         if not self.projected:
             return reference + shift

@@ -15,6 +15,7 @@ from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
 from seqpose_core.model.encoder import build_encoder, pixel_statistics
 from seqpose_core.model.fusion import Fusion
+from seqpose_core.model.layers import attention_bias
 from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
 from seqpose_core.model.projection import Pinhole
@@ -50,7 +51,7 @@ class Prediction:
     """The result of one step.
 
     :param objects: of the last layer.
-    :param layers: of every layer, first to last; the last one is ``objects``.
+    :param layers: of every layer, first to last, or of the last only; the last one is ``objects``.
     :param valid: (B, Q) bool: false for a proposal that is no peak, and for a query propagated from an invalid memory
         slot. An invalid query has score 0 and affects nothing else.
     :param denoised: of every layer, the predictions of the D denoising queries; empty without them.
@@ -184,10 +185,21 @@ class SeqPose(nn.Module):
         return prediction, memory.push(newest, frame)
 
     def decode_queries(
-        self, features: FrameFeatures, pinhole: Pinhole, past: MemoryView, denoising: DenoisingQueries | None = None
+        self,
+        features: FrameFeatures,
+        pinhole: Pinhole,
+        past: MemoryView,
+        denoising: DenoisingQueries | None = None,
+        auxiliary: bool = True,
     ) -> tuple[Prediction, TopQueries]:
-        """The query network as a pure function of finite float32 tensors and masks."""
-        levels = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
+        """The query network as a pure function of finite float32 tensors and masks.
+
+        :param auxiliary: whether to predict all objects of the layers before the last, which only training uses.
+        """
+        levels = [
+            reduce(z).contiguous(memory_format=torch.channels_last)
+            for reduce, z in zip(self.reduce, features.fused, strict=True)
+        ]
         image_features = ImageFeatures(levels, pinhole)
         query, reference, valid = self._current_queries(features, image_features)
         # Eq. 6: the queries of the newest frame in memory are appended, at their positions in the current frame.
@@ -204,17 +216,22 @@ class SeqPose(nn.Module):
             attention_mask = denoising.attention_mask(valid, past.valid)
 
         log_focal = (pinhole.focal / self.config.canonical_focal).log()[:, None]
-        condition = F.pad(log_focal, (CONDITION_WIDTH - 2, 0)).expand(-1, query.shape[1], -1)
-        past_condition = torch.cat([past.motion, log_focal.expand(-1, past.motion.shape[1], -1)], dim=-1)
+        condition = F.pad(log_focal, (CONDITION_WIDTH - 2, 0))
+        motion = past.frame_motion(top_k)
+        past_condition = torch.cat([motion, log_focal.expand(-1, motion.shape[1], -1)], dim=-1)
         memory = QueryTokens(past.embedding, self.reference_encoding(past.reference), past_condition)
 
         layers: list[ObjectPrediction] = []
-        for layer, head in zip(self.layers, self.heads, strict=True):
-            queries = QueryTokens(query, self.reference_encoding(reference), condition)
-            query = layer(queries, memory, attention_mask, reference, image_features)
-            layers.append(mask_invalid(head(query, reference, pinhole), decoded))
-            if self.config.decoder.refine:
-                reference = layers[-1].translation.detach()
+        position, bias = self.reference_encoding(reference), attention_bias(attention_mask)
+        for number, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True), start=1):
+            query = layer(QueryTokens(query, position, condition), memory, bias, reference, image_features)
+            last, refine = number == len(self.layers), self.config.decoder.refine
+            if auxiliary or last:
+                layers.append(mask_invalid(head(query, reference, pinhole), decoded))
+            if refine and not last:
+                centre = layers[-1].translation if auxiliary else head.translation(query, reference, pinhole)
+                reference = centre.detach()
+                position = self.reference_encoding(reference)
 
         denoised: tuple[ObjectPrediction, ...] = ()
         if denoising is not None:

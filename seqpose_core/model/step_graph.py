@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.model.folding import fold_projections
 from seqpose_core.model.memory import FrameMotion, QueryMemory, RelativeMotion, TopQueries, relative_motion, view_slots
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import Pinhole
@@ -51,7 +52,7 @@ class StepGraph(nn.Module):
 
     def __init__(self, model: SeqPose) -> None:
         super().__init__()
-        self.model = model
+        self.model = fold_projections(model)
 
     def forward(
         self,
@@ -68,7 +69,9 @@ class StepGraph(nn.Module):
         model = self.model
         features = model.encode(image.permute(0, 3, 1, 2).float() / 255.0, intrinsics, dense=False)
         past = view_slots(embedding, reference, valid, RelativeMotion(motion, elapsed, known))
-        prediction, newest = model.decode_queries(features, Pinhole(intrinsics, model.image_size), past)
+        prediction, newest = model.decode_queries(
+            features, Pinhole(intrinsics, model.image_size), past, auxiliary=False
+        )
         objects = [value.float() for value in vars(prediction.objects).values() if value is not None]
         return (*objects, newest.embedding, newest.reference, newest.valid)
 

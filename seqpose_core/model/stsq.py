@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqpose_core.model.config import DecoderConfig
 from seqpose_core.model.layers import Attention, mlp, sine_features
 from seqpose_core.model.projection import NEAR, Pinhole
+from seqpose_core.model.sampling import sample_levels
 
 #: MemoryView.motion (13), and the logarithms of fx and fy over the canonical focal length (2).
 CONDITION_WIDTH = 15
@@ -24,7 +24,7 @@ class QueryTokens:
 
     :param embedding: (B, Q, C).
     :param position: (B, Q, C) encoding of their reference points.
-    :param condition: (B, Q, 15) of the pose-aware layer norm.
+    :param condition: (B, G, 15) of the pose-aware layer norm, each of Q/G consecutive queries.
     """
 
     embedding: Tensor
@@ -36,7 +36,7 @@ class QueryTokens:
 class ImageFeatures:
     """What the deformable attention samples.
 
-    :param levels: z_i (B, C, H_i, W_i), finest first.
+    :param levels: z_i (B, C, H_i, W_i), finest first, best channels-last.
     :param pinhole: the camera that projects 3D points into all of them.
     """
 
@@ -58,9 +58,13 @@ class PoseAwareLayerNorm(nn.Module):
         nn.init.zeros_(self.modulation[2].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x (B, Q, C), condition (B, Q, 15)."""
+        """x (B, Q, C); condition (B, G, 15), each of which holds for Q/G consecutive rows of x."""
         gain, bias = self.modulation(condition).chunk(2, dim=-1)
-        return self.norm(x) * (1 + gain) + bias
+        normalised, groups = self.norm(x), condition.shape[1]
+        if groups in (0, x.shape[1]):
+            return normalised * (1 + gain) + bias
+        grouped = normalised.unflatten(1, (groups, -1))
+        return (grouped * (1 + gain[:, :, None]) + bias[:, :, None]).flatten(1, 2)
 
 
 class ReferenceEncoding(nn.Module):
@@ -99,25 +103,19 @@ class DeformableAttention(nn.Module):
 
     def forward(self, query: Tensor, reference: Tensor, features: ImageFeatures) -> Tensor:
         """query (B, Q, C); reference (B, Q, 3), metres in the camera frame. Returns (B, Q, C)."""
-        batch, queries, width = query.shape
+        batch, queries, _ = query.shape
         heads, points, pinhole = self.heads, self.points, features.pinhole
         offsets = self.offsets(query).reshape(batch, queries, heads, points, 3)
         points3d = reference[:, :, None, None] + offsets
-        # grid_sample's coordinates: -1 and 1 are the outer edges of the first and last pixel.
-        grid = (pinhole.project(points3d) + 0.5) / pinhole.image_size * 2 - 1
-        visible = (grid.abs() <= 1).all(-1) & (points3d[..., 2] > NEAR)
+        # Fractions of the image; pixel centres are at integers.
+        position = (pinhole.project(points3d) + 0.5) / pinhole.image_size
+        visible = ((position >= 0) & (position <= 1)).all(-1) & (points3d[..., 2] > NEAR)
         logits = self.weights(query).reshape(batch, queries, heads, points, self.levels)
         logits = logits.masked_fill(~visible[..., None], -1e4)
         weights = logits.flatten(3).softmax(-1).reshape(batch, queries, heads, points, self.levels)
         weights = weights * visible[..., None]
-        grid = grid.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, 2)
-        weights = weights.transpose(1, 2).flatten(0, 1)  # (B·heads, Q, P, levels)
-        mixed = query.new_zeros(batch * heads, width // heads, queries)
-        for level, (values, feature) in enumerate(zip(self.values, features.levels, strict=True)):
-            value = values(feature).unflatten(1, (heads, -1)).flatten(0, 1)
-            sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            mixed = mixed + (sampled * weights[:, None, ..., level]).sum(-1)
-        return self.out(mixed.reshape(batch, width, queries).transpose(1, 2))
+        values = [project(z) for project, z in zip(self.values, features.levels, strict=True)]
+        return self.out(sample_levels(values, position, weights).to(query.dtype))
 
 
 class StsqLayer(nn.Module):
@@ -136,21 +134,21 @@ class StsqLayer(nn.Module):
         self,
         queries: QueryTokens,
         memory: QueryTokens,
-        attention_mask: Tensor,
+        attention_bias: Tensor,
         reference: Tensor,
         features: ImageFeatures,
     ) -> Tensor:
         """The embeddings (B, Q, C) after this layer.
 
         :param queries: the Q queries of the current frame. :param memory: the S slots of the memory.
-        :param attention_mask: (B, Q + S), or (B, Q, Q + S) if it differs between queries, bool: queries and then
-            slots that may be attended to.
+        :param attention_bias: (B, 1 or Q, 1 or Q, Q + S) for queries and then slots, see
+            :func:`seqpose_core.model.layers.attention_bias`.
         :param reference: (B, Q, 3) reference points of the queries, metres in the camera frame.
         """
         query, position = queries.embedding, queries.position
         current = self.query_norm(query, queries.condition)
         value = torch.cat([current, self.memory_norm(memory.embedding, memory.condition)], dim=1)
         key = value + torch.cat([position, memory.position], dim=1)
-        query = query + self.temporal(current + position, key, value, attention_mask)
+        query = query + self.temporal(current + position, key, value, attention_bias)
         query = query + self.deformable(self.deformable_norm(query) + position, reference, features)
         return query + self.ffn(self.ffn_norm(query))

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step that runtimes run equals the straightforward formulation of the equations, which is written out here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import camera_poses, frames, pinhole, tiny_config, tiny_model
+from torch import Tensor, nn
+
+from seqpose_core import SeqPose
+from seqpose_core.model import sampling, stsq
+from seqpose_core.model.config import HeadConfig, SeqPoseConfig
+from seqpose_core.model.folding import fold_projections
+from seqpose_core.model.memory import FrameMotion, MemoryView
+from seqpose_core.model.pose_head import PoseHead
+from seqpose_core.model.sampling import sample_levels
+from seqpose_core.model.step_graph import StepGraph, StepInput, output_names
+
+
+def sample_by_grid(values: list[Tensor], position: Tensor, weights: Tensor) -> Tensor:
+    """Eq. 8's sampling with grid_sample, per level and head."""
+    batch, queries, heads = weights.shape[:3]
+    grid = (2 * position - 1).transpose(1, 2).flatten(0, 1)
+    weights = weights.transpose(1, 2).flatten(0, 1)
+    mixed = torch.zeros(batch * heads, values[0].shape[1] // heads, queries)
+    for level, value in enumerate(values):
+        maps = value.unflatten(1, (heads, -1)).flatten(0, 1)
+        sampled = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        mixed = mixed + (sampled * weights[:, None, ..., level]).sum(-1)
+    return mixed.reshape(batch, -1, queries).transpose(1, 2)
+
+
+def sampling_inputs() -> tuple[list[Tensor], Tensor, Tensor]:
+    """Maps of two levels, positions in and outside the image, and weights that are 0 outside."""
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(2, 12, *size, generator=generator) for size in ((5, 7), (2, 3))]
+    position = 1.4 * torch.rand(2, 9, 3, 4, 2, generator=generator) - 0.2
+    position[0, 0, 0] = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]])  # corners and centre
+    inside = ((position >= 0) & (position <= 1)).all(-1)
+    assert inside.any() and not inside.all()
+    weights = torch.rand(2, 9, 3, 4, 2, generator=generator) * inside[..., None]
+    return values, position, weights
+
+
+def test_sums_of_rows_equal_grid_sample_with_gradients() -> None:
+    results = []
+    for sample in (sample_levels, sample_by_grid):
+        values, position, weights = sampling_inputs()
+        inputs = [*values, position, weights]
+        for tensor in inputs:
+            tensor.requires_grad_()
+        output = sample(values, position, weights)
+        gradients = torch.autograd.grad(output.square().sum(), inputs)
+        # The gradient of the weight of a point outside has no effect: that weight is a constant 0.
+        results.append([output, *gradients[:-1], gradients[-1] * (weights > 0)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_a_sample_at_the_centre_of_a_cell_is_its_value() -> None:
+    value = torch.arange(12.0).reshape(1, 1, 3, 4)
+    position = torch.tensor([[(column + 0.5) / 4, (row + 0.5) / 3] for row in range(3) for column in range(4)])
+    sampled = sample_levels([value], position.reshape(1, 12, 1, 1, 2), torch.ones(1, 12, 1, 1, 1))
+    torch.testing.assert_close(sampled.flatten(), torch.arange(12.0))
+
+
+def test_the_formulation_for_onnx_gives_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sample_levels(*sampling_inputs())
+    monkeypatch.setattr(sampling.torch.onnx, "is_in_onnx_export", lambda: True)
+    torch.testing.assert_close(sample_levels(*sampling_inputs()), expected)
+
+
+def moved_model(config: SeqPoseConfig) -> SeqPose:
+    """Random weights of which none is zero."""
+    torch.manual_seed(0)
+    model = SeqPose(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def configurations() -> dict[str, SeqPoseConfig]:
+    config, modes = tiny_config(), HeadConfig(rotation_modes=3)
+    per_category = HeadConfig("direct", "allocentric", per_category=True)
+    return {
+        "proposals": replace(config, head=modes),
+        "anchors only": replace(tiny_config(proposals=0), head=per_category),
+        "other decoder width": replace(tiny_config(proposals=0), fusion_width=48),
+        "narrow fusion": replace(config, fusion_width=8),
+        "references not refined": replace(config, decoder=replace(config.decoder, refine=False)),
+    }
+
+
+@pytest.mark.parametrize("name", configurations())
+@torch.no_grad()
+def test_step_equals_the_straightforward_formulation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two frames: with grid_sample, the modulation of each slot, separate convolutions and all heads of all layers."""
+    model = moved_model(configurations()[name])
+    graph = StepGraph(model)
+    images, intrinsics = frames(2)
+    _, memory = model(images, intrinsics, None, camera_poses(2), torch.zeros(2, dtype=torch.float64))
+    stamp = torch.full((2,), 0.1, dtype=torch.float64)
+    frame = FrameMotion.from_optional(camera_poses(2, seed=5), stamp, memory)
+    pixels = (255 * frames(2, seed=1)[0]).round()
+    step = StepInput.of_frame(pixels.permute(0, 2, 3, 1).byte(), intrinsics, memory, frame)
+    actual = graph(*step)
+
+    monkeypatch.setattr(stsq, "sample_levels", sample_by_grid)
+    monkeypatch.setattr(MemoryView, "frame_motion", lambda view, top_k: view.motion)
+    prediction, pushed = model(pixels / 255, intrinsics, memory, frame.camera_pose, frame.stamp)
+    assert len(prediction.layers) == model.config.decoder.layers
+    top_k = model.config.memory.top_k
+    expected = [value for value in vars(prediction.objects).values() if value is not None]
+    expected += [pushed.embedding[:, :top_k], pushed.reference[:, :top_k], pushed.valid[:, :top_k]]
+    for output, a, b in zip(output_names(model.config), actual, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=lambda m, n=output: f"{n}: {m}")
+
+
+def test_cheaper_projections_are_folded_and_the_others_shared() -> None:
+    model = tiny_model(proposals=0)
+    folded = fold_projections(model)
+    assert all(isinstance(convolution, nn.Identity) for convolution in folded.fusion.convolutions)
+    assert all(isinstance(convolution, nn.Conv2d) for convolution in model.fusion.convolutions)
+    first, second = model.layers[0].deformable, folded.layers[0].deformable
+    assert second.values[0].in_channels == model.fusion.convolutions[0].in_channels
+    assert second.out.weight is first.out.weight and folded.encoder is model.encoder
+    # With proposals, the finest fused map is needed as well.
+    assert fold_projections(tiny_model()).fusion.convolutions[0].out_channels == 32
+    # Six layers of width 32 read 100 channels: separate convolutions are cheaper.
+    config = tiny_config(proposals=0)
+    config = replace(config, fusion_width=4, decoder=replace(config.decoder, layers=6, width=4, heads=2))
+    assert not any(isinstance(c, nn.Identity) for c in fold_projections(SeqPose(config)).fusion.convolutions)
+
+
+@pytest.mark.parametrize("head", [HeadConfig(), HeadConfig("direct"), HeadConfig(rotation_modes=3)], ids=str)
+@torch.no_grad()
+def test_the_centre_alone_equals_that_of_the_full_prediction(head: HeadConfig) -> None:
+    import numpy as np
+
+    torch.manual_seed(0)
+    module = PoseHead(head, 32, 103.0, np.full((6, 3), 0.1))
+    nn.init.normal_(module.regress[2].weight)
+    query, reference = torch.randn(2, 7, 32), torch.rand(2, 7, 3) + 0.3
+    camera = pinhole(frames(2)[1])
+    expected = module(query, reference, camera).translation
+    torch.testing.assert_close(module.translation(query, reference, camera), expected)
+
+
+def test_motion_of_a_frame_is_that_of_its_valid_slots() -> None:
+    motion = torch.tensor([[-3.0], [0.0], [2.0], [2.0], [0.0], [0.0]]).expand(6, 13)[None]
+    valid = torch.tensor([[True, False, True, True, False, False]])
+    view = MemoryView(torch.zeros(1, 6, 4), torch.zeros(1, 6, 3), motion, valid)
+    assert view.frame_motion(2)[0, :, 0].tolist() == [-3.0, 2.0, 0.0]
