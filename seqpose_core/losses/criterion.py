@@ -102,12 +102,16 @@ class Criterion(nn.Module):
 
     def forward(self, prediction: Prediction, targets: Targets, pinhole: Pinhole) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and its unweighted terms; terms of the objects are those of the last layer."""
-        # All layers in one pass: on a GPU, launching the many small operations takes most of the time of a step.
-        layers = ObjectPrediction.concatenate(prediction.layers)
+        terms: dict[str, Tensor] = {}
+        total = pinhole.intrinsics.new_zeros(())
         options, normalise = self.options, self.options.normalise
-        matches = match(layers, prediction.valid, targets, pinhole, self.config.matching, options.distance)
-        terms = object_losses(layers, prediction.valid, targets, matches, pinhole, options)
-        total = self._weighted({name: values.sum() for name, values in terms.items()})
+        # All layers with the same queries in one pass: on a GPU, launching the many small operations takes most of the
+        # time of a step.
+        for group, valid in prediction.layer_groups():
+            layers = ObjectPrediction.concatenate(group)
+            matches = match(layers, valid, targets, pinhole, self.config.matching, options.distance)
+            terms = object_losses(layers, valid, targets, matches, pinhole, options)
+            total = total + self._weighted({name: values.sum() for name, values in terms.items()})
         terms = {name: values[-1] for name, values in terms.items()}
         extra: dict[str, Tensor] = {}
         if prediction.denoising is not None:

@@ -71,6 +71,10 @@ class DecoderConfig:
     :param points: 3D points that each head samples around a reference, in every level.
     :param offset_scale: range of the learned 3D sampling offsets at initialisation, metres.
     :param refine: whether the predicted centres of a layer are the references of the next.
+    :param kept_queries: after the first, second, ... layer, only this number of queries, those with the highest score,
+        is decoded further; empty = all of them in all layers.
+    :param shared_values: whether all layers sample the same projection of z_i, instead of one each.
+    :param finest_level: the finest level that is sampled; 0 = z_0, 1 leaves it out.
     """
 
     width: int = 128
@@ -80,6 +84,9 @@ class DecoderConfig:
     ffn_ratio: int = 2
     offset_scale: float = 0.08
     refine: bool = True
+    kept_queries: tuple[int, ...] = ()
+    shared_values: bool = False
+    finest_level: int = 0
 
     def __post_init__(self) -> None:
         check_at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
@@ -87,6 +94,14 @@ class DecoderConfig:
         check_at_least(0, offset_scale=self.offset_scale)
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        kept = list(self.kept_queries)
+        if len(kept) >= self.layers or kept != sorted(kept, reverse=True) or min(kept, default=1) < 1:
+            raise ValueError(
+                f"kept_queries is {kept}; it must be at most {self.layers - 1} positive numbers for {self.layers} "
+                "layers, in descending order"
+            )
+        if not 0 <= self.finest_level <= 3:
+            raise ValueError(f"finest_level is {self.finest_level}; it must be one of the levels 0 to 3")
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,14 @@ class SeqPoseConfig:
             if value < 2 * patch or value % patch:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
         check_at_least(1, fusion_width=self.fusion_width)
+        kept = self.decoder.kept_queries
+        if kept and self.memory.frames and kept[-1] < self.memory.top_k:
+            raise ValueError(
+                f"decoder.kept_queries ends at {kept[-1]}; memory.top_k is {self.memory.top_k}, which needs more"
+            )
+        decoded = self.queries.anchors + self.queries.proposals + self.memory.top_k
+        if kept and kept[0] > decoded:
+            raise ValueError(f"decoder.kept_queries starts at {kept[0]}; there are only {decoded} queries")
         cells = self.encoder.finest_cells
         rows, columns = self.image_height // patch * cells, self.image_width // patch * cells
         if self.queries.proposals > rows * columns:

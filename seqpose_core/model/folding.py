@@ -19,15 +19,21 @@ def fold_projections(model: SeqPose) -> SeqPose:
     nothing between them. Level 0 is not folded if proposals are read from its fused map. The other modules and all
     parameters are shared with ``model``; later changes of its fusion, reduction and value weights have no effect.
     """
-    replaced = {"fusion", "reduce", "layers"}
+    replaced = {"fusion", "reduce", "layers", "values"}
     shared = {id(child): child for name, child in model.named_children() if name not in replaced}
     tensors = {id(p): p for p in model.parameters()}
     folded = copy.deepcopy(
         model, {**shared, **tensors, id(model.config): model.config, id(model._buffers): model._buffers}
     )
-    width, layers = model.config.decoder.width, len(model.layers)
+    width, finest = model.config.decoder.width, model.config.decoder.finest_level
+    shared_values = model.config.decoder.shared_values
+    projections = [folded.values] if shared_values else [layer.deformable.values for layer in folded.layers]
+    layers = len(projections)
     for level, fusion in enumerate(model.fusion.convolutions):
         if level == 0 and model.config.queries.proposals:
+            continue
+        if level < finest:
+            folded.fusion.convolutions[level] = nn.Identity()  # not used
             continue
         fusion, reduce = cast(nn.Conv2d, fusion), model.reduce[level]
         separate = fusion.in_channels * fusion.out_channels + width * width * layers
@@ -35,9 +41,8 @@ def fold_projections(model: SeqPose) -> SeqPose:
             separate += fusion.out_channels * width
         if fusion.in_channels * width * layers > separate:
             continue
-        for layer in folded.layers:
-            values = layer.deformable.values
-            values[level] = _compose(values[level], reduce, fusion)
+        for values in projections:
+            values[level - finest] = _compose(values[level - finest], reduce, fusion)
         folded.fusion.convolutions[level] = folded.reduce[level] = nn.Identity()
     return folded
 

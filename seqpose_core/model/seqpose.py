@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,59 +10,24 @@ from torch import Tensor, nn
 
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.denoising import DenoisingQueries
-from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads, DensePrediction
+from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads
 from seqpose_core.model.encoder import build_encoder, pixel_statistics
 from seqpose_core.model.fusion import Fusion
 from seqpose_core.model.layers import attention_bias
 from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
+from seqpose_core.model.prediction import FrameFeatures, Prediction, mask_invalid
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.proposals import select_proposals
 from seqpose_core.model.selection import gather_queries, top_k_indices
-from seqpose_core.model.stsq import CONDITION_WIDTH, ImageFeatures, QueryTokens, ReferenceEncoding, StsqLayer
-
-
-@dataclass(frozen=True)
-class FrameFeatures:
-    """The output of encoder, fusion and dense heads for a batch of images.
-
-    :param fused: z_i (B, C, H_i, W_i), finest first.
-    """
-
-    fused: list[Tensor]
-    dense: DensePrediction | None
-    centre: CentrePrediction | None
-
-    def select(self, samples: slice | Tensor) -> FrameFeatures:
-        """The features of some samples of the batch."""
-
-        def pick(part):  # type: ignore[no-untyped-def]
-            if part is None:
-                return None
-            return replace(part, **{k: None if v is None else v[samples] for k, v in vars(part).items()})
-
-        return FrameFeatures([z[samples] for z in self.fused], pick(self.dense), pick(self.centre))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The result of one step.
-
-    :param objects: of the last layer.
-    :param layers: of every layer, first to last, or of the last only; the last one is ``objects``.
-    :param valid: (B, Q) bool: false for a proposal that is no peak, and for a query propagated from an invalid memory
-        slot. An invalid query has score 0 and affects nothing else.
-    :param denoised: of every layer, the predictions of the D denoising queries; empty without them.
-    :param denoising: the denoising queries, or None.
-    """
-
-    objects: ObjectPrediction
-    layers: tuple[ObjectPrediction, ...]
-    valid: Tensor
-    dense: DensePrediction | None
-    centre: CentrePrediction | None
-    denoised: tuple[ObjectPrediction, ...] = ()
-    denoising: DenoisingQueries | None = None
+from seqpose_core.model.stsq import (
+    CONDITION_WIDTH,
+    ImageFeatures,
+    QueryTokens,
+    ReferenceEncoding,
+    StsqLayer,
+    value_projections,
+)
 
 
 class SeqPose(nn.Module):
@@ -88,9 +51,12 @@ class SeqPose(nn.Module):
                 config.dense, config.fusion_width, self.encoder.geometry_widths[0], categories
             )
         levels = len(self.encoder.semantic_widths)
+        finest = config.decoder.finest_level
         self.reduce = nn.ModuleList(
-            nn.Conv2d(config.fusion_width, width, 1) if config.fusion_width != width else nn.Identity()
-            for _ in range(levels)
+            nn.Conv2d(config.fusion_width, width, 1)
+            if config.fusion_width != width and (level >= finest or (level == 0 and queries.proposals))
+            else nn.Identity()
+            for level in range(levels)
         )
         if queries.proposals:
             self.centre_head = CentreHead(config.fusion_width, categories)
@@ -102,7 +68,9 @@ class SeqPose(nn.Module):
         if queries.denoising:
             self.denoising_class = nn.Embedding(categories, width)
         self.reference_encoding = ReferenceEncoding(width)
-        self.layers = nn.ModuleList(StsqLayer(config.decoder, levels) for _ in range(config.decoder.layers))
+        if config.decoder.shared_values:
+            self.values = value_projections(width, levels - finest)
+        self.layers = nn.ModuleList(StsqLayer(config.decoder, levels - finest) for _ in range(config.decoder.layers))
         sizes = np.array([c.typical_size for c in config.categories])
         self.heads = nn.ModuleList(
             PoseHead(config.head, width, config.canonical_focal, sizes) for _ in range(config.decoder.layers)
@@ -196,61 +164,84 @@ class SeqPose(nn.Module):
 
         :param auxiliary: whether to predict all objects of the layers before the last, which only training uses.
         """
-        levels = [
-            reduce(z).contiguous(memory_format=torch.channels_last)
-            for reduce, z in zip(self.reduce, features.fused, strict=True)
-        ]
-        image_features = ImageFeatures(levels, pinhole)
-        query, reference, valid = self._current_queries(features, image_features)
+        levels = [reduce(z) for reduce, z in zip(self.reduce, features.fused, strict=True)]
+        query, reference, valid = self._current_queries(features.centre, levels[0], pinhole)
         # Eq. 6: the queries of the newest frame in memory are appended, at their positions in the current frame.
         top_k = self.config.memory.top_k
         valid = torch.cat([valid, past.valid[:, :top_k]], dim=1)
         query = torch.cat([query, past.embedding[:, :top_k].to(query.dtype)], dim=1)
         reference = torch.cat([reference, past.reference[:, :top_k]], dim=1)
-        count = query.shape[1]
-        decoded, attention_mask = valid, torch.cat([valid, past.valid], dim=1)
         if denoising is not None:
             query = torch.cat([query, self.denoising_class(denoising.classes).to(query.dtype)], dim=1)
             reference = torch.cat([reference, denoising.reference], dim=1)
-            decoded = torch.cat([valid, denoising.present], dim=1)
-            attention_mask = denoising.attention_mask(valid, past.valid)
 
         log_focal = (pinhole.focal / self.config.canonical_focal).log()[:, None]
         condition = F.pad(log_focal, (CONDITION_WIDTH - 2, 0))
         motion = past.frame_motion(top_k)
         past_condition = torch.cat([motion, log_focal.expand(-1, motion.shape[1], -1)], dim=-1)
         memory = QueryTokens(past.embedding, self.reference_encoding(past.reference), past_condition)
+        sampled = levels[self.config.decoder.finest_level :]
+        levels = [z.contiguous(memory_format=torch.channels_last) for z in sampled]
+        if self.config.decoder.shared_values:
+            levels = [project(z) for project, z in zip(self.values, levels, strict=True)]
+        image_features = ImageFeatures(levels, pinhole)
 
         layers: list[ObjectPrediction] = []
-        position, bias = self.reference_encoding(reference), attention_bias(attention_mask)
-        for number, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True), start=1):
+        layer_valid: list[Tensor] = []
+        position, bias = self.reference_encoding(reference), self._attention_bias(valid, past.valid, denoising)
+        kept_queries = (*self.config.decoder.kept_queries, *[query.shape[1]] * len(self.layers))
+        for number, (layer, head, kept) in enumerate(zip(self.layers, self.heads, kept_queries, strict=False), start=1):
             query = layer(QueryTokens(query, position, condition), memory, bias, reference, image_features)
-            last, refine = number == len(self.layers), self.config.decoder.refine
-            if auxiliary or last:
-                layers.append(mask_invalid(head(query, reference, pinhole), decoded))
-            if refine and not last:
-                centre = layers[-1].translation if auxiliary else head.translation(query, reference, pinhole)
+            last, prunes = number == len(self.layers), kept < valid.shape[1]
+            objects: ObjectPrediction | None = None
+            if auxiliary or last or prunes:
+                decoded = valid if denoising is None else torch.cat([valid, denoising.present], dim=1)
+                objects = mask_invalid(head(query, reference, pinhole), decoded)
+            if objects is not None and (auxiliary or last):
+                layers.append(objects)
+                layer_valid.append(valid)
+            if last:
+                break
+            if self.config.decoder.refine:
+                centre = objects.translation if objects else head.translation(query, reference, pinhole)
                 reference = centre.detach()
-                position = self.reference_encoding(reference)
+            if objects is not None and prunes:
+                best = top_k_indices(objects.logits.detach()[:, : valid.shape[1]].amax(-1), kept)
+                query, reference = (_keep(x, best, valid.shape[1]) for x in (query, reference))
+                valid = valid.gather(1, best)
+                bias = self._attention_bias(valid, past.valid, denoising)
+            position = self.reference_encoding(reference)
 
         denoised: tuple[ObjectPrediction, ...] = ()
         if denoising is not None:
-            denoised = tuple(layer.select(slice(count, None)) for layer in layers)
-            layers, query = [layer.select(slice(count)) for layer in layers], query[:, :count]
-        prediction = Prediction(layers[-1], tuple(layers), valid, features.dense, features.centre, denoised, denoising)
+            counts = [v.shape[1] for v in layer_valid]
+            denoised = tuple(layer.select(slice(n, None)) for layer, n in zip(layers, counts, strict=True))
+            layers = [layer.select(slice(n)) for layer, n in zip(layers, counts, strict=True)]
+            query = query[:, : valid.shape[1]]
+        prediction = Prediction(
+            layers[-1], tuple(layers), tuple(layer_valid), features.dense, features.centre, denoised, denoising
+        )
         return prediction, self._top_queries(query, prediction)
 
-    def _current_queries(self, features: FrameFeatures, image_features: ImageFeatures) -> tuple[Tensor, Tensor, Tensor]:
+    @staticmethod
+    def _attention_bias(valid: Tensor, past_valid: Tensor, denoising: DenoisingQueries | None) -> Tensor:
+        """The bias of the temporal attention for queries ``valid`` (B, Q) and slots ``past_valid`` (B, S)."""
+        if denoising is not None:
+            return attention_bias(denoising.attention_mask(valid, past_valid))
+        return attention_bias(torch.cat([valid, past_valid], dim=1))
+
+    def _current_queries(
+        self, centre: CentrePrediction | None, finest: Tensor, pinhole: Pinhole
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Learned anchors and proposals: embeddings (B, Q, C), references (B, Q, 3) in metres, validity (B, Q)."""
-        finest, pinhole = image_features.levels[0], image_features.pinhole
         config, batch = self.config.queries, finest.shape[0]  # len() is a constant in exported graphs
         embeddings, references, valid = [], [], []
         if config.anchors:
             embeddings.append(self.anchor_embedding.expand(batch, -1, -1))
             references.append(self.anchor_reference.expand(batch, -1, -1))
             valid.append(torch.ones(batch, config.anchors, dtype=torch.bool, device=finest.device))
-        if features.centre is not None:
-            proposals = select_proposals(features.centre, config.proposals, pinhole, self.config.canonical_focal)
+        if centre is not None:
+            proposals = select_proposals(centre, config.proposals, pinhole, self.config.canonical_focal)
             content = self.proposal_norm(gather_queries(finest.flatten(2).transpose(1, 2), proposals.cell))
             embeddings.append(content + self.proposal_class(proposals.category))
             references.append(proposals.reference)
@@ -273,9 +264,10 @@ class SeqPose(nn.Module):
         )
 
 
-def mask_invalid(objects: ObjectPrediction, valid: Tensor) -> ObjectPrediction:
-    """Set the scores of invalid queries to zero; ``valid`` (B, Q) bool."""
-    return replace(objects, logits=objects.logits.masked_fill(~valid[..., None], -1e4))
+def _keep(x: Tensor, best: Tensor, count: int) -> Tensor:
+    """Rows ``best`` (B, K) of the first ``count`` rows of x (B, Q, C), then the rows after them."""
+    kept = gather_queries(x[:, :count], best)
+    return kept if count == x.shape[1] else torch.cat([kept, x[:, count:]], dim=1)
 
 
 def _frustum_points(config: SeqPoseConfig) -> Tensor:

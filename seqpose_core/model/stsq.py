@@ -36,7 +36,7 @@ class QueryTokens:
 class ImageFeatures:
     """What the deformable attention samples.
 
-    :param levels: z_i (B, C, H_i, W_i), finest first, best channels-last.
+    :param levels: z_i (B, C, H_i, W_i), finest first, best channels-last; if values are shared, their projections.
     :param pinhole: the camera that projects 3D points into all of them.
     """
 
@@ -83,6 +83,11 @@ class ReferenceEncoding(nn.Module):
         return self.project(sine_features(reference, self.frequencies))
 
 
+def value_projections(width: int, levels: int) -> nn.ModuleList:
+    """The 1x1 convolutions from z_i to the values of Eq. 8."""
+    return nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(levels))
+
+
 class DeformableAttention(nn.Module):
     """Eq. 8: each query samples learned 3D points around its reference, projected into every level of z.
 
@@ -94,7 +99,7 @@ class DeformableAttention(nn.Module):
         self.heads, self.points, self.levels = config.heads, config.points, levels
         self.offsets = nn.Linear(config.width, config.heads * config.points * 3)
         self.weights = nn.Linear(config.width, config.heads * config.points * levels)
-        self.values = nn.ModuleList(nn.Conv2d(config.width, config.width, 1) for _ in range(levels))
+        self.values = None if config.shared_values else value_projections(config.width, levels)
         self.out = nn.Linear(config.width, config.width)
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
@@ -114,7 +119,9 @@ class DeformableAttention(nn.Module):
         logits = logits.masked_fill(~visible[..., None], -1e4)
         weights = logits.flatten(3).softmax(-1).reshape(batch, queries, heads, points, self.levels)
         weights = weights * visible[..., None]
-        values = [project(z) for project, z in zip(self.values, features.levels, strict=True)]
+        values = features.levels
+        if self.values is not None:
+            values = [project(z) for project, z in zip(self.values, features.levels, strict=True)]
         return self.out(sample_levels(values, position, weights).to(query.dtype))
 
 

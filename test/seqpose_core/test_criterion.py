@@ -87,7 +87,8 @@ def test_loss_is_invariant_to_order_of_queries_and_targets(
     total, terms = CRITERION(prediction, ground_truth, pinhole(intrinsics))
     order = torch.tensor(queries)
     layers = tuple(layer.select(order) for layer in prediction.layers)
-    shuffled = replace(prediction, layers=layers, objects=layers[-1], valid=prediction.valid[:, order])
+    valid = tuple(usable[:, order] for usable in prediction.layer_valid)
+    shuffled = replace(prediction, layers=layers, objects=layers[-1], layer_valid=valid)
     moved = replace(ground_truth, **{name: getattr(ground_truth, name)[:, order_of_targets] for name in PER_OBJECT})
     again, terms_again = CRITERION(shuffled, moved, pinhole(intrinsics))
     assert float(again) == pytest.approx(float(total), rel=1e-4)
@@ -263,7 +264,7 @@ def test_paper_criterion_is_equation_10() -> None:
     config = replace(paper.criterion, weights=replace(paper.criterion.weights, uncertainty=0.0))
     assert vars(config.weights).items() >= {"segmentation": 1.0, "depth": 1.0, "normals": 1.0}.items()
     assert not paper.model.dense.nocs and not paper.model.queries.proposals, "terms that are not in Eq. 10"
-    prediction = Prediction(predicted, (predicted,), torch.ones(1, 1, dtype=torch.bool), None, None)
+    prediction = Prediction(predicted, (predicted,), (torch.ones(1, 1, dtype=torch.bool),), None, None)
     total, _ = Criterion(config, canonical_focal=100.0)(prediction, ground_truth, pinhole(intrinsics))
     # Two of the three axes have a chord of √2.
     assert float(total) == pytest.approx(0.25 * 0.25 * 0.693147 + 0.03 + 10 * 2 * 2**0.5 / 3 + 0.02, rel=1e-4)

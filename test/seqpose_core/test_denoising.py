@@ -146,7 +146,7 @@ def test_denoising_loss_compares_each_query_with_its_own_object_and_leaves_uncer
     )
     own = replace(right.select(slice(2)), log_scale=torch.zeros(1, 2, 6))
     criterion = Criterion(CriterionConfig(weights=LossWeights(uncertainty=0.0)), 100.0)
-    prediction = Prediction(own, (own,), torch.ones(1, 2, dtype=torch.bool), None, None, (right,), queries)
+    prediction = Prediction(own, (own,), (torch.ones(1, 2, dtype=torch.bool),), None, None, (right,), queries)
     total, terms = criterion(prediction, ground_truth, pinhole(intrinsics))
     assert float(terms["denoising"]) == pytest.approx(0, abs=1e-4)
     assert not total.requires_grad, "only the uncertainty could be trained, and it is left out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from seqpose_core import SeqPose
 from seqpose_core.model import sampling, stsq
-from seqpose_core.model.config import HeadConfig, SeqPoseConfig
+from seqpose_core.model.config import HeadConfig, QueryConfig, SeqPoseConfig
 from seqpose_core.model.folding import fold_projections
 from seqpose_core.model.memory import FrameMotion, MemoryView
 from seqpose_core.model.pose_head import PoseHead
@@ -84,6 +85,14 @@ def moved_model(config: SeqPoseConfig) -> SeqPose:
     return model.eval()
 
 
+def fast_config() -> SeqPoseConfig:
+    """All switches of small-fast: of 18 queries 9 are kept after the first layer, then 5."""
+    config = tiny_config()
+    return replace(
+        config, decoder=replace(config.decoder, layers=3, kept_queries=(9, 5), shared_values=True, finest_level=1)
+    )
+
+
 def configurations() -> dict[str, SeqPoseConfig]:
     config, modes = tiny_config(), HeadConfig(rotation_modes=3)
     per_category = HeadConfig("direct", "allocentric", per_category=True)
@@ -93,6 +102,8 @@ def configurations() -> dict[str, SeqPoseConfig]:
         "other decoder width": replace(tiny_config(proposals=0), fusion_width=48),
         "narrow fusion": replace(config, fusion_width=8),
         "references not refined": replace(config, decoder=replace(config.decoder, refine=False)),
+        "fast": fast_config(),
+        "fast, anchors only": replace(fast_config(), queries=QueryConfig(anchors=14, proposals=0)),
     }
 
 
@@ -140,8 +151,6 @@ def test_cheaper_projections_are_folded_and_the_others_shared() -> None:
 @pytest.mark.parametrize("head", [HeadConfig(), HeadConfig("direct"), HeadConfig(rotation_modes=3)], ids=str)
 @torch.no_grad()
 def test_the_centre_alone_equals_that_of_the_full_prediction(head: HeadConfig) -> None:
-    import numpy as np
-
     torch.manual_seed(0)
     module = PoseHead(head, 32, 103.0, np.full((6, 3), 0.1))
     nn.init.normal_(module.regress[2].weight)
@@ -156,3 +165,51 @@ def test_motion_of_a_frame_is_that_of_its_valid_slots() -> None:
     valid = torch.tensor([[True, False, True, True, False, False]])
     view = MemoryView(torch.zeros(1, 6, 4), torch.zeros(1, 6, 3), motion, valid)
     assert view.frame_motion(2)[0, :, 0].tolist() == [-3.0, 2.0, 0.0]
+
+
+@torch.no_grad()
+def test_only_kept_queries_are_decoded_further() -> None:
+    """The second layer by hand on the rows of the 9 highest scores, against the network that keeps 9 of 18."""
+    config = tiny_config()
+    every = moved_model(config)
+    some = SeqPose(replace(config, decoder=replace(config.decoder, kept_queries=(9,)))).eval()
+    some.load_state_dict(every.state_dict())
+    images, intrinsics = frames(1)
+    _, memory = every(images, intrinsics)
+    inputs: list[tuple] = []  # type: ignore[type-arg]
+    handle = every.layers[1].register_forward_pre_hook(lambda module, arguments: inputs.append(arguments))
+    full, _ = every(images, intrinsics, memory)
+    handle.remove()
+    (queries, past, bias, reference, features) = inputs[0]
+    score = full.layers[0].logits[0].amax(-1)
+    kept = sorted(range(18), key=lambda query: float(score[query]))[-9:]
+    columns = kept + list(range(18, bias.shape[-1]))
+    tokens = replace(queries, embedding=queries.embedding[:, kept], position=queries.position[:, kept])
+    decoded = every.layers[1](tokens, past, bias[..., columns], reference[:, kept], features)
+    expected = every.heads[1](decoded, reference[:, kept], features.pinhole)
+
+    actual, _ = some(images, intrinsics, memory)
+    assert [layer.logits.shape[1] for layer in actual.layers] == [18, 9]
+    assert [valid.shape[1] for valid in actual.layer_valid] == [18, 9]
+    assert int(actual.valid.sum()) == int(full.valid[0, kept].sum()) > 0
+    nearest = torch.cdist(expected.translation, actual.objects.translation)[0].argmin(1)
+    assert sorted(nearest.tolist()) == list(range(9))
+    torch.testing.assert_close(actual.objects.translation[0, nearest], expected.translation[0])
+    torch.testing.assert_close(actual.objects.rotation[0, nearest], expected.rotation[0])
+
+
+@torch.no_grad()
+def test_the_finest_level_can_be_left_out() -> None:
+    model = moved_model(replace(fast_config(), queries=QueryConfig(anchors=14, proposals=0)))
+    before = model(*frames(1))[0].objects
+    model.fusion.convolutions[0].weight.add_(1.0)
+    torch.testing.assert_close(model(*frames(1))[0].objects.translation, before.translation, atol=0, rtol=0)
+    model.fusion.convolutions[1].weight.add_(1.0)
+    assert not torch.allclose(model(*frames(1))[0].objects.translation, before.translation)
+
+
+def test_shared_values_are_one_set_of_projections() -> None:
+    names = SeqPose(fast_config()).state_dict()
+    assert {name for name in names if "values" in name} == {
+        f"values.{level}.{part}" for level in range(3) for part in ("weight", "bias")
+    }

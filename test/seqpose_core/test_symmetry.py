@@ -142,7 +142,7 @@ def test_invariant_symmetry_ignores_yaw_and_is_off_by_default() -> None:
     predicted = ObjectPrediction(
         logits, ground_truth.translation, ground_truth.rotation @ about_y(1.0), ground_truth.size, torch.zeros(1, 1, 6)
     )
-    prediction = Prediction(predicted, (predicted,), torch.ones(1, 1, dtype=torch.bool), None, None)
+    prediction = Prediction(predicted, (predicted,), (torch.ones(1, 1, dtype=torch.bool),), None, None)
     canonical, invariant = (
         float(Criterion(config, 100.0)(prediction, ground_truth, pinhole(intrinsics))[0])
         for config in (CriterionConfig(), CriterionConfig(symmetry="invariant"))

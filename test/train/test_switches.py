@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,14 @@ from seqpose_core.selection import pose_covariance
 
 TYPICAL_SIZES = np.array([c.typical_size for c in CATEGORIES])  # (6, 3) metres
 
+FAST: dict[str, Any] = {"kept_queries": (5,), "shared_values": True, "finest_level": 1}
+
 
 def switched(row: int) -> tuple[SeqPose, Criterion, bool]:
-    """Row 0..11 of the Plackett-Burman design of eleven switches: every pair occurs in all four settings."""
+    """Row 0..11 of the Plackett-Burman design of eleven switches: every pair occurs in all four settings.
+
+    Odd rows have the switches of small-fast as well.
+    """
     seed = [1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0]
     on = [bool(b) for b in (np.roll(seed, row) if row < 11 else np.zeros(11, int))]
     anchors, proposals, direct, egocentric, by_category, fixed, single, denoise, invariant, gaussian, window = on
@@ -39,7 +45,7 @@ def switched(row: int) -> tuple[SeqPose, Criterion, bool]:
         head=HeadConfig(
             "direct" if direct else "projected", "egocentric" if egocentric else "allocentric", by_category
         ),
-        decoder=replace(config.decoder, refine=not fixed),
+        decoder=replace(config.decoder, refine=not fixed, **(FAST if row % 2 else {})),
     )
     criterion = CriterionConfig(
         symmetry="invariant" if invariant else "canonical", likelihood="gaussian" if gaussian else "laplace"
