@@ -167,11 +167,8 @@ class SeqPoseConfig:
         kept = self.decoder.kept_queries
         if kept and self.memory.frames and kept[-1] < self.memory.top_k:
             raise ValueError(
-                f"decoder.kept_queries ends at {kept[-1]}; memory.top_k is {self.memory.top_k}, which needs more"
+                f"decoder.kept_queries ends at {kept[-1]}; it must be at least memory.top_k, which is {self.memory.top_k}"
             )
-        decoded = self.queries.anchors + self.queries.proposals + self.memory.top_k
-        if kept and kept[0] > decoded:
-            raise ValueError(f"decoder.kept_queries starts at {kept[0]}; there are only {decoded} queries")
         cells = self.encoder.finest_cells
         rows, columns = self.image_height // patch * cells, self.image_width // patch * cells
         if self.queries.proposals > rows * columns:
