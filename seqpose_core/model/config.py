@@ -167,7 +167,8 @@ class SeqPoseConfig:
         kept = self.decoder.kept_queries
         if kept and self.memory.frames and kept[-1] < self.memory.top_k:
             raise ValueError(
-                f"decoder.kept_queries ends at {kept[-1]}; it must be at least memory.top_k, which is {self.memory.top_k}"
+                f"decoder.kept_queries ends at {kept[-1]}; it must be at least memory.top_k, which is "
+                f"{self.memory.top_k}"
             )
         cells = self.encoder.finest_cells
         rows, columns = self.image_height // patch * cells, self.image_width // patch * cells
