@@ -30,7 +30,7 @@ TRAIN = Path(__file__).parents[2] / "config/train"
 
 
 #: Every base with every table it supports: "encoders" for bases of a named size of DINOv2, "encoders-nano" for nano.
-OF_DINOV2 = ("small", "base", "paper", "real275", "real275-sf", "camera25")
+OF_DINOV2 = ("small", "small-fast", "base", "paper", "real275", "real275-sf", "camera25")
 CASES = [
     (base.stem, path.stem)
     for base in sorted(TRAIN.glob("*.yaml"))
