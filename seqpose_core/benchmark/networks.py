@@ -83,7 +83,7 @@ def _openvino_run(graph: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], 
 
 def _onnx_run(graph: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], object]:
     runtime: Any = import_onnxruntime()
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     torch.onnx.export(graph, inputs, file, dynamo=False, opset_version=17, input_names=["image", "intrinsics"])
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1

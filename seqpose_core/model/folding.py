@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ def fold_projections(model: SeqPose) -> SeqPose:
     )
     width, finest = model.config.decoder.width, model.config.decoder.finest_level
     shared_values = model.config.decoder.shared_values
-    projections = [folded.values] if shared_values else [layer.deformable.values for layer in folded.layers]
+    projections: list[Any] = [folded.values] if shared_values else [layer.deformable.values for layer in folded.layers]
     layers = len(projections)
     for level, fusion in enumerate(model.fusion.convolutions):
         if level == 0 and model.config.queries.proposals:

@@ -191,6 +191,7 @@ class SeqPose(nn.Module):
         position, bias = self.reference_encoding(reference), self._attention_bias(valid, past.valid, denoising)
         kept_queries = (*self.config.decoder.kept_queries, *[query.shape[1]] * len(self.layers))
         for number, (layer, head, kept) in enumerate(zip(self.layers, self.heads, kept_queries, strict=False), start=1):
+            assert isinstance(head, PoseHead)
             query = layer(QueryTokens(query, position, condition), memory, bias, reference, image_features)
             last, prunes = number == len(self.layers), kept < valid.shape[1]
             objects: ObjectPrediction | None = None
