@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from tiny import camera_poses, frames, pinhole, tiny_config, tiny_model
 from torch import Tensor, nn
 
 from seqpose_core import SeqPose
-from seqpose_core.model import sampling, stsq
+from seqpose_core.model import stsq
 from seqpose_core.model.config import HeadConfig, QueryConfig, SeqPoseConfig
 from seqpose_core.model.folding import fold_projections
 from seqpose_core.model.memory import FrameMotion, MemoryView
@@ -22,17 +21,24 @@ from seqpose_core.model.sampling import sample_levels
 from seqpose_core.model.step_graph import StepGraph, StepInput, output_names
 
 
-def sample_by_grid(values: list[Tensor], position: Tensor, weights: Tensor) -> Tensor:
-    """Eq. 8's sampling with grid_sample, per level and head."""
+def sample_by_index(values: list[Tensor], position: Tensor, weights: Tensor) -> Tensor:
+    """Eq. 8's sampling as a sum over the four cells around each point, which are read by their indices."""
     batch, queries, heads = weights.shape[:3]
-    grid = (2 * position - 1).transpose(1, 2).flatten(0, 1)
-    weights = weights.transpose(1, 2).flatten(0, 1)
-    mixed = torch.zeros(batch * heads, values[0].shape[1] // heads, queries)
+    sample = torch.arange(batch)[:, None, None, None]
+    head = torch.arange(heads)[:, None]
+    mixed = torch.zeros(batch, queries, heads, values[0].shape[1] // heads)
     for level, value in enumerate(values):
-        maps = value.unflatten(1, (heads, -1)).flatten(0, 1)
-        sampled = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        mixed = mixed + (sampled * weights[:, None, ..., level]).sum(-1)
-    return mixed.reshape(batch, -1, queries).transpose(1, 2)
+        rows, columns = value.shape[2:]
+        maps = value.unflatten(1, (heads, -1)).permute(0, 1, 3, 4, 2)  # (B, heads, H, W, C/heads)
+        x, y = position[..., 0] * columns - 0.5, position[..., 1] * rows - 0.5
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            j, i = x.floor() + column, y.floor() + row
+            right, below = x - x.floor(), y - y.floor()
+            share = (right if column else 1 - right) * (below if row else 1 - below)
+            inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+            cell = maps[sample, head, i.clamp(0, rows - 1).long(), j.clamp(0, columns - 1).long()]
+            mixed = mixed + (cell * (share * inside * weights[..., level])[..., None]).sum(-2)
+    return mixed.flatten(2)
 
 
 def sampling_inputs() -> tuple[list[Tensor], Tensor, Tensor]:
@@ -47,9 +53,9 @@ def sampling_inputs() -> tuple[list[Tensor], Tensor, Tensor]:
     return values, position, weights
 
 
-def test_sums_of_rows_equal_grid_sample_with_gradients() -> None:
+def test_samples_equal_sums_over_indexed_cells_with_gradients() -> None:
     results = []
-    for sample in (sample_levels, sample_by_grid):
+    for sample in (sample_levels, sample_by_index):
         values, position, weights = sampling_inputs()
         inputs = [*values, position, weights]
         for tensor in inputs:
@@ -67,12 +73,6 @@ def test_a_sample_at_the_centre_of_a_cell_is_its_value() -> None:
     position = torch.tensor([[(column + 0.5) / 4, (row + 0.5) / 3] for row in range(3) for column in range(4)])
     sampled = sample_levels([value], position.reshape(1, 12, 1, 1, 2), torch.ones(1, 12, 1, 1, 1))
     torch.testing.assert_close(sampled.flatten(), torch.arange(12.0))
-
-
-def test_the_formulation_for_onnx_gives_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = sample_levels(*sampling_inputs())
-    monkeypatch.setattr(sampling.torch.onnx, "is_in_onnx_export", lambda: True)
-    torch.testing.assert_close(sample_levels(*sampling_inputs()), expected)
 
 
 def moved_model(config: SeqPoseConfig) -> SeqPose:
@@ -110,7 +110,7 @@ def configurations() -> dict[str, SeqPoseConfig]:
 @pytest.mark.parametrize("name", configurations())
 @torch.no_grad()
 def test_step_equals_the_straightforward_formulation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two frames: with grid_sample, the modulation of each slot, separate convolutions and all heads of all layers."""
+    """Two frames: with indexed cells, the modulation per slot, separate convolutions and all heads of all layers."""
     model = moved_model(configurations()[name])
     graph = StepGraph(model)
     images, intrinsics = frames(2)
@@ -121,7 +121,7 @@ def test_step_equals_the_straightforward_formulation(name: str, monkeypatch: pyt
     step = StepInput.of_frame(pixels.permute(0, 2, 3, 1).byte(), intrinsics, memory, frame)
     actual = graph(*step)
 
-    monkeypatch.setattr(stsq, "sample_levels", sample_by_grid)
+    monkeypatch.setattr(stsq, "sample_levels", sample_by_index)
     monkeypatch.setattr(MemoryView, "frame_motion", lambda view, top_k: view.motion)
     prediction, pushed = model(pixels / 255, intrinsics, memory, frame.camera_pose, frame.stamp)
     assert len(prediction.layers) == model.config.decoder.layers
