@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from seqpose_core import Camera, ObjectPose
 from seqpose_core.geometry import make_transform, rotation_about_y
-from train.to_bag import typestore
+from train.bag_messages import typestore
 
 WIDTH, HEIGHT, FRAMES = 96, 72, 4
 CAMERA = Camera(80.0, 80.0, 47.5, 35.5, WIDTH, HEIGHT)

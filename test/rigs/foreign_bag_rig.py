@@ -11,7 +11,7 @@ from mcap_rig import McapFile
 
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagReader
-from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC
+from train.bag_messages import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC
 
 Connections = dict[str, tuple[str, str, list[tuple[int, bytes]]]]
 READ = (IMAGE_TOPIC, INFO_TOPIC, GROUND_TRUTH_TOPIC)

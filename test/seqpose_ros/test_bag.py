@@ -20,7 +20,8 @@ from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.estimate import camera_poses, predict_bag
 from seqpose_ros.bags.scoring import is_yaw_known
 from seqpose_ros.images import image_fields
-from train.to_bag import EPOCH, WrittenBag, main, typestore, write_bag
+from train.bag_messages import typestore
+from train.to_bag import EPOCH, WrittenBag, main, write_bag
 
 
 def test_every_frame_of_the_clip_is_written(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagError
-from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
+from train.bag_messages import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
 
 
 def test_two_channels_with_one_topic_are_read_as_one(bag_path: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from seqpose_ros.bags import player
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagReader
-from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
+from train.bag_messages import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
 
 # Unusable bags: exit status 1 and one line that names the bag.
 

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagError, BagReader
 from seqpose_ros.demo import BUNDLED_BAG
-from train.to_bag import IMAGE_TOPIC
+from train.bag_messages import IMAGE_TOPIC
 
 
 def test_a_truncated_mcap_is_read_up_to_the_truncation_and_reported(

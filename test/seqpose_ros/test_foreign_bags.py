@@ -20,7 +20,7 @@ from rosbags.rosbag2 import StoragePlugin
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.bounded_decompression import zstd
 from seqpose_ros.bags.reader import BagError
-from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
+from train.bag_messages import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, INFO_TOPIC, typestore
 
 EMPTY_DEFINITION = ("demo/action/Go_FeedbackMessage", "", "ros2msg", "cdr")
 SERVICE = ("demo/srv/Add", "int64 a\n---\nint64 sum\n", "ros2msg", "cdr")

@@ -19,7 +19,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.reader import BagError
-from train.to_bag import GROUND_TRUTH_TOPIC, IMAGE_TOPIC
+from train.bag_messages import GROUND_TRUTH_TOPIC, IMAGE_TOPIC
 
 MUTATIONS = int(os.environ.get("SEQPOSE_MUTATIONS", "40"))
 Random = np.random.Generator

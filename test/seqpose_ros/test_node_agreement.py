@@ -23,7 +23,8 @@ from seqpose_ros.bags.estimate import predict_bag
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
-from train.to_bag import EPOCH, IMAGE_TOPIC, INFO_TOPIC
+from train.bag_messages import IMAGE_TOPIC, INFO_TOPIC
+from train.to_bag import EPOCH
 
 # Random weights give low scores: report everything.
 OPTIONS: dict[str, Any] = {"score_threshold": 0.0, "max_objects": 5}

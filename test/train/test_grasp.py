@@ -17,6 +17,7 @@ pytest.importorskip("mujoco", reason="needs the extra sim")
 from seqpose_core.grasping import Gripper, plan_grasps
 from seqpose_core.objects import ObjectPose
 from seqpose_core.support_plane import SupportPlane
+from train.bag_messages import IMAGE_TOPIC, INFO_TOPIC, typestore
 from train.grasp.__main__ import main
 from train.grasp.attempt import execute
 from train.grasp.convex_parts import clip, convex_parts
@@ -27,7 +28,6 @@ from train.grasp.views import HEIGHT, WIDTH, Frame
 from train.grasp.world import Body, World
 from train.render.layout import Y_UP
 from train.render.scene import instance_mesh
-from train.to_bag import IMAGE_TOPIC, INFO_TOPIC, typestore
 
 TABLE = SupportPlane(np.array([0.0, 0.0, 1.0]), 0.0)
 KINDS = ("bottle", "bowl", "camera", "can", "laptop", "mug")

@@ -18,10 +18,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from seqpose_core import checkpoint
 from seqpose_core.objects import ObjectPose
+from train.bag_messages import WORLD_FRAME, MessageBuilder, typestore
 from train.data import Frame as LabelledFrame
 from train.grasp.scenes import table_plane
 from train.grasp.views import HEIGHT, WIDTH, Frame, grasp_camera
-from train.to_bag import EPOCH, WORLD_FRAME, MessageBuilder, typestore
+from train.to_bag import EPOCH
 
 #: The clip is played slower than it was taken, so that the node receives all frames on a slow machine.
 _RATE = 0.25
