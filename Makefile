@@ -16,7 +16,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup moveit demo grasp-demo test test-lowest lint colcon clean distclean
+.PHONY: help setup moveit demo grasp-demo test test-core test-ros test-train test-lowest lint colcon clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,17 @@ grasp-demo: setup  ## send rendered pictures to the node, grasp and lift objects
 test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-ros test-core test-train
+
+# A process for each package: one with OpenVINO, OpenGL, DDS and all of training loaded crashed in a native library.
+test-core:
+	$(PY) -m pytest test/packaging test/seqpose_core
+
+test-ros:
+	$(PY) -m pytest test/seqpose_ros
+
+test-train:
+	ROS_DOMAIN_ID=$$(($(ROS_DOMAIN_ID) + 100)) $(PY) -m pytest test/train
 
 test-lowest:  ## core and training tests with the lowest allowed version of every dependency, in out/lowest
 	$(PYTHON) -m venv out/lowest

@@ -123,7 +123,8 @@ def test_a_damaged_export_in_the_cache_is_written_again(
         (folder / file).write_bytes(content[: len(content) // 2])
     assert PoseEstimator.from_pretrained(weights).runtime == "openvino"
     assert [text for text in caplog.messages if "is damaged and is written again" in text]
-    assert (folder / file).read_bytes()[:1000] == content[:1000]
+    # Two exports differ in the names of their nodes.
+    assert (folder / file).stat().st_size == pytest.approx(len(content), rel=0.05)
     caplog.clear()
     assert PoseEstimator.from_pretrained(weights).runtime == "openvino"
     assert "damaged" not in caplog.text
