@@ -30,6 +30,7 @@ def write_config(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it starts eleven processes
 def test_a_recipe_in_two_calls_ends_with_a_checkpoint_and_its_card(tmp_path: Path) -> None:
     out = tmp_path / "recipe"
     common = ["--hours", "0.005", "--clips", "2", "--frames", "4", "--batch", "4", "--benchmark", "smoke"]
