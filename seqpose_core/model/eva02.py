@@ -7,31 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqpose_core.model.backbone import BackboneEncoder, no_geometry
 from seqpose_core.model.encoder_config import EncoderConfig
-from seqpose_core.model.vitdet import simple_pyramid
+from seqpose_core.model.pyramid import PyramidEncoder
 
 #: Side of the grid of patches that the rotary positions are scaled to: 224 pixels, the images of the pretraining.
 _REFERENCE_CELLS = 16
 
 
-class Eva02Encoder(BackboneEncoder):
-    """s_i: the last map of EVA-02, resampled to strides of 1/4, 1/2, 1 and 2 patches. There is no g_i.
+class Eva02Encoder(PyramidEncoder):
+    """The pyramid on EVA-02.
 
     "EVA-02: A Visual Representation for Neon Genesis" (Fang et al., 2023). As in its detector there is no norm after
     the last block.
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
-        super().__init__(Eva02(config, height // config.patch_size, width // config.patch_size), config.frozen)
-        self.pyramid = simple_pyramid(config.width, config.neck_width)
-        self.semantic_widths, self.geometry_widths = (config.neck_width,) * 4, (0,) * 4
-
-    def forward(self, images: Tensor, intrinsics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """images (B, 3, H, W) normalised; intrinsics are used only where queries are projected."""
-        (last,) = self.feature_maps(images)
-        semantic = [level(last) for level in self.pyramid]
-        return semantic, no_geometry(semantic)
+        super().__init__(Eva02(config, height // config.patch_size, width // config.patch_size), config)
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

@@ -6,53 +6,33 @@ from __future__ import annotations
 from importlib.util import find_spec
 from itertools import islice
 
-import numpy as np
 import pytest
+from runtime_rig import PACKAGES, assert_same_objects, moved_camera, require
 from tiny import tiny_model
 
-from seqpose_core import ObjectPose, PoseEstimator
+from seqpose_core import PoseEstimator
 from seqpose_core.batch import StreamFrame, step_together
-from seqpose_core.geometry import rotation_error
 from seqpose_core.samples import sample_frames
-
-PACKAGES = {"eager": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
-
-
-def camera_pose(index: int) -> np.ndarray:
-    pose = np.eye(4)
-    pose[0, 3] = 0.01 * index
-    return pose
 
 
 def streams() -> list[list[StreamFrame]]:
     """Two streams of four frames: the bundled frames forwards with camera poses, and backwards without."""
     frames = list(islice(sample_frames(), 4))
-    forwards = [StreamFrame(image, camera, stamp, camera_pose(i)) for i, (image, camera, stamp) in enumerate(frames)]
+    forwards = [StreamFrame(image, camera, stamp, moved_camera(i)) for i, (image, camera, stamp) in enumerate(frames)]
     backwards = [StreamFrame(image, camera, 0.1 * i) for i, (image, camera, _) in enumerate(frames[::-1])]
     return [forwards, backwards]
-
-
-def assert_agree(first: list[ObjectPose], second: list[ObjectPose]) -> None:
-    assert first
-    assert [(o.category, o.track_id) for o in first] == [(o.category, o.track_id) for o in second]
-    for one, other in zip(first, second, strict=True):
-        assert np.linalg.norm(one.translation - other.translation) <= 1e-5  # metres
-        assert np.abs(one.size - other.size).max() <= 1e-5
-        assert rotation_error(one.rotation, other.rotation) <= 1e-5
-        assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", PACKAGES)
 def test_two_streams_in_one_batch_equal_single_streams(runtime: str) -> None:
-    if find_spec(PACKAGES[runtime]) is None:
-        pytest.skip(f"{PACKAGES[runtime]} is not installed")
+    require(runtime)
     shared = PoseEstimator.from_pretrained("seqpose-lite", runtime=runtime).engine
     together, single = ([PoseEstimator(shared) for _ in range(2)] for _ in range(2))
     for frames in zip(*streams(), strict=True):
         expected = [e.step(f.image, f.camera, f.stamp, f.camera_pose) for e, f in zip(single, frames, strict=True)]
         for one, other in zip(step_together(together, frames), expected, strict=True):
-            assert_agree(one, other)
+            assert_same_objects(one, other)
 
 
 def test_a_wrong_set_of_estimators_is_refused() -> None:

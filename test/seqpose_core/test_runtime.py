@@ -6,51 +6,35 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runtime_rig import PACKAGES, assert_same_objects, moved_camera, require
 from tiny import tiny_model
 
 from seqpose_core import ObjectPose, PoseEstimator, SeqPose, threads
 from seqpose_core.export import main as export_command
-from seqpose_core.geometry import rotation_error
 from seqpose_core.runtime import checked, choose, exported
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.network import Network
 from seqpose_core.samples import sample_frames
 
-PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}
-RUNTIMES = list(PACKAGES)
-
-
-def require(runtime: str) -> None:
-    """Skip without the runtime's package. It is not imported here: only the product turns off its telemetry."""
-    if find_spec(PACKAGES[runtime]) is None:
-        pytest.skip(f"{PACKAGES[runtime]} is not installed")
+RUNTIMES = ["openvino", "onnx"]
 
 
 def run_samples(estimator: PoseEstimator) -> list[list[ObjectPose]]:
     """Objects of five bundled frames, with camera poses that move 1 cm per frame."""
     results = []
     for index, (image, camera, stamp) in zip(range(5), sample_frames(), strict=False):
-        pose = np.eye(4)
-        pose[0, 3] = 0.01 * index
-        results.append(estimator.step(image, camera, 1e9 + stamp, pose))
+        results.append(estimator.step(image, camera, 1e9 + stamp, moved_camera(index)))
     return results
 
 
 def assert_agree(first: list[list[ObjectPose]], second: list[list[ObjectPose]]) -> None:
-    assert all(first), "there are objects to compare in every frame"
-    for a, b in zip(first, second, strict=True):
-        assert [(o.category, o.track_id) for o in a] == [(o.category, o.track_id) for o in b]
-        for one, other in zip(a, b, strict=True):
-            assert np.linalg.norm(one.translation - other.translation) <= 1e-5  # metres
-            assert np.abs(one.size - other.size).max() <= 1e-5
-            assert rotation_error(one.rotation, other.rotation) <= 1e-5
-            assert one.score == pytest.approx(other.score, abs=1e-4)
+    for one, other in zip(first, second, strict=True):
+        assert_same_objects(one, other)
 
 
 @pytest.mark.slow
@@ -160,7 +144,7 @@ def test_auto_is_never_slower_than_eager(
     assert trial == choose.Trial(runtime, tuple(milliseconds), pytest.approx(tuple(milliseconds.values())))
 
 
-@pytest.mark.parametrize(("runtime", "package"), PACKAGES.items())
+@pytest.mark.parametrize(("runtime", "package"), [(name, PACKAGES[name]) for name in RUNTIMES])
 def test_a_missing_package_is_reported_with_its_extra(
     runtime: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

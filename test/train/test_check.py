@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The readiness check: what it finds in sound, broken and inconsistent data sets, and its exit status."""
+"""The readiness check: what it reports of valid, broken and inconsistent data sets, and its exit status."""
 
 from __future__ import annotations
 
