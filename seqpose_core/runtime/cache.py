@@ -49,7 +49,7 @@ def open_cached(
     if is_exported(folder):
         inode = folder.stat().st_ino
         try:
-            engine = open_exported(folder, device, precision, tensorrt)
+            engine = open_exported(folder, device, precision, tensorrt, own=True)
         except (CheckpointError, ConfigError, EngineMismatchError, OSError) as error:
             _LOG.warning("the cached export %s is damaged and is written again: %s", folder, error)
             damaged = inode
@@ -72,7 +72,7 @@ def open_cached(
                 return open_exported(exported, device, precision, tensorrt)
         except OSError as other:
             raise RuntimeUnavailableError(f"the network cannot be exported: {other}") from other
-    return open_exported(folder, device, precision, tensorrt)
+    return open_exported(folder, device, precision, tensorrt, own=True)
 
 
 def _export_once(network: Network, runtime: Format, folder: Path, damaged: int | None) -> None:

@@ -109,35 +109,39 @@ def export(model: SeqPose, runtime: Format, folder: str | Path, calibration: Pat
     return folder
 
 
-def open_exported(folder: str | Path, device: str = "cpu", precision: str = "fp32", tensorrt: bool = False) -> Engine:
+def open_exported(
+    folder: str | Path, device: str = "cpu", precision: str = "fp32", tensorrt: bool = False, own: bool = False
+) -> Engine:
     """Load an exported folder.
 
-    On its first use on this machine, its results on the bundled frames are compared with those of eager torch. The
-    outcome is kept in the folder, see :mod:`~seqpose_core.runtime.checked`. An engine of this process that already runs
-    this export with these arguments and number of threads is returned instead of a second one.
+    Its results on the bundled frames are compared with those of eager torch. An engine of this process that already
+    runs this export with these arguments and number of threads is returned instead of a second one.
 
+    :param own: whether this user's programs wrote the folder (the cache). The outcome of the comparison is then kept
+        in it with the compiled network, see :mod:`~seqpose_core.runtime.checked`. From a folder that may come from
+        someone else, neither is read: a compiled network is machine code.
     :raises RuntimeUnavailableError: if the runtime cannot run here, or its results differ from those of eager torch.
     :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
     """
     folder = Path(folder).expanduser()
     info = read_info(folder)
-    key = (folder.resolve(), folder.stat().st_ino, device, precision, tensorrt, threads.get_threads())
+    key = (folder.resolve(), folder.stat().st_ino, device, precision, tensorrt, own, threads.get_threads())
     with _LOCK:
         engine = _ENGINES.get(key)
         if engine is None:
-            engine = _ENGINES[key] = _open(folder, info, device, precision, tensorrt)
+            engine = _ENGINES[key] = _open(folder, info, device, precision, tensorrt, own)
     return engine
 
 
-def _open(folder: Path, info: ExportInfo, device: str, precision: str, tensorrt: bool) -> _ExportedEngine:
+def _open(folder: Path, info: ExportInfo, device: str, precision: str, tensorrt: bool, own: bool) -> _ExportedEngine:
     config = SeqPoseConfig.from_yaml(folder / CONFIG)
     missing = [name for name in (SAMPLE, *_FILES[info.runtime]) if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder / missing[0]} is missing: export the network again")
     runtime = "tensorrt" if tensorrt else info.runtime
     precision = "int8" if info.precision == "int8" else precision
-    record = CheckRecord.of(folder, runtime, device, precision)
-    blob = read_record(record)
+    record = CheckRecord.of(folder, runtime, device, precision) if own else None
+    blob = None if record is None else read_record(record)
     engine: _ExportedEngine
     if info.runtime == "openvino":
         if device != "cpu":
@@ -155,7 +159,8 @@ def _open(folder: Path, info: ExportInfo, device: str, precision: str, tensorrt:
         engine = onnx.OnnxEngine(folder, config, info.outputs, device, tensorrt)
     if blob is None:
         check_engine(engine, _read_sample(folder), runtime, precision)
-        write_record(record, engine.compiled())
+        if record is not None:
+            write_record(record, engine.compiled())
     return engine
 
 

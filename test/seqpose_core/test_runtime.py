@@ -79,22 +79,38 @@ def test_the_check_is_made_once_and_again_after_a_change(
     checks = []
     check = exported.check_engine
     monkeypatch.setattr(exported, "check_engine", lambda *given: (checks.append(given[2]), check(*given)))
-    exported.open_exported(folder)
-    exported.open_exported(folder)  # a new engine: nothing refers to the first one
+    exported.open_exported(folder, own=True)
+    exported.open_exported(folder, own=True)  # a new engine: nothing refers to the first one
     assert len(checks) == 1
     for file in (folder / "checked").glob("*.blob"):
         file.write_bytes(file.read_bytes()[:1000])
-        exported.open_exported(folder)
+        exported.open_exported(folder, own=True)
         assert len(checks) == 2
     monkeypatch.setattr(checked, "processor", lambda: "another processor")
     before = len(checks)
-    exported.open_exported(folder)
+    exported.open_exported(folder, own=True)
     assert len(checks) == before + 1
     recorded = exported.load_file(folder / exported.SAMPLE)
     recorded["1.translation"] += 0.01
     exported.save_file(recorded, folder / exported.SAMPLE)
     with pytest.raises(RuntimeUnavailableError, match=r"translation of frame 1 .* differs by 0\.01 from eager torch"):
+        exported.open_exported(folder, own=True)
+
+
+@pytest.mark.slow
+def test_a_folder_of_someone_else_is_always_checked_and_its_compiled_network_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("openvino")
+    folder = exported.export(tiny_model(), "openvino", tmp_path / "exported")
+    exported.open_exported(folder, own=True)
+    assert list((folder / "checked").glob("*.blob"))
+    checks = []
+    monkeypatch.setattr(exported, "check_engine", lambda *given: checks.append(given[2]))
+    monkeypatch.setattr(exported, "read_record", lambda _: pytest.fail("the record is read"))
+    for count in (1, 2):
         exported.open_exported(folder)
+        assert len(checks) == count
 
 
 def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(tmp_path: Path) -> None:
