@@ -75,6 +75,9 @@ class DecoderConfig:
         is decoded further; empty = all of them in all layers.
     :param shared_values: whether all layers sample the same projection of z_i, instead of one each.
     :param finest_level: the finest level that is sampled; 0 = z_0, 1 leaves it out.
+    :param dropout: of the outputs of attention and feed-forward networks in training, before they are added.
+    :param guided: whether estimated depth and normals change the attention weights of Eq. 8 (see
+        seqpose_core.model.guidance); needs the heads for both.
     """
 
     width: int = 128
@@ -87,11 +90,15 @@ class DecoderConfig:
     kept_queries: tuple[int, ...] = ()
     shared_values: bool = False
     finest_level: int = 0
+    dropout: float = 0.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         check_at_least(1, layers=self.layers, heads=self.heads, points=self.points, ffn_ratio=self.ffn_ratio)
         check_at_least(2, width=self.width)  # some layers use half of it
         check_at_least(0, offset_scale=self.offset_scale)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must lie in 0..1, below 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         kept = list(self.kept_queries)
@@ -164,6 +171,8 @@ class SeqPoseConfig:
             if value < 2 * patch or value % patch:
                 raise ValueError(f"{name} is {value}; it must be a multiple of {patch}, at least {2 * patch}")
         check_at_least(1, fusion_width=self.fusion_width)
+        if self.decoder.guided and not (self.dense.depth and self.dense.normals):
+            raise ValueError("decoder.guided is true, but there is no head for depth and normals; enable both in dense")
         kept = self.decoder.kept_queries
         if kept and self.memory.frames and kept[-1] < self.memory.top_k:
             raise ValueError(

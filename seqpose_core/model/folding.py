@@ -16,8 +16,9 @@ def fold_projections(model: SeqPose) -> SeqPose:
     """A copy of a network that has one convolution from (s_i, g_i) to the values of each layer, where that is cheaper.
 
     The fusion (Eq. 3), the reduction to the decoder's width and the value projection of Eq. 8 are linear and have
-    nothing between them. Level 0 is not folded if proposals are read from its fused map. The other modules and all
-    parameters are shared with ``model``; later changes of its fusion, reduction and value weights have no effect.
+    nothing between them. Level 0 is not folded if proposals or dense maps are computed from its fused map. The other
+    modules and all parameters are shared with ``model``; later changes of its fusion, reduction and value weights have
+    no effect.
     """
     replaced = {"fusion", "reduce", "layers", "values"}
     shared = {id(child): child for name, child in model.named_children() if name not in replaced}
@@ -30,7 +31,7 @@ def fold_projections(model: SeqPose) -> SeqPose:
     projections: list[Any] = [folded.values] if shared_values else [layer.deformable.values for layer in folded.layers]
     layers = len(projections)
     for level, fusion in enumerate(model.fusion.convolutions):
-        if level == 0 and model.config.queries.proposals:
+        if level == 0 and (model.config.queries.proposals or model.config.decoder.guided):
             continue
         if level < finest:
             folded.fusion.convolutions[level] = nn.Identity()  # not used

@@ -13,6 +13,7 @@ from seqpose_core.model.denoising import DenoisingQueries
 from seqpose_core.model.dense_heads import CentreHead, CentrePrediction, DenseHeads
 from seqpose_core.model.encoder import build_encoder, pixel_statistics
 from seqpose_core.model.fusion import Fusion
+from seqpose_core.model.guidance import geometry_map
 from seqpose_core.model.layers import attention_bias
 from seqpose_core.model.memory import FrameMotion, MemoryView, QueryMemory, TopQueries, view_from
 from seqpose_core.model.pose_head import ObjectPrediction, PoseHead
@@ -102,7 +103,8 @@ class SeqPose(nn.Module):
         :param memory: returned by the previous step; None for the first frame.
         :param camera_pose: (B, 4, 4) world from camera; None, or NaN for a sample, where unknown.
         :param stamp: (B,) seconds; None, or NaN for a sample, where unknown.
-        :param dense: whether to compute the dense maps, which only training uses.
+        :param dense: whether to compute the dense maps, which only training and a guided decoder use; the latter
+            computes them in any case.
         :raises ValueError: if images or intrinsics are not of these shapes.
         """
         config = self.config
@@ -119,6 +121,7 @@ class SeqPose(nn.Module):
         """The part of a step that is independent of the memory (Eq. 1 to 4); arguments as in :meth:`forward`."""
         semantic, geometry = self.encoder((images - self.pixel_mean) / self.pixel_std, intrinsics)
         fused = self.fusion(semantic, geometry)
+        dense = dense or self.config.decoder.guided
         return FrameFeatures(
             fused=fused,
             dense=self.dense_heads(fused[0], geometry[0]) if dense and self.config.dense.any else None,
@@ -184,7 +187,10 @@ class SeqPose(nn.Module):
         levels = [z.contiguous(memory_format=torch.channels_last) for z in sampled]
         if self.config.decoder.shared_values:
             levels = [project(z) for project, z in zip(self.values, levels, strict=True)]
-        image_features = ImageFeatures(levels, pinhole)
+        geometry = None
+        if self.config.decoder.guided and features.dense is not None:
+            geometry = geometry_map(features.dense, pinhole, self.config.canonical_focal)
+        image_features = ImageFeatures(levels, pinhole, geometry)
 
         layers: list[ObjectPrediction] = []
         layer_valid: list[Tensor] = []

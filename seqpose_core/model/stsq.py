@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqpose_core.model.config import DecoderConfig
+from seqpose_core.model.guidance import GeometryGuide
 from seqpose_core.model.layers import Attention, mlp, sine_features
 from seqpose_core.model.projection import NEAR, Pinhole
 from seqpose_core.model.sampling import sample_levels
@@ -38,10 +39,12 @@ class ImageFeatures:
 
     :param levels: z_i (B, C, H_i, W_i), finest first, best channels-last; if values are shared, their projections.
     :param pinhole: the camera that projects 3D points into all of them.
+    :param geometry: estimated depth and normals of a guided decoder, see guidance.geometry_map.
     """
 
     levels: list[Tensor]
     pinhole: Pinhole
+    geometry: Tensor | None = None
 
 
 class PoseAwareLayerNorm(nn.Module):
@@ -101,6 +104,7 @@ class DeformableAttention(nn.Module):
         self.weights = nn.Linear(config.width, config.heads * config.points * levels)
         self.values = None if config.shared_values else value_projections(config.width, levels)
         self.out = nn.Linear(config.width, config.width)
+        self.guide = GeometryGuide() if config.guided else None
         nn.init.zeros_(self.weights.weight)
         nn.init.zeros_(self.weights.bias)
         nn.init.normal_(self.offsets.weight, std=0.1 * config.offset_scale)
@@ -116,6 +120,9 @@ class DeformableAttention(nn.Module):
         position = (pinhole.project(points3d) + 0.5) / pinhole.image_size
         visible = ((position >= 0) & (position <= 1)).all(-1) & (points3d[..., 2] > NEAR)
         logits = self.weights(query).reshape(batch, queries, heads, points, self.levels)
+        if self.guide is not None:
+            assert features.geometry is not None
+            logits = logits + self.guide(points3d, features.geometry, pinhole)[..., None]
         logits = logits.masked_fill(~visible[..., None], -1e4)
         weights = logits.flatten(3).softmax(-1).reshape(batch, queries, heads, points, self.levels)
         weights = weights * visible[..., None]
@@ -136,6 +143,7 @@ class StsqLayer(nn.Module):
         self.deformable_norm, self.ffn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.deformable = DeformableAttention(config, levels)
         self.ffn = mlp(width, config.ffn_ratio * width)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -156,6 +164,6 @@ class StsqLayer(nn.Module):
         current = self.query_norm(query, queries.condition)
         value = torch.cat([current, self.memory_norm(memory.embedding, memory.condition)], dim=1)
         key = value + torch.cat([position, memory.position], dim=1)
-        query = query + self.temporal(current + position, key, value, attention_bias)
-        query = query + self.deformable(self.deformable_norm(query) + position, reference, features)
-        return query + self.ffn(self.ffn_norm(query))
+        query = query + self.dropout(self.temporal(current + position, key, value, attention_bias))
+        query = query + self.dropout(self.deformable(self.deformable_norm(query) + position, reference, features))
+        return query + self.dropout(self.ffn(self.ffn_norm(query)))

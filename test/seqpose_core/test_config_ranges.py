@@ -68,6 +68,7 @@ INVALID = [
     ("model.decoder.heads", 0, "heads is 0; it must be at least 1"),
     ("model.decoder.points", 0, "points is 0; it must be at least 1"),
     ("model.decoder.ffn_ratio", 0, "ffn_ratio is 0; it must be at least 1"),
+    ("model.decoder.dropout", 1.0, "dropout is 1.0; it must lie in 0..1, below 1"),
     ("model.decoder.offset_scale", -0.1, "offset_scale is -0.1; it must be at least 0"),
     ("model.memory.frames", -1, "memory of -1 frames x 4 queries; needs frames >= 0"),
     ("model.memory.top_k", 0, "memory of 3 frames x 0 queries; needs frames >= 0, top_k >= 1"),

@@ -93,6 +93,10 @@ def fast_config() -> SeqPoseConfig:
     )
 
 
+def guided(config: SeqPoseConfig) -> SeqPoseConfig:
+    return replace(config, decoder=replace(config.decoder, guided=True))
+
+
 def configurations() -> dict[str, SeqPoseConfig]:
     config, modes = tiny_config(), HeadConfig(rotation_modes=3)
     per_category = HeadConfig("direct", "allocentric", per_category=True)
@@ -104,6 +108,10 @@ def configurations() -> dict[str, SeqPoseConfig]:
         "references not refined": replace(config, decoder=replace(config.decoder, refine=False)),
         "fast": fast_config(),
         "fast, anchors only": replace(fast_config(), queries=QueryConfig(anchors=14, proposals=0)),
+        "guided": guided(config),
+        "guided, anchors only": guided(tiny_config(proposals=0)),
+        "guided, other decoder width": guided(replace(tiny_config(proposals=0), fusion_width=48)),
+        "guided, fast, anchors only": guided(replace(fast_config(), queries=QueryConfig(anchors=14, proposals=0))),
     }
 
 
