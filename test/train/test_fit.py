@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,6 +116,25 @@ def test_the_command_explains_clips_that_are_too_short(config: TrainConfig, tmp_
     (tmp_path / "run.yaml").write_text(config_io.dump_yaml(long))
     with pytest.raises(SystemExit, match=r"fit: .*clips of 9 frames; the longest has 4"):
         main(["--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frozen_parts": ("fusion",)}, "frozen_parts names 'fusion', but its weights would be random"),
+        ({"frozen_parts": ("fusoin",)}, "frozen_parts names 'fusoin'; did you mean 'fusion'"),
+        ({"init_from": "seqpose-lite2", "init_parts": ("layres",)}, "init_parts names 'layres'; did you mean 'layers'"),
+        ({"init_from": "nowhere"}, "checkpoint 'nowhere': nowhere/model.safetensors does not exist"),
+    ],
+)
+def test_the_command_ends_with_one_sentence_if_initial_weights_do_not_fit(
+    change: dict[str, Any], message: str, config: TrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text(config_io.dump_yaml(replace(config, **change)))
+    with pytest.raises(SystemExit) as stop:
+        main(["--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")])
+    (line,) = str(stop.value).splitlines()
+    assert line.startswith(f"fit: {message}")
 
 
 def test_validation_measures_the_shift_of_a_shifted_prediction() -> None:

@@ -28,7 +28,8 @@ _SETTINGS_OF_PART = {
 def load_initial_weights(model: SeqPose, config: TrainConfig, allow_download: bool = False) -> None:
     """Load the weights that a new run starts from: a checkpoint or parts of it, and the encoder's pretrained weights.
 
-    :raises ValueError: if a frozen part would have random weights, or if ``init_from`` does not fit.
+    :raises seqpose_core.config_io.ConfigError: if a frozen part would have random weights, or if
+        ``init_from`` does not fit.
     """
     encoder = config.model.encoder
     loaded: set[str] = set()
@@ -41,13 +42,13 @@ def load_initial_weights(model: SeqPose, config: TrainConfig, allow_download: bo
     if "encoder" not in loaded:
         for name in ("frozen", "frozen_blocks", "freeze_depthwise"):
             if value := getattr(encoder, name):
-                raise ValueError(
+                raise config_io.ConfigError(
                     f"encoder.{name} is {str(value).lower()}, but its weights would be random; set encoder.pretrained "
                     f"or init_from, or {name}: {str(type(value)()).lower()}"
                 )
     for part in config.frozen_parts:
         if part not in loaded:
-            raise ValueError(
+            raise config_io.ConfigError(
                 f"frozen_parts names {part!r}, but its weights would be random; name it in init_parts of a checkpoint"
             )
 
@@ -55,7 +56,7 @@ def load_initial_weights(model: SeqPose, config: TrainConfig, allow_download: bo
 def freeze(model: SeqPose, names: Iterable[str]) -> None:
     """Exclude the named parts from training; no gradients are computed for them.
 
-    :raises ValueError: for a part that the network does not have.
+    :raises seqpose_core.config_io.ConfigError: for a part that the network does not have.
     """
     for name in names:
         _check_part(model, name, "frozen_parts")
@@ -73,7 +74,9 @@ def _load_parts(model: SeqPose, source: str, names: tuple[str, ...]) -> None:
     for name in names:
         _check_part(model, name, "init_parts")
         if name not in part_names(trained):
-            raise ValueError(f"init_from {source} has no part {name!r}; it has {', '.join(part_names(trained))}")
+            raise config_io.ConfigError(
+                f"init_from {source} has no part {name!r}; it has {', '.join(part_names(trained))}"
+            )
     _check_settings(model, trained, source, names or tuple(part_names(model)))
     own = {} if not names else {k: v for k, v in _tensors(model).items() if k.split(".")[0] not in names}
     copied = {k: v for k, v in _tensors(trained).items() if not names or k.split(".")[0] in names}
@@ -84,7 +87,9 @@ def _check_settings(model: SeqPose, trained: SeqPose, source: str, names: Iterab
     for key in dict.fromkeys(key for name in names for key in _SETTINGS_OF_PART.get(name, ())):
         expected, actual = (attrgetter(key)(_expand_encoder_size(m.config)) for m in (model, trained))
         if expected != actual:
-            raise ValueError(f"init_from {source} was trained with {key} {actual!r}; this network has {expected!r}")
+            raise config_io.ConfigError(
+                f"init_from {source} was trained with {key} {actual!r}; this network has {expected!r}"
+            )
 
 
 def _expand_encoder_size(config: SeqPoseConfig) -> SeqPoseConfig:
@@ -98,4 +103,4 @@ def _tensors(model: SeqPose) -> dict[str, Tensor]:
 def _check_part(model: SeqPose, name: str, key: str) -> None:
     known = part_names(model)
     if name not in known:
-        raise ValueError(f"{key} names {name!r}; {config_io.nearest(name, known)}")
+        raise config_io.ConfigError(f"{key} names {name!r}; {config_io.nearest(name, known)}")
