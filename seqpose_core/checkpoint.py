@@ -10,6 +10,7 @@ from seqpose_core import weights
 from seqpose_core.config_io import nearest
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.limits import check_limits
+from seqpose_core.runtime.engine import move_to
 from seqpose_core.weights import CheckpointError
 
 if TYPE_CHECKING:  # torch takes seconds to import; names and configurations are read without it
@@ -67,12 +68,13 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_download: bool = F
     """The model of a checkpoint, in evaluation mode. The encoder's pretrained weights are not needed.
 
     :raises CheckpointError: if it does not exist, is damaged, or its tensors do not match its configuration.
+    :raises seqpose_core.runtime.engine.RuntimeUnavailableError: if torch cannot use the device here.
     """
     folder = resolve(name_or_path, allow_download)
     tensors = weights.read(folder / WEIGHTS)
     model = _build(SeqPoseConfig.from_yaml(folder / CONFIG), folder / CONFIG, sum(t.numel() for t in tensors.values()))
     weights.load_into(model, tensors, f"{folder / WEIGHTS} does not fit {CONFIG}")
-    return model.to(device).eval()
+    return move_to(model, device).eval()
 
 
 def save(model: SeqPose, folder: str | Path, dtype: torch.dtype | None = None) -> Path:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.exported import Format, export, open_exported
 from seqpose_core.runtime.network import Network
 
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         network = Network.of_checkpoint(options.checkpoint, options.memory_frames)
         folder = export(network.build(), options.runtime, options.out, options.calibration)
         open_exported(folder)
-    except (OSError, ValueError, RuntimeUnavailableError) as error:
+    except (OSError, ValueError) as error:
         print(f"seqpose_core.export: {error}", file=sys.stderr)
         return 1
     print(f"{folder}: agrees with eager torch on the bundled frames")

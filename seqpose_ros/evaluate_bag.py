@@ -8,6 +8,7 @@ same as ``train.evaluate`` on the same frames. ``--realtime`` adds the replay: t
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import sys
@@ -116,9 +117,15 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     values = vars(parser.parse_args(arguments))
     if problem := check_device(values["device"]):
         parser.error(f"--device {problem}")
-    if not values["rate"] > 0:
-        parser.error(f"--rate is {values['rate']}; it must be more than 0")
-    return BagEvaluationOptions(scoring=ScoringOptions(recall_score=values.pop("recall_score")), **values)
+    if not 0 < values["rate"] < math.inf:
+        parser.error(f"--rate is {values['rate']}; it must be more than 0 and finite")
+    try:
+        scoring = ScoringOptions(recall_score=values.pop("recall_score"))
+    except ValueError as error:
+        parser.error(str(error))
+    if values["out"].exists() and not values["out"].is_dir():
+        parser.error(f"--out is {values['out']}, which is a file; name a folder")
+    return BagEvaluationOptions(scoring=scoring, **values)
 
 
 def evaluate(options: BagEvaluationOptions) -> int:

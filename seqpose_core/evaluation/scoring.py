@@ -23,11 +23,16 @@ class ScoringOptions:
     :param recall_score: predictions below it are left out of everything but average precision; None = the threshold of
         each category.
     :param categories: the categories that are evaluated.
+    :raises ValueError: recall_score is not within 0..1.
     """
 
     iou_kinds: tuple[IouKind, ...] = IOU_KINDS
     recall_score: float | None = None
     categories: tuple[Category, ...] = CATEGORIES
+
+    def __post_init__(self) -> None:
+        if self.recall_score is not None and not 0 <= self.recall_score <= 1:
+            raise ValueError(f"recall_score is {self.recall_score}; it must lie in 0..1")
 
 
 def score_results(results: Sequence[Result], options: ScoringOptions) -> ScoredRun:

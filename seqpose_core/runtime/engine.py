@@ -3,19 +3,36 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from seqpose_core.model.config import SeqPoseConfig
 
+if TYPE_CHECKING:
+    import torch
 
-class RuntimeUnavailableError(RuntimeError):
+_Module = TypeVar("_Module", bound="torch.nn.Module")
+
+
+class RuntimeUnavailableError(ValueError):
     """A runtime cannot be used here: its package is missing, or it does not support the device or precision."""
 
 
 class EngineMismatchError(RuntimeUnavailableError):
     """The results of an engine on the bundled frames differ from those of eager torch."""
+
+
+def move_to(model: _Module, device: str) -> _Module:
+    """The model on ``device``.
+
+    :raises RuntimeUnavailableError: torch cannot use the device here.
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).strip().partition("\n")[0]
+        raise RuntimeUnavailableError(f"device {device!r} cannot be used here ({reason}); 'cpu' can") from error
 
 
 class StepArrays(NamedTuple):

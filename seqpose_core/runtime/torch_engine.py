@@ -11,7 +11,7 @@ import torch
 from seqpose_core import threads
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.model.step_graph import StepGraph, output_names
-from seqpose_core.runtime.engine import StepArrays
+from seqpose_core.runtime.engine import StepArrays, move_to
 
 
 class TorchEngine:
@@ -25,9 +25,9 @@ class TorchEngine:
         threads.apply_to_torch()
         self.config, self.device, self.model = model.config, device, model
         self.runtime = "compiled" if compiled else "eager"
-        self._device, self._bf16 = torch.device(device), precision == "bf16"
         self._names = output_names(model.config)
-        graph = StepGraph(model).to(self._device).eval()
+        graph = move_to(StepGraph(model), device).eval()
+        self._device, self._bf16 = torch.device(device), precision == "bf16"
         self._run = torch.compile(graph) if compiled else graph
         self._lock = threading.Lock()
 

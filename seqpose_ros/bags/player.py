@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -167,8 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(remove_ros_args(sys.argv if arguments is None else ["", *arguments])[1:])
     if not options.bag.exists():
         parser.error(f"there is no bag {options.bag}")
-    if options.rate <= 0:
-        parser.error(f"--rate is {options.rate}; it must be more than 0")
+    if not 0 < options.rate < math.inf:
+        parser.error(f"--rate is {options.rate}; it must be more than 0 and finite")
     rclpy.init(args=None if arguments is None else list(arguments))
     node = Node("seqpose_player")
     try:

@@ -174,6 +174,12 @@ def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -
     assert choose.choose_fastest(Network.of_model(tiny_model()), "cpu", "fp32") == "eager"
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_torch_cannot_use_is_named(device: str) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=f"device '{device}' cannot be used here"):
+        PoseEstimator.from_pretrained("seqpose-lite", device=device)
+
+
 def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     require("openvino")
     as_recorded(tiny_model(), tmp_path / "exported")

@@ -65,6 +65,23 @@ def test_the_report_shows_the_bags_images(bag_path: Path, weights: Path, tmp_pat
     assert "bag bag" in page and page.count("data:image/png") >= FRAMES
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--recall-score", "-3"], "recall_score is -3.0; it must lie in 0..1"),
+        (["--recall-score", "nan"], "recall_score is nan; it must lie in 0..1"),
+        (["--rate", "inf"], "--rate is inf; it must be more than 0 and finite"),
+        (["--out", __file__], f"--out is {__file__}, which is a file; name a folder"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(
+    options: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["bag", "--out", str(tmp_path), *options])
+    assert reason in capsys.readouterr().err
+
+
 def test_a_bag_without_ground_truth_is_run_but_not_scored(
     bag_path: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,17 +171,29 @@ def test_digits_of_other_scripts_are_no_frame_numbers(tmp_path: Path) -> None:
     assert write_bag(scene, tmp_path / "bag").frames == FRAMES - 1
 
 
-def test_a_published_nocs_scene_has_stamps_of_the_frame_rate_and_nocs_intrinsics(tmp_path: Path) -> None:
-    """No camera_poses.txt, no intrinsics.txt, labels under gts/real_test."""
-    write_tree(tmp_path, "real_test", clips=1, frames=3, height=84, width=112)
-    scene = tmp_path / "real" / "test" / "scene_1"
+def published_scene(root: Path, height: int, width: int) -> Path:
+    """A REAL scene as published: no camera_poses.txt, no intrinsics.txt, labels under gts/real_test."""
+    write_tree(root, "real_test", clips=1, frames=3, height=height, width=width)
+    scene = root / "real" / "test" / "scene_1"
     scene.parent.mkdir(parents=True)
-    (tmp_path / "real_test" / "00000").rename(scene)
-    (tmp_path / "real_test").rmdir()
+    (root / "real_test" / "00000").rename(scene)
+    (root / "real_test").rmdir()
     for name in ("camera_poses.txt", "intrinsics.txt"):
         (scene / name).unlink()
-    for label in (tmp_path / "gts" / "real_test").iterdir():
+    for label in (root / "gts" / "real_test").iterdir():
         label.rename(label.with_name(label.name.replace("_00000_", "_scene_1_")))
+    return scene
+
+
+def test_resized_images_of_nocs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = published_scene(tmp_path, 240, 320)
+    with pytest.raises(SystemExit):
+        to_bag.main([str(scene), "--out", str(tmp_path / "bag")])
+    assert "the images are 320x240, and the data set's intrinsics are those of 640x480" in capsys.readouterr().err
+
+
+def test_a_published_nocs_scene_has_stamps_of_the_frame_rate_and_nocs_intrinsics(tmp_path: Path) -> None:
+    scene = published_scene(tmp_path, 480, 640)
     assert write_bag(scene, tmp_path / "bag", rate=20.0).frames == 3
     with Bag(tmp_path / "bag") as bag:
         frames = list(bag.frames())

@@ -105,11 +105,17 @@ def _numbers(path: str) -> NDArray[np.float64] | None:
 
 
 def read_camera(path: str, width: int, height: int, default: NDArray[np.float64] | None) -> Camera:
-    """The camera of a scene's intrinsics.txt; without such a file that of the `default` matrix (3, 3)."""
+    """The camera of a scene's intrinsics.txt; without such a file that of `default` (3, 3), for 640x480 pixels.
+
+    :raises BrokenFrameError: the file is damaged, or missing where images are resized or no default is given.
+    """
     numbers = _numbers(path)
     if numbers is None:
         if default is None:
             raise BrokenFrameError(path, "is missing and no intrinsics were given for the data set")
+        if (width, height) != (640, 480):
+            reason = f"is missing, the images are {width}x{height}, and the data set's intrinsics are those of 640x480"
+            raise BrokenFrameError(path, f"{reason}: use the images as published")
         return Camera.from_matrix(default, width, height)
     if numbers.size != 9 or not np.isfinite(numbers).all() or numbers[0] <= 0 or numbers[4] <= 0:
         raise BrokenFrameError(

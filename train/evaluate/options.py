@@ -137,7 +137,10 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     if any(values["plane_noise"]) and not values["support_plane"]:
         parser.error("--plane-noise needs --support-plane")
     values["plane_noise"] = PlaneNoise(*values["plane_noise"])
-    values["scoring"] = ScoringOptions(tuple(values.pop("iou")), values.pop("recall_score"))
+    try:
+        values["scoring"] = ScoringOptions(tuple(values.pop("iou")), values.pop("recall_score"))
+    except ValueError as error:
+        parser.error(str(error))
     values["shard"] = _shard(parser, values["shard"])
     values["frames"] = tuple(values["frames"])
     if values["workers"] is None:
