@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from seqpose_core import threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
+from seqpose_ros.allocator import use_one_arena
 from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
 from seqpose_ros.inputs import CameraInputs
@@ -267,6 +268,7 @@ def main(args: Sequence[str] | None = None) -> int:
     :return: exit status: 0 after a signal or the shutdown transition, 1 if a parameter is invalid or autostart fails.
         Invalid command-line arguments exit with status 2.
     """
+    use_one_arena()
     arguments = sys.argv if args is None else ["seqpose_node", *args]
     parser = argparse.ArgumentParser("seqpose_node", description=_DESCRIPTION)
     help_text = "namespaces of several cameras: one node in each, in one process and with one copy of the weights"
