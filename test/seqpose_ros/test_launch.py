@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import random
 import subprocess
@@ -170,3 +171,9 @@ sys.exit(service.run())
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=280)
     assert expected in done.stdout, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    if file == "replay":
+        report = json.loads((tmp_path / "out/report.json").read_text())
+        assert report["frames_processed"] == 100  # every image of the bag
+        assert "error" not in report["realtime"]
+        assert 0 < report["realtime"]["frames_processed"] <= 100
+        assert (tmp_path / "out/report/report.html").is_file()
