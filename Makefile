@@ -32,7 +32,7 @@ demo: setup  ## play the recorded bag through the node; write picture, video, pa
 
 grasp-demo: setup  ## send rendered pictures to the node, grasp and lift objects in simulation; output in out/grasp
 	@$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[sim]'
-	@$(PY) -m train.grasp --scenes 4 --arms true_pose,plane --node --show 4 --out out/grasp
+	@$(PY) -m train.grasp --scenes 4 --poses true_pose,plane --node --show 4 --out out/grasp
 
 test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer

@@ -24,7 +24,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             argument("bag", None, "Folder of the bag, or its .mcap or .db3 file."),
             argument("out", None, "Folder for report.json, and the HTML report."),
-            argument("checkpoint", "seqpose-nano", "Bundled checkpoint, or path of a folder or file."),
+            argument("checkpoint", "seqpose-lite2", "Bundled checkpoint, or path of a folder or file."),
             argument("rate", "1.0", "Factor on the recorded speed."),
             argument("fixed_frame", "", "World frame for ego-motion from the tf of the bag; empty: none."),
             argument("rviz", "false", "true: also start rviz2.", SWITCH),

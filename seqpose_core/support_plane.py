@@ -106,6 +106,11 @@ class SupportPlane:
         return self.height_noise**2 + self.axis_variance * (beside**2).sum(-1)
 
 
+def lowest_heights(poses: PoseBatch, plane: SupportPlane) -> np.ndarray:
+    """(N,) heights of the lowest points of objects above the plane, metres; see :func:`contact_offsets`."""
+    return plane.heights(poses.translation + contact_offsets(poses, plane.normal))
+
+
 def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> list[ObjectPose]:
     """Combine poses with the plane, each by its covariance; sets ``on_support``.
 

@@ -3,6 +3,7 @@
 
 A replayed bag loses frames depending on the load of the machine; reading it gives the same figures every time, and the
 same as ``train.evaluate`` on the same frames. ``--realtime`` adds the replay: the real node at the recorded rate.
+``--support-plane`` adds a second pass with the support plane; its figures are apart from those of RGB only.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from seqpose_core import PoseEstimator
 from seqpose_core.estimator_options import Runtime
 from seqpose_core.evaluation import Evaluation, ScoredRun, ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, write_json
+from seqpose_core.evaluation.support import support_figures
 from seqpose_core.evaluation.terminal import align_values, print_evaluation
 from seqpose_core.report import write_report
 from seqpose_ros.bags import realtime, replay
 from seqpose_ros.bags.bag import GROUND_TRUTH_TOPIC, Bag
-from seqpose_ros.bags.estimate import BagPredictions, predict_bag
+from seqpose_ros.bags.estimate import BagPredictions, SupportFrame, predict_bag
 from seqpose_ros.bags.replay import ReplayError
 from seqpose_ros.bags.scoring import bag_figures, score_frames, views_of_bag
 from seqpose_ros.bags.video import write_sheet, write_video
 from seqpose_ros.parameter_checks import check_device
+
+#: Names of the runs in tables and reports.
+_EVERY_FRAME, _WITH_PLANE = "every frame", "every frame, support plane"
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class BagEvaluationOptions:
     ground_truth_topic: str = GROUND_TRUTH_TOPIC
     rectified: bool = False
     fixed_frame: str = ""
+    support: SupportFrame | None = None
     min_score: float = 0.01
     realtime: bool = False
     rate: float = 1.0
@@ -56,17 +62,19 @@ class BagEvaluationOptions:
     report: bool = False
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
-    def evaluation(self, run_name: str, run: ScoredRun, bag: Bag) -> Evaluation:
-        """The evaluation of one run."""
+    def evaluation(self, runs: Mapping[str, ScoredRun], bag: Bag) -> Evaluation:
+        """The evaluation of one or several runs, by name."""
         checkpoint, dataset = Path(self.checkpoint).name, f"bag {self.bag.name}"
         facts = {
             "checkpoint": checkpoint,
             "ego-motion": f"tf of {self.fixed_frame}" if self.fixed_frame else "not given",
             "ranked": f"predictions with a score of at least {self.min_score:g}",
         }
+        if self.support and _WITH_PLANE in runs:
+            facts["support plane"] = f"z = {self.support.height:g} m of {self.support.name}, by tf"
         skipped = {**bag.skipped_frames, **bag.skipped_ground_truths}
         views = views_of_bag(bag)
-        return Evaluation(checkpoint, dataset, {run_name: run}, facts, skipped=skipped, load_views=views)
+        return Evaluation(checkpoint, dataset, runs, facts, skipped=skipped, load_views=views)
 
 
 def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
@@ -88,6 +96,12 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     parser.add_argument("--truth-topic", dest="ground_truth_topic", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--rectified", action="store_true", help="the images are rectified: use P of camera_info")
     parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from the bag's tf")
+    parser.add_argument(
+        "--support-plane",
+        metavar="FRAME",
+        help="also evaluate with the support plane z = --support-height of this frame, z up, from the bag's tf",
+    )
+    parser.add_argument("--support-height", type=float, default=0.0, help="metres (default: 0)")
     parser.add_argument(
         "--min-score",
         type=float,
@@ -119,6 +133,10 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         parser.error(f"--device {problem}")
     if not 0 < values["rate"] < math.inf:
         parser.error(f"--rate is {values['rate']}; it must be more than 0 and finite")
+    frame, height = values.pop("support_plane"), values.pop("support_height")
+    if not math.isfinite(height) or (height and not frame):
+        parser.error(f"--support-height is {height:g}; it must be finite, and --support-plane must name its frame")
+    values["support"] = SupportFrame(frame, height) if frame else None
     try:
         scoring = ScoringOptions(recall_score=values.pop("recall_score"))
     except ValueError as error:
@@ -167,7 +185,12 @@ def evaluate(options: BagEvaluationOptions) -> int:
             "explanation": EXPLANATION,
         }
         print(f"\n{options.checkpoint} on every frame of {options.bag}")
-        _print_run("every frame", report, run, bag, options)
+        runs = {_EVERY_FRAME: run}
+        _print_run(_EVERY_FRAME, report, run, bag, options)
+        if options.support:
+            report["support_plane"], runs[_WITH_PLANE] = _with_support_plane(estimator, bag, options.support, options)
+            print(f"\n{options.checkpoint} with the support plane of {options.support.name}")
+            _print_run(_WITH_PLANE, report["support_plane"], runs[_WITH_PLANE], bag, options)
         for sentence in [*bag.damage, *bag.warnings]:
             print(sentence)
         if options.realtime:
@@ -183,8 +206,9 @@ def evaluate(options: BagEvaluationOptions) -> int:
             _write_video(bag, predictions, options)
         if options.report and run is None:
             print("no report is written: the bag has no ground truth", file=sys.stderr)
-        elif options.report and run is not None:
-            path = write_report(options.out / "report", options.evaluation("every frame", run, bag))
+        elif options.report:
+            scored = {name: run for name, run in runs.items() if run is not None}
+            path = write_report(options.out / "report", options.evaluation(scored, bag))
             print(f"report written to {path}")
     path = options.out / "report.json"
     write_json(path, report)
@@ -206,7 +230,25 @@ def _print_run(
         for frame, reason in list(bag.skipped_frames.items())[:5]:
             print(f"skipped: {frame}: {reason}")
     else:
-        print_evaluation(options.evaluation(name, run, bag))
+        print_evaluation(options.evaluation({name: run}, bag))
+
+
+def _with_support_plane(
+    estimator: PoseEstimator, bag: Bag, support: SupportFrame, options: BagEvaluationOptions
+) -> tuple[dict[str, Any], ScoredRun | None]:
+    predictions = predict_bag(estimator, bag, options.fixed_frame, support)
+    run = score_frames(predictions.frames, predictions.objects, bag.path.name, options.scoring)
+    objects = [item for items in predictions.objects.values() for item in items]
+    figures = {
+        "frame": support.name,
+        "height": support.height,
+        "frames_processed": len(predictions.objects),
+        "frames_with_plane": sum(f.support_plane is not None for f in predictions.frames),
+        "objects_on_support": sum(bool(item.on_support) for item in objects),
+        **bag_figures(run, len(predictions.objects)),
+        "support": support_figures(run) if run else None,
+    }
+    return figures, run
 
 
 def _realtime(

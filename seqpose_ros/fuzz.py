@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--camera-infos", type=int, default=2000, help="random camera_infos for the node (default 2000)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--out", type=Path, help="file for the report as JSON")
     options = parser.parse_args(arguments)
     begin = time.monotonic()

@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=30.0, help="images per second (default 30)")
     parser.add_argument("--fault-period", type=float, default=5.0, help="seconds between faults (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the faults and the noise (default 0)")
-    parser.add_argument("--checkpoint", default="seqpose-nano", help="bundled name, folder or file")
+    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--out", type=Path, help="file for the report as JSON")
     options = parser.parse_args(arguments)
     if min(options.minutes, options.rate, options.fault_period) <= 0:

@@ -139,11 +139,11 @@ class Bag:
                 self.skipped_frames[f"frame {index} (stamp {_format_stamp(stamp)})"] = str(error)
                 continue
             for text in camera_warnings(self.image.topic, info, camera, self._rectified):
-                self._warn(text)
+                self.warn(text)
             frame_id = message.header.frame_id
             yield BagFrame(index, stamp, frame_id, image, camera, self._ground_truth_of(stamp, frame_id))
         if unmatched:
-            self._warn(f"{len(unmatched)} of {len(self._ground_truth)} ground truths have the stamp of no image")
+            self.warn(f"{len(unmatched)} of {len(self._ground_truth)} ground truths have the stamp of no image")
 
     def transforms(self) -> Iterator[tuple[bytes, bool]]:
         """Every serialized tf2_msgs/TFMessage, and whether it was recorded on /tf_static."""
@@ -151,7 +151,8 @@ class Bag:
         for connection, _, raw in self._reader.messages(connections):
             yield bytes(raw), connection.topic.endswith("tf_static")
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Add to :attr:`warnings`, once."""
         if text not in self.warnings:
             self.warnings.append(text)
 
@@ -163,14 +164,14 @@ class Bag:
             reason = f"; {messages[0]}" if messages else ""
             raise BagError(f"{self.path} has no readable message on {self.camera_info.topic}{reason}")
         if len(infos) < len(messages):
-            self._warn(
+            self.warn(
                 f"{len(messages) - len(infos)} of {len(messages)} messages on {self.camera_info.topic} cannot be read"
             )
         by_stamp: dict[int, Any] = {}
         for info in infos:
             first = by_stamp.setdefault(stamp_nanoseconds(info.header.stamp), info)
             if not _same_camera(first, info):
-                self._warn(
+                self.warn(
                     f"messages on {self.camera_info.topic} share a stamp and differ; the first of each stamp is used"
                 )
         return by_stamp, infos[0]
@@ -180,7 +181,7 @@ class Bag:
         selected = [t for t in found if t.msgtype == GROUND_TRUTH_TYPE and t.encoding == "cdr"]
         others = [t.topic for t in self._reader.connections if t.msgtype == GROUND_TRUTH_TYPE]
         if not found and (others or topic != GROUND_TRUTH_TOPIC):
-            self._warn(
+            self.warn(
                 f"{self.path} has no topic {topic}; its topics of type {GROUND_TRUTH_TYPE} are: "
                 f"{', '.join(others) or 'none'}; name one with --ground-truth-topic"
             )
@@ -203,7 +204,7 @@ class Bag:
                 )
                 continue
             if len(messages) > 1:
-                self._warn(f"the ground truth of stamp {_format_stamp(stamp)} is recorded {len(messages)} times")
+                self.warn(f"the ground truth of stamp {_format_stamp(stamp)} is recorded {len(messages)} times")
             objects = self._ground_truth_objects(stamp, messages[0].detections)
             ground_truth[stamp] = _GroundTruth(messages[0].header.frame_id, objects)
         return ground_truth

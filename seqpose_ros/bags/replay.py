@@ -29,7 +29,8 @@ from seqpose_core import CATEGORIES, Category, ObjectPose
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 
-START_TIMEOUT = 120.0  # seconds for the node to load its model and be discovered
+START_TIMEOUT = 120.0  # seconds without diagnostics of the node until its start has failed
+LOAD_TIMEOUT = 900.0  # seconds for the node to load its model, which compiles it on the first use, and to be discovered
 DRAIN_TIMEOUT = 60.0  # seconds for the node to process the last message
 STOP_TIMEOUT = 30.0  # seconds for a process to exit after SIGINT
 
@@ -110,7 +111,7 @@ def run(
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
             log("waiting for the node to load its model")
-            _spin_until(spin_once, lambda: _ready(recorder.recording), START_TIMEOUT, "get ready", node)
+            _wait_until_ready(spin_once, recorder.recording, node)
             log(f"replaying {bag} at {rate:g} times its recorded rate")
             player = _start(
                 "seqpose_ros.bags.player",
@@ -213,6 +214,31 @@ def _spin_until(
             raise ReplayError(f"seqpose_node died with exit status {node.returncode} before it could {what}")
         if deadline is not None and time.monotonic() > deadline:
             raise ReplayError(f"seqpose_node did not {what} within {timeout:.0f} s")
+        spin_once()
+
+
+def _wait_until_ready(
+    spin_once: Callable[[], None],
+    recording: Recording,
+    node: subprocess.Popen[bytes],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Wait until the node is active, as long as its diagnostics, one per second, show that it is still loading.
+
+    :param clock: monotonic seconds.
+    """
+    last, heard, start = recording.diagnostics, clock(), clock()
+    while not _ready(recording):
+        now = clock()
+        if recording.diagnostics is not last:
+            last, heard = recording.diagnostics, now
+        if node.poll() is not None:
+            raise ReplayError(f"seqpose_node died with exit status {node.returncode} before it could get ready")
+        state = f"its last state is {last['state']}" if "state" in last else "it has not published any diagnostics"
+        if now - heard > START_TIMEOUT:
+            raise ReplayError(f"seqpose_node published no diagnostics for {START_TIMEOUT:.0f} s; {state}")
+        if now - start > LOAD_TIMEOUT:
+            raise ReplayError(f"seqpose_node did not get ready within {LOAD_TIMEOUT:.0f} s; {state}")
         spin_once()
 
 

@@ -7,11 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqpose_core import ObjectPose
+import numpy as np
+
+from seqpose_core import ObjectPose, SupportPlane
 from seqpose_core.categories import CATEGORIES, Category
 from seqpose_core.evaluation import LoadViews, ScoredRun, ScoringOptions, View, score_results
 from seqpose_core.evaluation.figures import headline_figures, run_figures
+from seqpose_core.evaluation.support import HEIGHTS
 from seqpose_core.metrics.poses import ground_truth_arrays, nocs_result
+from seqpose_core.pose_fusion import PoseBatch
+from seqpose_core.support_plane import lowest_heights
 from seqpose_ros.bags.bag import Bag
 from seqpose_ros.stamps import seconds
 
@@ -21,11 +26,14 @@ _UNKNOWN_YAW = 1.0
 
 @dataclass(frozen=True)
 class FrameGroundTruth:
-    """Ground truth of one image: its index in the bag, stamp in nanoseconds, objects; None if it has no label."""
+    """Ground truth of one image: its index in the bag, stamp in nanoseconds, objects; None if it has no label.
+
+    ``support_plane`` is the plane that the predictions were fused with; None = RGB only, or not known."""
 
     index: int
     stamp: int
     objects: list[ObjectPose] | None
+    support_plane: SupportPlane | None = None
 
 
 def is_yaw_known(ground_truth: ObjectPose) -> bool:
@@ -57,9 +65,13 @@ def score_frames(
 ) -> ScoredRun | None:
     """Score the processed frames that have ground truth; None if there are none.
 
+    Heights above the support plane are added to the results if any frame has one.
+
     :param predictions: by frame index.
     :param bag: its name; the image_path of a result is ``<bag>/<frame index>``.
     """
+    frames = list(frames)
+    with_plane = any(f.support_plane is not None for f in frames)
     results = [
         frame_result(
             f.objects,
@@ -68,11 +80,19 @@ def score_frames(
             image_id=f.index,
             image_path=f"{bag}/{f.index:06d}",
             stamp=seconds(f.stamp),
+            **({HEIGHTS: _heights(f.objects, f.support_plane)} if with_plane else {}),
         )
         for f in frames
         if f.objects is not None and f.index in predictions
     ]
     return score_results(results, options) if results else None
+
+
+def _heights(objects: Sequence[ObjectPose], plane: SupportPlane | None) -> np.ndarray:
+    """(n,) heights of the lowest points above the plane, metres; NaN without a plane."""
+    if plane is None or not objects:
+        return np.full(len(objects), np.nan)
+    return lowest_heights(PoseBatch.of(objects), plane)
 
 
 def bag_figures(run: ScoredRun | None, frames_processed: int) -> dict[str, Any]:

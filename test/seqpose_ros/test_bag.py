@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from seqpose_core import ObjectPose
 from seqpose_core.estimator import NonFiniteError
 from seqpose_ros.bags.bag import Bag
-from seqpose_ros.bags.estimate import camera_poses, predict_bag
+from seqpose_ros.bags.estimate import SupportFrame, camera_poses, predict_bag
 from seqpose_ros.bags.scoring import is_yaw_known
 from seqpose_ros.images import image_fields
 from train.bag_messages import typestore
@@ -126,6 +126,42 @@ def test_images_without_the_fixed_frame_and_unusable_transforms_are_counted(bag_
     transforms, images = warnings(rewrite(bag_path, tmp_path / "bag", damage), "world")
     assert transforms.startswith("2 transforms on tf are not used; the first: 8 bytes are not a tf2_msgs/TFMessage")
     assert images.startswith(f"2 of {FRAMES} images have no transform")  # those between two transforms have one
+
+
+class RecordsPlanes(Blind):
+    """An estimator that detects nothing and keeps the support planes that it is given."""
+
+    def __init__(self) -> None:
+        self.planes: list[Any] = []
+
+    def step(self, *_: Any, support_plane: Any) -> list[ObjectPose]:
+        self.planes.append(support_plane)
+        return []
+
+
+def test_the_support_plane_of_a_bag_is_that_of_its_frame_at_the_time_of_each_image(bag_path: Path) -> None:
+    estimator = RecordsPlanes()
+    with Bag(bag_path) as bag:
+        run = predict_bag(estimator, bag, support=SupportFrame("world", 0.1))  # type: ignore[arg-type]
+        assert bag.warnings == []
+    # The camera is 0.5 m above the origin of the world and looks along its z axis; the plane is 0.1 m above the origin.
+    assert len(estimator.planes) == FRAMES
+    for plane in estimator.planes:
+        np.testing.assert_allclose(plane.normal, [0, 0, 1], atol=1e-9)
+        assert plane.offset == pytest.approx(0.4)
+        assert (plane.height_noise, plane.tilt_noise, plane.prior) == pytest.approx(
+            (0.01, np.radians(1), 0.8), rel=0.01
+        )
+    assert [frame.support_plane for frame in run.frames] == estimator.planes
+
+
+def test_images_without_the_support_frame_are_processed_without_the_plane_and_counted(bag_path: Path) -> None:
+    estimator = RecordsPlanes()
+    with Bag(bag_path) as bag:
+        predict_bag(estimator, bag, support=SupportFrame("table"))  # type: ignore[arg-type]
+        (text,) = bag.warnings
+    assert estimator.planes == [None] * FRAMES
+    assert text.startswith(f"{FRAMES} of {FRAMES} images have no transform to the support frame 'table' on tf")
 
 
 class Diverging(Blind):

@@ -23,7 +23,7 @@ from vision_msgs.msg import Detection3DArray
 from seqpose_ros import demo
 from seqpose_ros.bags.player import Timeline, restamp
 from seqpose_ros.bags.realtime import predictions_by_index
-from seqpose_ros.bags.replay import Recording, ReplayError, _spin_until
+from seqpose_ros.bags.replay import Recording, ReplayError, _spin_until, _wait_until_ready
 from seqpose_ros.images import image_fields
 from seqpose_ros.message_builders import DetectionsBuilder, ObjectFields, TransformsBuilder
 
@@ -58,6 +58,39 @@ def test_a_node_that_dies_during_the_replay_is_reported_with_its_exit_status() -
     node = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
     with pytest.raises(ReplayError, match="seqpose_node died with exit status 3 before it could be played to"):
         _spin_until(lambda: time.sleep(0.01), lambda: False, None, "be played to", node)
+
+
+class Loading:
+    """A node that is loading: a clock, and diagnostics every second of it until ``silent_after`` seconds."""
+
+    def __init__(self, active_after: float, silent_after: float = float("inf")) -> None:
+        self.now, self.recording = 0.0, Recording()
+        self.active_after, self.silent_after = active_after, silent_after
+
+    def wait(self) -> None:
+        with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as node:
+            _wait_until_ready(self.spin_once, self.recording, node, lambda: self.now)
+
+    def spin_once(self) -> None:
+        self.now += 1.0
+        if self.now <= self.silent_after:
+            state = "active" if self.now >= self.active_after else "configuring"
+            self.recording.diagnostics = {"state": state, "listeners_detections": "1"}
+
+
+def test_the_replay_waits_for_a_node_that_is_still_loading() -> None:
+    node = Loading(active_after=600)
+    node.wait()
+    assert node.now == 600
+
+
+def test_a_node_that_does_not_get_ready_is_reported_with_its_last_state() -> None:
+    with pytest.raises(ReplayError, match=r"not get ready within 900 s; its last state is configuring$"):
+        Loading(active_after=5000).wait()
+    with pytest.raises(ReplayError, match=r"no diagnostics for 120 s; its last state is configuring$"):
+        Loading(active_after=5000, silent_after=10).wait()
+    with pytest.raises(ReplayError, match=r"no diagnostics for 120 s; it has not published any diagnostics$"):
+        Loading(active_after=5000, silent_after=0).wait()
 
 
 def test_a_recall_below_half_of_the_stated_one_is_reported() -> None:

@@ -52,6 +52,34 @@ def test_evaluating_a_bag_is_the_estimator_over_its_frames(bag_path: Path, weigh
     assert report["objects_predicted"] == sum(map(len, steps))
 
 
+def test_the_figures_with_the_support_plane_are_apart_from_those_of_rgb_only(
+    bag_path: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, rgb = run(bag_path, weights, tmp_path / "rgb", "--recall-score", "0")
+    capsys.readouterr()
+    options = ["--recall-score", "0", "--support-plane", "world", "--support-height", "0.1"]
+    status, report = run(bag_path, weights, tmp_path / "plane", *options)
+    assert status == 0
+    plane = report.pop("support_plane")
+    for values in (rgb, report):
+        del values["step_ms"]
+    assert report == rgb
+    assert (plane["frame"], plane["height"], plane["frames_with_plane"]) == ("world", 0.1, FRAMES)
+    assert plane["objects_true"] == report["objects_true"] == FRAMES
+    assert {"recall_10cm", "ap", "detections", "objects_on_support"} <= plane.keys()
+    before, after = capsys.readouterr().out.split("with the support plane of world")
+    assert "on the plane" not in before and "not on the plane" in after
+    # The camera looks up, so the mug is 1.2 m above the plane.
+    counts = {name: group["ground_truths"] for name, group in plane["support"].items()}
+    assert counts == {"all": FRAMES, "on the plane": 0, "not on the plane": FRAMES}
+
+
+def test_a_support_height_without_a_frame_is_refused(bag_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(bag_path), "--out", "out", "--support-height", "0.1"])
+    assert "--support-height is 0.1, but --support-plane names no frame" in capsys.readouterr().err
+
+
 def test_a_second_run_gives_the_same_report(bag_path: Path, weights: Path, tmp_path: Path) -> None:
     reports = [run(bag_path, weights, tmp_path / name)[1] for name in ("a", "b")]
     for report in reports:

@@ -144,8 +144,14 @@ def test_selection_takes_the_nearest_detection_and_prefers_the_category() -> Non
     assert select(detection("can", 0.2), [detection("can", 0.4, 2.0)]) == 0
 
 
-def outcome(arm: str, category: str, cause: str | None, error: float | None = None) -> dict[str, Any]:
-    return {"arm": arm, "category": category, "success": cause is None, "cause": cause, "position_error_cm": error}
+def outcome(source: str, category: str, cause: str | None, error: float | None = None) -> dict[str, Any]:
+    return {
+        "source": source,
+        "category": category,
+        "success": cause is None,
+        "cause": cause,
+        "position_error_cm": error,
+    }
 
 
 class TwoDetections:
@@ -203,7 +209,7 @@ def test_report_counts_objects_without_a_detection_as_failures() -> None:
 
 
 def test_command_lifts_objects_in_clutter_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--arms", "true_pose", "--show", "0", "--out", str(tmp_path)]
+    arguments = ["--poses", "true_pose", "--show", "0", "--out", str(tmp_path)]
     main(["--scenes", "1", *arguments])
     first = (tmp_path / "scenes" / "0000.json").stat().st_mtime_ns
     main(["--scenes", "2", *arguments])

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from seqpose_core.geometry import invert
 from seqpose_core.pose_fusion import PoseBatch
-from seqpose_core.support_plane import SupportPlane, contact_offsets
+from seqpose_core.support_plane import SupportPlane, lowest_heights
 from train.data.frame import Frame
 
 #: The estimator is given at least these standard deviations: metres and radians.
@@ -59,10 +59,9 @@ def support_heights(frame: Frame) -> np.ndarray:
     count = len(frame.objects)
     if frame.camera_pose is None or not count:
         return np.full(count, np.nan)
-    plane = SupportPlane.from_frame(invert(frame.camera_pose))
     rotation, translation, size = (
         np.array([getattr(o, name) for o in frame.objects]) for name in ("rotation", "translation", "size")
     )
     symmetric = np.array([o.category_info.symmetric for o in frame.objects])
     poses = PoseBatch(rotation, translation, size, np.zeros((count, 6, 6)), symmetric)
-    return plane.heights(poses.translation + contact_offsets(poses, plane.normal))
+    return lowest_heights(poses, SupportPlane.from_frame(invert(frame.camera_pose)))

@@ -2,7 +2,7 @@
 """``python -m train.grasp``: measure how often objects are lifted, from rendered picture to simulated gripper.
 
     python -m train.grasp --scenes 60 --out out/grasp
-    python -m train.grasp --scenes 60 --arms true_pose --out out/grasp-true-pose
+    python -m train.grasp --scenes 60 --poses true_pose --out out/grasp-true-pose
 
 Needs the extra ``sim`` (MuJoCo). Finished scenes are kept in the output folder, so a run can be interrupted and
 resumed, and extended by a larger --scenes.
@@ -16,15 +16,15 @@ from pathlib import Path
 from train.grasp.report import summarise, table, write_report
 from train.grasp.run import GraspJob, run_scenes
 from train.grasp.show import write_pictures
-from train.grasp.trial import ARMS
+from train.grasp.trial import POSE_SOURCES
 
 
-def _arms(text: str) -> tuple[str, ...]:
-    arms = tuple(text.split(","))
-    for arm in arms:
-        if arm not in ARMS:
-            raise argparse.ArgumentTypeError(f"arm is {arm!r}; it must be one of {', '.join(ARMS)}")
-    return arms
+def _pose_sources(text: str) -> tuple[str, ...]:
+    sources = tuple(text.split(","))
+    for source in sources:
+        if source not in POSE_SOURCES:
+            raise argparse.ArgumentTypeError(f"{source!r} is no source of poses; they are {', '.join(POSE_SOURCES)}")
+    return sources
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +32,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m train.grasp", description=__doc__.split("\n\n")[0])
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--arms", type=_arms, default=ARMS, help="comma-separated: " + ", ".join(ARMS))
+    parser.add_argument(
+        "--poses",
+        dest="sources",
+        type=_pose_sources,
+        default=POSE_SOURCES,
+        help="where the poses come from, comma-separated: " + ", ".join(POSE_SOURCES),
+    )
+    parser.add_argument("--arms", dest="sources", type=_pose_sources, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name or folder")
     parser.add_argument("--opening", type=float, default=0.085, help="of the gripper, metres")
     parser.add_argument("--score-threshold", type=float, default=GraspJob.score_threshold, help="of the detections")
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.out,
         options.scenes,
         options.seed,
-        options.arms,
+        options.sources,
         options.checkpoint,
         options.opening,
         options.node,
@@ -56,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.smoothing,
     )
     records = run_scenes(job, options.workers)
-    report = summarise(records, job.arms)
+    report = summarise(records, job.sources)
     write_report(job.out, report)
     print(table(report))
     if options.show > 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of the benchmark: lift success per arm and category, causes of failure, success against position error."""
+"""Figures of the benchmark: lift success, causes of failure, success against position error, per source of poses."""
 
 from __future__ import annotations
 
@@ -34,30 +34,32 @@ def _by_error(attempts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def summarise(records: Sequence[dict[str, Any]], arms: Sequence[str]) -> dict[str, Any]:
+def summarise(records: Sequence[dict[str, Any]], sources: Sequence[str]) -> dict[str, Any]:
     """The report of scene records (train.grasp.trial.as_record).
 
-    An attempt is one object that has a grasp at its true pose; all arms have the same attempts, so an object that was
-    not detected, or whose estimated pose has no feasible grasp, counts as a failure. ``infeasible``: objects without
-    a grasp at their true pose, which no arm attempts.
+    An attempt is one object that has a grasp at its true pose; all sources of poses have the same attempts, so an
+    object that was not detected, or whose estimated pose has no feasible grasp, counts as a failure. ``infeasible``:
+    objects without a grasp at their true pose, which are not attempted.
     """
-    attempts = {arm: [a for r in records for a in r["attempts"] if a["arm"] == arm] for arm in arms}
+    attempts = {source: [a for r in records for a in r["attempts"] if a["source"] == source] for source in sources}
     groups = ("all", *CATEGORY_NAMES)
     infeasible = Counter(r["objects"][i].split("_")[0] for r in records for i in r["infeasible"])
 
-    def of(arm: str, group: str) -> list[dict[str, Any]]:
-        return [a for a in attempts[arm] if group in ("all", a["category"])]
+    def of(source: str, group: str) -> list[dict[str, Any]]:
+        return [a for a in attempts[source] if group in ("all", a["category"])]
 
     return {
         "scenes": len(records),
-        "attempts": {group: max((len(of(arm, group)) for arm in arms), default=0) for group in groups},
+        "attempts": {group: max((len(of(source, group)) for source in sources), default=0) for group in groups},
         "infeasible": {group: infeasible.total() if group == "all" else infeasible[group] for group in groups},
-        "lift_percent": {arm: {group: _percent(of(arm, group)) for group in groups} for arm in arms},
+        "lift_percent": {source: {group: _percent(of(source, group)) for group in groups} for source in sources},
         "causes": {
-            arm: {group: {c: sum(a["cause"] == c for a in of(arm, group)) for c in CAUSES} for group in groups}
-            for arm in arms
+            source: {group: {c: sum(a["cause"] == c for a in of(source, group)) for c in CAUSES} for group in groups}
+            for source in sources
         },
-        "lift_percent_by_position_error": {arm: _by_error(attempts[arm]) for arm in arms if arm != "true_pose"},
+        "lift_percent_by_position_error": {
+            source: _by_error(attempts[source]) for source in sources if source != "true_pose"
+        },
     }
 
 
@@ -67,9 +69,9 @@ def _cell(value: float | None) -> str:
 
 def table(report: dict[str, Any]) -> str:
     """The report as Markdown: lift success per category, causes of failure, success against position error."""
-    arms = list(report["lift_percent"])
+    sources = list(report["lift_percent"])
     groups = list(report["attempts"])
-    titles = [_TITLES[arm] for arm in arms]
+    titles = [_TITLES[source] for source in sources]
     lines = [
         f"{report['scenes']} scenes, {report['attempts']['all']} attempts; "
         f"{report['infeasible']['all']} objects have no feasible grasp at their true pose and are not attempted.",
@@ -77,18 +79,23 @@ def table(report: dict[str, Any]) -> str:
         "Lifted by at least 10 cm, percent:",
         "",
         "| category | attempts | " + " | ".join(titles) + " | no feasible grasp |",
-        "|---" * (len(arms) + 3) + "|",
+        "|---" * (len(sources) + 3) + "|",
     ]
     for group in groups:
-        cells = [_cell(report["lift_percent"][arm][group]) for arm in arms]
+        cells = [_cell(report["lift_percent"][source][group]) for source in sources]
         lines.append(f"| {group} | {report['attempts'][group]} | {' | '.join(cells)} | {report['infeasible'][group]} |")
     lines += ["", "Causes of failure, attempts:", "", "| cause | " + " | ".join(titles) + " |"]
-    lines.append("|---" * (len(arms) + 1) + "|")
+    lines.append("|---" * (len(sources) + 1) + "|")
     for cause in CAUSES:
-        counts = [str(report["causes"][arm]["all"][cause]) for arm in arms]
+        counts = [str(report["causes"][source]["all"][cause]) for source in sources]
         lines.append(f"| {cause.replace('_', ' ')} | {' | '.join(counts)} |")
-    for arm, rows in report["lift_percent_by_position_error"].items():
-        lines += ["", f"Executed grasps by position error, {_TITLES[arm]}:", "", "| error, cm | attempts | lifted, % |"]
+    for source, rows in report["lift_percent_by_position_error"].items():
+        lines += [
+            "",
+            f"Executed grasps by position error, {_TITLES[source]}:",
+            "",
+            "| error, cm | attempts | lifted, % |",
+        ]
         lines.append("|---|---|---|")
         for row in rows:
             upper = "" if row["to_cm"] is None else f"{row['to_cm']:g}"

@@ -33,8 +33,9 @@ CONTENT_VERSION = 2
 
 @dataclass(frozen=True)
 class GraspJob:
-    """What to run: output folder, number of scenes, seed, arms, the checkpoint of the arms other than true_pose, the
-    gripper's opening in metres, and whether the poses come from the ROS node over DDS or from an estimator in process.
+    """What to run: output folder, number of scenes, seed, sources of the poses, the checkpoint of those other than
+    true_pose, the gripper's opening in metres, and whether the poses come from the ROS node over DDS or from an
+    estimator in process.
 
     ``score_threshold`` and ``smoothing`` are options of both. The threshold is lower than those of a checkpoint
     (None), because only objects that were detected in two frames running are grasped."""
@@ -42,7 +43,7 @@ class GraspJob:
     out: Path
     scenes: int
     seed: int = 0
-    arms: tuple[str, ...] = ("true_pose",)
+    sources: tuple[str, ...] = ("true_pose",)
     checkpoint: str = "seqpose-lite2"
     opening: float = 0.085
     node: bool = False
@@ -56,9 +57,9 @@ class GraspJob:
 
 def _settings(job: GraspJob) -> dict[str, Any]:
     gripper = asdict(Gripper(opening=job.opening))
-    settings = {"version": CONTENT_VERSION, "seed": job.seed, "arms": sorted(job.arms), "gripper": gripper}
+    settings = {"version": CONTENT_VERSION, "seed": job.seed, "sources": sorted(job.sources), "gripper": gripper}
     settings |= {"node": job.node, "score_threshold": job.score_threshold, "smoothing": job.smoothing}
-    if set(job.arms) != {"true_pose"}:
+    if set(job.sources) != {"true_pose"}:
         weights = checkpoint.resolve(job.checkpoint) / checkpoint.WEIGHTS
         settings["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return settings
@@ -84,7 +85,7 @@ def check_settings(job: GraspJob) -> None:
 
 
 class SceneRunner:
-    """Runs single scenes. Opens the renderer and the estimator if an arm needs them.
+    """Runs single scenes. Opens the renderer and the estimator if a source of poses needs them.
 
     :param pictures: open the renderer in any case.
     """
@@ -92,33 +93,33 @@ class SceneRunner:
     def __init__(self, job: GraspJob, pictures: bool = False) -> None:
         self.job = job
         self.gripper = Gripper(opening=job.opening)
-        self._estimated_arms = [arm for arm in job.arms if arm != "true_pose"]
-        if self._estimated_arms or pictures:
+        self._estimated_sources = [source for source in job.sources if source != "true_pose"]
+        if self._estimated_sources or pictures:
             self.resources = RenderResources.open(RenderJob("test", job.seed, job.out, 1, WIDTH, HEIGHT))
-        if self._estimated_arms and not job.node:
+        if self._estimated_sources and not job.node:
             self.estimator = PoseEstimator.from_pretrained(
                 job.checkpoint, score_threshold=job.score_threshold, smoothing=job.smoothing
             )
 
-    def detections(self, arm: str, frames: Sequence[Frame]) -> list[ObjectPose]:
-        """The objects that an arm estimates in the last frame, camera frame."""
+    def detections(self, source: str, frames: Sequence[Frame]) -> list[ObjectPose]:
+        """The objects in the last frame with poses of a source other than true_pose, camera frame."""
         if self.job.node:
             job = self.job
-            return estimate_over_dds(job.checkpoint, frames, arm == "plane", job.score_threshold, job.smoothing)
-        return estimate(self.estimator, frames, arm == "plane")
+            return estimate_over_dds(job.checkpoint, frames, source == "plane", job.score_threshold, job.smoothing)
+        return estimate(self.estimator, frames, source == "plane")
 
     def run(self, number: int) -> dict[str, Any]:
-        """All arms on scene ``number``; the record that :func:`train.grasp.report.summarise` reads."""
+        """All sources of poses on scene ``number``; the record that :func:`train.grasp.report.summarise` reads."""
         scene = sample_scene(self.job.seed, number, self.gripper)
         targets = feasible_targets(scene, self.gripper)
         results = []
-        if "true_pose" in self.job.arms:
+        if "true_pose" in self.job.sources:
             results += [attempt(scene, i, "true_pose", grasp, np.eye(4), None) for i, grasp in targets.items()]
-        if self._estimated_arms:
+        if self._estimated_sources:
             frames = take_pictures(scene, self.resources, self.job.seed)
-            for arm in self._estimated_arms:
-                found = self.detections(arm, frames)
-                results += try_detections(scene, arm, list(targets), found, frames[-1].camera_pose, self.gripper)
+            for source in self._estimated_sources:
+                found = self.detections(source, frames)
+                results += try_detections(scene, source, list(targets), found, frames[-1].camera_pose, self.gripper)
         return as_record(scene, targets, results)
 
 

@@ -112,14 +112,14 @@ def _choose_target(
     return None
 
 
-def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -> AttemptPictures | None:
+def show_scene(runner: SceneRunner, renderer: Renderer, source: str, number: int) -> AttemptPictures | None:
     """Picture and frames of one attempt in scene ``number``; None if nothing there can be grasped."""
     gripper, seed = runner.gripper, runner.job.seed
     scene = sample_scene(seed, number, gripper)
     targets = list(feasible_targets(scene, gripper))
     clip = take_pictures(scene, runner.resources, seed)
     pose = clip[-1].camera_pose
-    detections = ground_truth(scene, pose) if arm == "true_pose" else runner.detections(arm, clip)
+    detections = ground_truth(scene, pose) if source == "true_pose" else runner.detections(source, clip)
     chosen = _choose_target(scene, targets, detections, pose, CATEGORY_NAMES[number % len(CATEGORY_NAMES)])
     if chosen is None:
         return None
@@ -140,14 +140,14 @@ def show_scene(runner: SceneRunner, renderer: Renderer, arm: str, number: int) -
 def write_pictures(job: GraspJob, count: int) -> None:
     """Write picture.png and video.mp4 with attempts in the first scenes, ``count`` at most, to the output folder.
 
-    The poses are those of the arm "plane" if the job has it, else of "raw", else the true ones.
+    The poses are those of "plane" if the job has it, else of "raw", else the true ones.
     """
-    arm = next(a for a in ("plane", "raw", "true_pose") if a in job.arms)
-    runner = SceneRunner(replace(job, arms=(arm,)), pictures=True)
+    source = next(a for a in ("plane", "raw", "true_pose") if a in job.sources)
+    runner = SceneRunner(replace(job, sources=(source,)), pictures=True)
     renderer = Renderer(runner.resources.textures, runner.resources.environments, *_SIZE)
     shown: list[AttemptPictures] = []
     for number in range(job.scenes):
-        result = show_scene(runner, renderer, arm, number)
+        result = show_scene(runner, renderer, source, number)
         shown += [] if result is None else [result]
         if len(shown) == count:
             break

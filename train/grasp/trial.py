@@ -19,7 +19,7 @@ from train.grasp.views import Frame, grasp_camera
 from train.render.meshes import Array
 
 #: Where the poses come from: the simulation, the network alone, the network fused with the known support plane.
-ARMS = ("true_pose", "plane", "raw")
+POSE_SOURCES = ("true_pose", "plane", "raw")
 #: Causes of failure, in the order in which they are tested.
 CAUSES = ("not_found", "wrong_category", "no_grasp", "collision", "position", "slipped")
 #: A detection belongs to an object if it is this near across the line of sight: half the object's largest extent, at
@@ -29,12 +29,12 @@ _NEAR = 0.04
 
 @dataclass(frozen=True)
 class Result:
-    """One attempt of one arm. ``cause`` is one of CAUSES, None for a success; ``kind`` and ``score`` are the grasp's;
-    errors are those of the selected detection; all None where there is no grasp or no detection."""
+    """One attempt with the poses of one source. ``cause`` is one of CAUSES, None for a success; ``kind`` and ``score``
+    are the grasp's; errors are those of the selected detection; all None where there is no grasp or no detection."""
 
     object: int
     category: str
-    arm: str
+    source: str
     success: bool
     cause: str | None
     kind: str | None = None
@@ -82,7 +82,7 @@ def feasible_targets(scene: GraspScene, gripper: Gripper) -> dict[int, Grasp]:
 
 
 def attempt(
-    scene: GraspScene, number: int, arm: str, grasp: Grasp, world_from_camera: Array, detected: ObjectPose | None
+    scene: GraspScene, number: int, source: str, grasp: Grasp, world_from_camera: Array, detected: ObjectPose | None
 ) -> Result:
     """Execute a grasp of the frame of ``world_from_camera`` (4, 4). ``detected``: the pose it was planned from."""
     category = scene.objects[number].kind
@@ -100,12 +100,12 @@ def attempt(
         if detected is not None and detected.category != category:
             cause = "wrong_category"
     lift = 100 * outcome.lift
-    return Result(number, category, arm, outcome.success, cause, grasp.kind, grasp.score, lift, **errors)
+    return Result(number, category, source, outcome.success, cause, grasp.kind, grasp.score, lift, **errors)
 
 
 def try_detections(
     scene: GraspScene,
-    arm: str,
+    source: str,
     numbers: Sequence[int],
     detections: Sequence[ObjectPose],
     world_from_camera: Array,
@@ -119,16 +119,16 @@ def try_detections(
             continue
         index = select(target, detections)
         if index is None:
-            results.append(Result(number, target.category, arm, False, "not_found"))
+            results.append(Result(number, target.category, source, False, "not_found"))
             continue
         chosen = detections[index]
         others = [d for i, d in enumerate(detections) if i != index]
         grasps = plan_grasps(chosen, others, gripper=gripper, plane=plane, max_grasps=1)
         if grasps:
-            results.append(attempt(scene, number, arm, grasps[0], world_from_camera, chosen))
+            results.append(attempt(scene, number, source, grasps[0], world_from_camera, chosen))
         else:
             cause = "no_grasp" if chosen.category == target.category else "wrong_category"
-            results.append(Result(number, target.category, arm, False, cause))
+            results.append(Result(number, target.category, source, False, cause))
     return results
 
 
