@@ -77,7 +77,9 @@ def test_the_figures_with_the_support_plane_are_apart_from_those_of_rgb_only(
 def test_a_support_height_without_a_frame_is_refused(bag_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(bag_path), "--out", "out", "--support-height", "0.1"])
-    assert "--support-height is 0.1, but --support-plane names no frame" in capsys.readouterr().err
+    assert (
+        "--support-height is 0.1; it must be finite, and --support-plane must name its frame" in capsys.readouterr().err
+    )
 
 
 def test_a_second_run_gives_the_same_report(bag_path: Path, weights: Path, tmp_path: Path) -> None:
