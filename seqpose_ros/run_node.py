@@ -10,9 +10,11 @@ from types import FrameType
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+_SIGNAL_PERIOD = 0.2  # seconds: Python handles a signal only between two waits of an idle node
 
 
 def run_node(name: str, create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -32,7 +34,10 @@ def run_node(name: str, create: Callable[[], Node], args: Sequence[str] | None =
         rclpy.try_shutdown()
         return 1
     try:
-        rclpy.spin(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(_SIGNAL_PERIOD)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,17 @@ def test_the_messages_have_the_order_of_the_plan_and_the_plane() -> None:
     for sent, planned in zip(message.grasps, grasps, strict=True):
         np.testing.assert_allclose(matrix_from_pose(sent.pose), planned.pose, atol=1e-9)
         assert (sent.kind, sent.track_id, sent.opening) == (planned.kind, 1, planned.opening)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_receives_nothing_ends_after_a_signal(client: Client, number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "seqpose_ros.grasps.node"])
+    try:
+        client.until(lambda: "grasp_node" in client.node.get_node_names(), "the node")
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
 
 
 class Rig(InProcess):
