@@ -13,7 +13,7 @@ from tiny import tiny_config
 from seqpose_core import checkpoint, config_io
 from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainConfig
 from train.recipe.__main__ import UNFINISHED, main
-from train.recipe.budget import CallTimeOverError, Ledger, Recipe
+from train.recipe.budget import CallTimeOverError, Progress, Recipe
 from train.recipe.card import split_section
 from train.recipe.phases import stages_within
 
@@ -67,18 +67,18 @@ def test_a_new_recipe_needs_a_time_budget(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_folder_keeps_its_recipe(tmp_path: Path) -> None:
     recipe = Recipe(hours=1.0, config="a.yaml")
-    Ledger(tmp_path, recipe).update(clips=3)
-    assert Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml", workers=4)).state.clips == 3
+    Progress(tmp_path, recipe).update(clips=3)
+    assert Progress(tmp_path, Recipe(hours=1.0, config="a.yaml", workers=4)).state.clips == 3
     with pytest.raises(ValueError, match=r"hours=1\.0.*choose another --out"):
-        Ledger(tmp_path, Recipe(hours=2.0, config="a.yaml"))
+        Progress(tmp_path, Recipe(hours=2.0, config="a.yaml"))
 
 
 def test_spent_time_is_saved_and_a_call_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"), minutes=0.0)
-    with pytest.raises(CallTimeOverError), ledger.spending("train"):
+    progress = Progress(tmp_path, Recipe(hours=1.0, config="a.yaml"), minutes=0.0)
+    with pytest.raises(CallTimeOverError), progress.timed("train"):
         time.sleep(0.05)
-        ledger.call_time_left()
-    resumed = Ledger(tmp_path, Recipe(hours=1.0, config="a.yaml"))
+        progress.call_time_left()
+    resumed = Progress(tmp_path, Recipe(hours=1.0, config="a.yaml"))
     assert 0.05 <= resumed.state.spent.train < 5
     assert resumed.remaining("train", 0.5) == pytest.approx(1800 - resumed.state.spent.train)
     assert resumed.call_time_left() is None

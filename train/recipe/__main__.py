@@ -21,13 +21,13 @@ import torch
 from seqpose_core.config_io import ConfigError
 from train.fit.config import load
 from train.recipe import phases
-from train.recipe.budget import CallTimeOverError, Ledger, Recipe, stored_state
+from train.recipe.budget import CallTimeOverError, Progress, Recipe, stored_state
 from train.recipe.card import write_card
 from train.render.splits import BENCHMARKS
 
 CONFIG = Path(__file__).parents[2] / "config/train/lite2.yaml"
 UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h
-PHASES: dict[str, Callable[[Ledger, Path], None]] = {
+PHASES: dict[str, Callable[[Progress, Path], None]] = {
     "render": phases.render,
     "train": phases.train,
     "export": phases.export,
@@ -40,14 +40,14 @@ def run_recipe(recipe: Recipe, out: Path, minutes: float | None = None, until: s
 
     :raises CallTimeOverError: the time of this call is used up. :raises ValueError: a command failed.
     """
-    ledger = Ledger(out, recipe, minutes)
+    progress = Progress(out, recipe, minutes)
     for name, phase in PHASES.items():
-        if name not in ledger.state.done:
+        if name not in progress.state.done:
             print(f"\n{name}", flush=True)
-            phase(ledger, out)
+            phase(progress, out)
         if name == until != "evaluate":
             return out / "model"
-    print(f"\nwritten to {write_card(ledger.state, out).parent}")
+    print(f"\nwritten to {write_card(progress.state, out).parent}")
     return out / "model"
 
 

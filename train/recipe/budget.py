@@ -60,7 +60,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Spent:
+class PhaseSeconds:
     """Seconds spent on each phase, over all calls."""
 
     render: float = 0.0
@@ -70,14 +70,14 @@ class Spent:
 
 @dataclass(frozen=True)
 class State:
-    """The progress of a recipe.
+    """What a recipe has done so far; OUT/state.yaml.
 
     :param spent: time spent. :param clips: number of training clips, set after rendering.
     :param steps: number of training steps, set after the speed was measured. :param done: complete phases.
     """
 
     recipe: Recipe
-    spent: Spent = Spent()
+    spent: PhaseSeconds = PhaseSeconds()
     clips: int | None = None
     steps: int | None = None
     done: tuple[str, ...] = ()
@@ -89,8 +89,8 @@ def stored_state(out: Path) -> State | None:
     return config_io.load_yaml(State, path) if path.is_file() else None
 
 
-class Ledger:
-    """The state of a recipe in OUT/state.yaml, and the deadline of this call.
+class Progress:
+    """Reads and writes the state of a recipe, and runs its commands within the time of this call.
 
     :param minutes: time of this call; None = no limit.
     :raises ValueError: if OUT holds another recipe.
@@ -125,7 +125,7 @@ class Ledger:
         return left
 
     @contextmanager
-    def spending(self, phase: str) -> Iterator[None]:
+    def timed(self, phase: str) -> Iterator[None]:
         """Add the duration of the block to the phase, also if it raises an error."""
         start = time.monotonic()
         try:
