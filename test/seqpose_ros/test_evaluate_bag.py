@@ -102,6 +102,7 @@ def test_the_report_shows_the_bags_images(bag_path: Path, weights: Path, tmp_pat
         (["--recall-score", "nan"], "recall_score is nan; it must lie in 0..1"),
         (["--rate", "inf"], "--rate is inf; it must be more than 0 and finite"),
         (["--out", __file__], f"--out is {__file__}, which is a file; name a folder"),
+        (["--device", "gpu"], "--device is 'gpu'; it must be cpu, cuda or cuda:<number>"),
     ],
 )
 def test_an_option_out_of_range_is_refused(

@@ -13,7 +13,6 @@ import pytest
 from nocs_tree import object_poses, write_tree
 
 from seqpose_core.objects import ObjectPose
-from seqpose_ros import evaluate_bag
 from train.data import NocsLayout
 from train.evaluate import __main__ as evaluate
 from train.evaluate.result_files import result_of_frame, result_path, write_result
@@ -99,13 +98,9 @@ def test_the_error_names_a_folder_without_usable_results(content: bytes | None, 
 
 
 def test_an_unknown_device_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (
-        lambda: evaluate.main(["--checkpoint", "seqpose-lite2", "--data", str(tmp_path), "--device", "gpu"]),
-        lambda: evaluate_bag.main([str(tmp_path), "--out", str(tmp_path / "out"), "--device", "gpu"]),
-    ):
-        with pytest.raises(SystemExit):
-            command()
-        assert "--device is 'gpu'; it must be cpu, cuda or cuda:<number>" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        evaluate.main(["--checkpoint", "seqpose-lite2", "--data", str(tmp_path), "--device", "gpu"])
+    assert "--device is 'gpu'; it must be cpu, cuda or cuda:<number>" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["data", "data/test", "gts"])
