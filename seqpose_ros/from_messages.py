@@ -155,6 +155,8 @@ def objects_from_array(message: Any) -> list[ObjectPose]:
 def object_from_message(message: Any) -> ObjectPose:
     """Convert a seqpose_ros/ObjectPose. The message states id and symmetry, so any category is accepted.
 
+    ``on_support`` is False, not None, if the node has no support plane.
+
     :raises InputError: a value is not finite, or an extent is not positive.
     """
     name, p, q = str(message.category), message.pose.pose.position, message.pose.pose.orientation
@@ -173,6 +175,7 @@ def object_from_message(message: Any) -> ObjectPose:
         track_id=int(message.track_id) if message.track_id >= 0 else None,
         age=int(message.age),
         category_info=info or Category(message.category_id, name, message.symmetric, tuple(size.tolist()), _GREY),
+        on_support=bool(message.on_support),
     )
 
 

@@ -123,6 +123,7 @@ class ObjectsBuilder:
             message.category, message.category_id = o.category, o.category_info.id
             message.symmetric, message.score, message.age = o.category_info.symmetric, float(o.score), o.age
             message.track_id = ObjectPoseMessage.UNTRACKED if o.track_id is None else o.track_id
+            message.on_support = o.on_support is True
             message.pose.covariance = fields.covariances[index]
             set_pose(message.pose.pose, fields.positions[index], fields.quaternions[index])
             set_xyz(message.size, fields.sizes[index])

@@ -45,18 +45,19 @@ def track_label(item: ObjectPose) -> str:
 
 
 def track_table(state: ViewState) -> str:
-    """HTML table of the objects: name, score, position with its standard deviation, size."""
+    """HTML table of the objects: name, score, position with its standard deviation, size, on the plane or not."""
     rows = []
     for item in sorted(state.objects, key=track_label):
         selected = item.track_id is not None and item.track_id == state.selected
         x, y, z = (f"{round(100 * float(v))}" for v in item.translation)
         size = " × ".join(f"{100 * v:.0f}" for v in item.size)
-        cells = [track_label(item), f"{item.score:.2f}", f"{x}, {y}, {z}", f"± {100 * position_sigma(item):.1f}", size]
+        sigma, plane = f"± {100 * position_sigma(item):.1f}", "yes" if item.on_support else ""
+        cells = [track_label(item), f"{item.score:.2f}", f"{x}, {y}, {z}", sigma, size, plane]
         row = "".join(f"<td style='padding:0 .5em .1em 0'>{escape(cell)}</td>" for cell in cells)
         rows.append(f"<tr style='font-weight:{'bold' if selected else 'normal'}'>{row}</tr>")
     heads = "".join(
         f"<th style='text-align:left;padding-right:.5em'>{head}</th>"
-        for head in ("object", "score", "x, y, z cm", "± cm", "size cm")
+        for head in ("object", "score", "x, y, z cm", "± cm", "size cm", "on plane")
     )
     note = f"<div>selected: {escape(state.selection)}</div>" if state.selection != "none" else ""
     return f"<table style='font-size:.8em'><tr>{heads}</tr>{''.join(rows)}</table>{note}"

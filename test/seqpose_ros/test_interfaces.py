@@ -109,6 +109,7 @@ def test_the_header_is_first_and_the_fields_are_as_documented() -> None:
         "track_id": "int32",
         "age": "uint32",
         "symmetric": "boolean",
+        "on_support": "boolean",
     }
     assert ObjectPose.UNTRACKED == -1
 

@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker
 from seqpose_core import CATEGORY_NAMES, ObjectPose
 from seqpose_core.geometry import make_transform, rotation_error
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import camera_from_info, objects_from_detections
+from seqpose_ros.from_messages import camera_from_info, objects_from_array, objects_from_detections
 from seqpose_ros.markers import MarkerArrayBuilder
 from seqpose_ros.message_builders import (
     DetectionsBuilder,
@@ -27,7 +27,7 @@ from seqpose_ros.message_builders import (
     quaternion_from_matrix,
 )
 from seqpose_ros.msg import ObjectPose as ObjectPoseMessage
-from seqpose_ros.to_messages import convert_axes, pose_message, transform_objects
+from seqpose_ros.to_messages import convert_axes, object_message, pose_message, transform_objects
 
 HEADER = Header(frame_id="camera")
 
@@ -106,6 +106,18 @@ def test_object_messages_have_category_symmetry_and_track_id() -> None:
     assert [m.category for m in messages if m.symmetric] == ["bottle", "bowl", "can"]
     assert messages[2].track_id == ObjectPoseMessage.UNTRACKED == -1
     assert messages[3].track_id == 13
+
+
+def test_object_messages_state_which_objects_stand_on_the_support_plane() -> None:
+    flags = [True, False, None]  # None: no plane was given
+    objects = [replace(o, on_support=flag) for o, flag in zip(random_objects(3), flags, strict=True)]
+    builder = ObjectsBuilder()
+    message = builder.message(HEADER, ObjectFields.of(objects))
+    assert [m.on_support for m in message.objects] == [True, False, False]
+    assert [o.on_support for o in objects_from_array(message)] == [True, False, False]
+    assert object_message(objects[0]).on_support
+    # The builder uses the same messages for the next image.
+    assert not any(m.on_support for m in builder.message(HEADER, ObjectFields.of(objects[1:])).objects)
 
 
 def test_rep103_rotates_the_frame_and_keeps_the_box() -> None:

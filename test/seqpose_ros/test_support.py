@@ -15,6 +15,7 @@ from tf2_msgs.msg import TFMessage
 
 from seqpose_ros.depth import decode_depth
 from seqpose_ros.errors import InputError
+from seqpose_ros.msg import ObjectPoseArray
 
 Start = Callable[..., InProcess]
 SIZE = (CAMERA.height, CAMERA.width)
@@ -44,6 +45,7 @@ def test_the_plane_is_that_of_the_support_frame_at_the_time_of_the_image(client:
         support_tilt_noise=2.0,
         tf_timeout=2.0,
     )
+    objects = client.listen(ObjectPoseArray, "/seqpose_node/objects")
     broadcaster = client.tf_publisher()
     client.connect()
     for stamp in (STAMP - 0.1, STAMP + 0.1):
@@ -55,6 +57,8 @@ def test_the_plane_is_that_of_the_support_frame_at_the_time_of_the_image(client:
     assert (plane.height_noise, plane.tilt_noise) == pytest.approx((0.02, np.radians(2)))
     client.until(lambda: client.values().get("objects_on_support") == "1 of 2", "the number of objects on the plane")
     assert client.values()["support_plane"] == "given"
+    client.until(lambda: objects, "the objects")
+    assert [(o.track_id, o.on_support) for o in objects[-1].objects] == [(7, True), (8, False)]
 
 
 def test_without_the_support_frame_it_continues_without_plane_and_warns(client: Client, start: Start) -> None:

@@ -43,6 +43,12 @@ def test_the_table_has_centimetres_and_marks_the_selected_object() -> None:
     assert "selected: mug 7, visible" in table
 
 
+def test_the_table_states_which_objects_stand_on_the_support_plane() -> None:
+    objects = [replace(mug(7), on_support=True), replace(mug(8), on_support=False), mug(9)]
+    table = track_table(ViewState(objects=objects))
+    assert [row.count(">yes</td>") for row in table.split("<tr")[2:]] == [1, 0, 0]
+
+
 def test_text_of_messages_is_escaped() -> None:
     state = ViewState(message="<b>", diagnostics={"<i>": "<script>alert(1)</script>"}, selection="<u>")
     assert "<script>" not in diagnostics_table(state)
