@@ -183,7 +183,7 @@ class Camera:
         return np.concatenate([xy * z, z], axis=-1)
 
     def _distorted_angle(self, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance from the principal point in focal lengths, at an angle from the optical axis, and its derivative."""
+        """Image radius, in focal lengths, of rays at ``angle`` (rad) from the optical axis, and its derivative."""
         assert self.distortion is not None
         value, slope = angle, np.ones_like(angle)
         for power, k in zip((2, 4, 6, 8), self.distortion, strict=True):

@@ -29,7 +29,7 @@ def invert(transform: ArrayLike) -> np.ndarray:
 
 
 def transform(matrix: ArrayLike, points: ArrayLike) -> np.ndarray:
-    """Apply (4, 4) to points (..., 3)."""
+    """Transform points (..., 3) by a (4, 4) matrix."""
     m, p = np.asarray(matrix, dtype=np.float64), np.asarray(points, dtype=np.float64)
     return p @ m[:3, :3].T + m[:3, 3]
 
@@ -71,10 +71,10 @@ def rotation_about_y(angle: ArrayLike) -> np.ndarray:
 
 
 def canonicalize_symmetric(rotation: ArrayLike, reference_direction: ArrayLike) -> np.ndarray:
-    """Rotate (..., 3, 3) about its own y axis so that the angle between x and a direction is smallest.
+    """Rotate orientations (..., 3, 3) about their own y axes so that their x axes are nearest to a direction.
 
-    All yaws of an object that is symmetric about y are the same pose; this selects one. With the direction from
-    object to camera it gives the convention for a new track, with a track's last x axis the yaw nearest to it.
+    All yaws of an object that is symmetric about y are the same pose; this selects one. The direction is that from
+    object to camera for a new track, afterwards the last x axis of the track, which gives the nearest yaw.
 
     :param reference_direction: (..., 3) in the frame that ``rotation`` maps to. If it is
         parallel to the y axis, the rotation is returned unchanged.
@@ -89,7 +89,7 @@ def canonicalize_symmetric(rotation: ArrayLike, reference_direction: ArrayLike) 
 def rotation_vector(rotation: ArrayLike) -> np.ndarray:
     """Rotation vectors (..., 3), radians, of rotations (..., 3, 3); the angle is at most pi.
 
-    By way of the unit quaternion whose largest component comes from the diagonal, which is exact for all angles.
+    Computed from the unit quaternion, with its largest component from the diagonal, which is exact for all angles.
     """
     m = np.asarray(rotation, dtype=np.float64)
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]

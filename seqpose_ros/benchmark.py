@@ -79,7 +79,7 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
-class Camera(Node):
+class ImageSource(Node):
     """Publishes images at a fixed rate, and records the detections and diagnostics of the node."""
 
     def __init__(self, rate: float) -> None:
@@ -119,22 +119,22 @@ class Camera(Node):
         return time.monotonic() - begin
 
 
-def measure(camera: Camera, node: subprocess.Popen[bytes], busy: int, seconds: float) -> Row:
+def measure(source: ImageSource, node: subprocess.Popen[bytes], busy: int, seconds: float) -> Row:
     """Measure the running node for some seconds beside ``busy`` other processes."""
     with busy_processes(busy):
-        camera.spin_for(_WARM_UP)
-        camera.sent, camera.latencies, cpu = 0, [], cpu_seconds(node.pid)
-        elapsed = camera.spin_for(seconds)
-        cpu, processed = cpu_seconds(node.pid) - cpu, len(camera.latencies)
-        camera.spin_for(1.1)  # the next diagnostics
-    p50, p95 = np.percentile(camera.latencies[:processed] or [np.nan], (50, 95))
+        source.spin_for(_WARM_UP)
+        source.sent, source.latencies, cpu = 0, [], cpu_seconds(node.pid)
+        elapsed = source.spin_for(seconds)
+        cpu, processed = cpu_seconds(node.pid) - cpu, len(source.latencies)
+        source.spin_for(1.1)  # the next diagnostics
+    p50, p95 = np.percentile(source.latencies[:processed] or [np.nan], (50, 95))
     return Row(
-        int(camera.values["threads"]),
+        int(source.values["threads"]),
         busy,
-        round(camera.sent / (elapsed + 1.1), 1),
+        round(source.sent / (elapsed + 1.1), 1),
         round(processed / elapsed, 1),
-        float(camera.values["inference_p50_ms"]),
-        float(camera.values["inference_p95_ms"]),
+        float(source.values["inference_p50_ms"]),
+        float(source.values["inference_p95_ms"]),
         round(float(p50), 1),
         round(float(p95), 1),
         round(1e3 * cpu / max(processed, 1), 1),
@@ -196,27 +196,27 @@ def run(options: argparse.Namespace, count: int) -> list[Row]:
     parameters = {name: getattr(options, name) for name in ("checkpoint", "device", "runtime")} | {"threads": count}
     given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     node = subprocess.Popen([sys.executable, "-m", "seqpose_ros.node", "--ros-args", "--log-level", "warn", *given])
-    camera = Camera(options.rate)
+    source = ImageSource(options.rate)
     rows = []
     try:
         deadline = time.monotonic() + _START_TIMEOUT
-        while not camera.latencies:
+        while not source.latencies:
             if node.poll() is not None or time.monotonic() > deadline:
                 raise BenchmarkError(f"seqpose_node did not become active within {_START_TIMEOUT:.0f} s")
-            camera.spin_for(0.5)
-        camera.spin_for(1.1)
+            source.spin_for(0.5)
+        source.spin_for(1.1)
         print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}, {options.checkpoint} in ", end="")
-        print(f"{camera.values['runtime']}, {count} threads, OpenMP wait policy {threads.wait_policy()}")
+        print(f"{source.values['runtime']}, {count} threads, OpenMP wait policy {threads.wait_policy()}")
         print("busy  sent/s  processed/s  step p50 ms  p95 ms  latency p50 ms  p95 ms  CPU ms/image  load")
         for busy in options.busy:
-            rows.append(row := measure(camera, node, busy, options.seconds))
+            rows.append(row := measure(source, node, busy, options.seconds))
             print(
                 f"{busy:4d}  {row.sent:6.1f}  {row.processed:11.1f}  {row.step_p50_ms:11.1f}  {row.step_p95_ms:6.1f}  "
                 f"{row.latency_p50_ms:14.1f}  {row.latency_p95_ms:6.1f}  {row.cpu_ms:12.1f}  {row.load:4.1f}",
                 flush=True,
             )
     finally:
-        camera.destroy_node()
+        source.destroy_node()
         if node.poll() is None:
             node.send_signal(signal.SIGINT)
             node.wait()

@@ -62,7 +62,10 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
 
 
 def _check_plausible(camera: Camera) -> None:
-    """Refuse finite intrinsics that no camera has: they overflow in the network."""
+    """Refuse finite but implausible intrinsics, which would overflow in the network.
+
+    :raises InputError: naming the value.
+    """
     longest = max(camera.width, camera.height)
     low, high = (limit * longest for limit in _FOCAL_LENGTHS)
     if max(camera.fx, camera.fy, abs(camera.cx), abs(camera.cy)) < 5:
@@ -135,8 +138,8 @@ def camera_warnings(image_topic: str, info: Any, camera: Camera, rectified: bool
     return warnings
 
 
-def transform_from_message(message: Any) -> np.ndarray:
-    """(4, 4) matrix of a geometry_msgs/Transform, from the child frame to the parent frame."""
+def matrix_from_transform(message: Any) -> np.ndarray:
+    """(4, 4) matrix of a geometry_msgs/Transform; it maps points from the child frame to the parent frame."""
     t, q = message.translation, message.rotation
     return make_transform(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), [t.x, t.y, t.z])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read-only parameters of the small nodes: declared from a dataclass, with descriptions and ranges."""
+"""Read-only parameters of the grasp and planning scene nodes: fields of a dataclass with descriptions and ranges."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 def parameter(
     default: Any, description: str, limits: tuple[float, float] | None = None, choices: Sequence[str] = ()
 ) -> Any:
-    """A dataclass field that is a parameter. ``limits`` are for floats, ``choices`` for strings."""
+    """A dataclass field that is a parameter. ``limits`` (lowest, highest) are for floats, ``choices`` for strings."""
     metadata = {"description": description, "limits": limits, "choices": tuple(choices)}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def declare(node: Node, kind: type[T]) -> T:
+def declare_fields(node: Node, kind: type[T]) -> T:
     """Declare every field of the dataclass as a read-only parameter; returns the values given at start.
 
     :raises rclpy.exceptions.ParameterException: a value has the wrong type or is out of range.

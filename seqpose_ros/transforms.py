@@ -9,7 +9,7 @@ from rclpy.node import Node
 from tf2_ros import Buffer, InvalidArgumentException, TransformException, TransformListener
 
 from seqpose_ros.errors import InputError
-from seqpose_ros.from_messages import transform_from_message
+from seqpose_ros.from_messages import matrix_from_transform
 
 
 class TransformLookup:
@@ -26,7 +26,7 @@ class TransformLookup:
         :raises InputError: the transform is not available.
         """
         try:
-            return transform_from_message(self._buffer.lookup_transform(target, source, stamp).transform)
+            return matrix_from_transform(self._buffer.lookup_transform(target, source, stamp).transform)
         except TransformException as error:
             text = f"no transform from {source!r} to {target!r} at the image's time: {error}"
             raise InputError("transform", text) from error

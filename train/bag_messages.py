@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The messages of a frame in a bag: image, camera_info, camera pose and ground truth."""
+"""Write frames to a bag: image, camera_info, camera pose and ground truth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
@@ -37,6 +39,24 @@ def typestore() -> Typestore:
         types.update(get_types_from_msg(path.read_text(), f"vision_msgs/msg/{path.stem}"))
     store.register(types)
     return store
+
+
+class FrameWriter:
+    """Writes the messages of frames to an open bag."""
+
+    def __init__(self, bag: Writer, jpeg_quality: int) -> None:
+        self._bag, self._store = bag, typestore()
+        self._builder = MessageBuilder(self._store, jpeg_quality)
+        self._connections: dict[str, Connection] = {}
+
+    def write(self, frame: Frame, stamp: int) -> None:
+        """Write all messages of a frame at ``stamp`` nanoseconds."""
+        for order, (topic, message) in enumerate(self._builder.messages(frame, stamp)):
+            kind = message.__msgtype__
+            if topic not in self._connections:
+                self._connections[topic] = self._bag.add_connection(topic, kind, typestore=self._store)
+            # One microsecond apart, because messages recorded at the same time have no order.
+            self._bag.write(self._connections[topic], stamp + 1000 * order, self._store.serialize_cdr(message, kind))
 
 
 class MessageBuilder:

@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from seqpose_core import CATEGORIES, Category, SeqPoseConfig
-from train.bag_messages import MessageBuilder, typestore
+from train.bag_messages import FrameWriter
 from train.data import BrokenFrameError, Frame, NocsLayout
 from train.data.layout import Layout
 from train.data.model_sizes import ModelSizes
@@ -50,7 +49,7 @@ def write_bag(
     :param labels: folder of the label pickles; by default ``gts/<split>`` next to the split's folder, and NOCS's
         labels for scenes of ``real/test`` and ``camera/val``.
     :param rate: frames per second of a scene without camera_poses.txt, which holds the stamps.
-    :param categories: that the class ids of the labels refer to; scenes of NOCS have its own six.
+    :param categories: of the class ids in the labels; scenes of NOCS always have its six.
     :raises FileNotFoundError: the scene or its labels are missing.
     :raises ValueError: no frame can be read, or ``out`` exists.
     """
@@ -69,13 +68,11 @@ def write_bag(
         )
     if out.exists():
         raise ValueError(f"{out} exists; a bag is written to a new folder")
-    store = typestore()
-    builder = MessageBuilder(store, jpeg_quality)
     stamped = (scene / "camera_poses.txt").is_file()
-    connections: dict[str, Connection] = {}
     skipped: dict[str, str] = {}
     count, last = 0, -1
-    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        writer = FrameWriter(bag, jpeg_quality)
         for index, name in enumerate(layout.clips[clip].frames):
             try:
                 frame = layout.read(clip, index)
@@ -87,12 +84,7 @@ def write_bag(
             except BrokenFrameError as error:
                 skipped[f"{scene.name}/{name}"] = str(error)
                 continue
-            for order, (topic, message) in enumerate(builder.messages(frame, stamp)):
-                kind = message.__msgtype__
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
-                # One microsecond apart, because messages recorded at the same time have no order.
-                writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
+            writer.write(frame, stamp)
             count, last = count + 1, stamp
     if not count:
         shutil.rmtree(out)

@@ -38,7 +38,7 @@ def named_figures(runs: Mapping[str, ScoredRun]) -> dict[str, Any]:
     figures = {name: run_figures(run) for name, run in runs.items()}
     return {
         "ap": {
-            f"{name} {kind}": {**report.to_dict(), "curves": ap_curves(report)}
+            f"{name} {kind}": {**report.to_dict(), "curves": curve_values(report)}
             for name, run in runs.items()
             for kind, report in run.ap_reports.items()
         },
@@ -47,7 +47,7 @@ def named_figures(runs: Mapping[str, ScoredRun]) -> dict[str, Any]:
     }
 
 
-def ap_curves(report: ApReport) -> dict[str, dict[str, list[float]]]:
+def curve_values(report: ApReport) -> dict[str, dict[str, list[float]]]:
     """Mean average precision by threshold of IoU, rotation and translation; lists of equal length."""
     curves = {"iou": report.iou_curve(), "degrees": report.rotation_curve(), "cm": report.translation_curve()}
     return {name: {"threshold": at.tolist(), "ap": ap.tolist()} for name, (at, ap) in curves.items()}

@@ -14,7 +14,7 @@ from seqpose_core.losses.dense import centre_losses, dense_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights, match
 from seqpose_core.losses.normalise import Normaliser, at_least_one
 from seqpose_core.losses.rotation_modes import mode_losses
-from seqpose_core.losses.symmetry import CANONICAL, PoseDistance, RotationNorm, rotation_error
+from seqpose_core.losses.symmetry import CANONICAL, PoseDistance, RotationNorm, rotation_error_vector
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import NEAR, Pinhole
@@ -224,7 +224,8 @@ def _pose_error(
     """Errors (P, 6) in the order of ObjectPrediction.log_scale: x/z, y/z, log z and the rotation vector."""
     z, target_z = translation[:, 2:].clamp_min(NEAR), target_translation[:, 2:].clamp_min(NEAR)
     slopes = translation[:, :2] / z - target_translation[:, :2] / target_z
-    return torch.cat([slopes, (z / target_z).log(), rotation_error(rotation, target_rotation, symmetric)], dim=-1)
+    rotation_error = rotation_error_vector(rotation, target_rotation, symmetric)
+    return torch.cat([slopes, (z / target_z).log(), rotation_error], dim=-1)
 
 
 def _uncertainty_loss(error: Tensor, log_scale: Tensor, symmetric: Tensor, likelihood: Likelihood) -> Tensor:

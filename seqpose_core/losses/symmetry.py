@@ -35,7 +35,7 @@ class PoseDistance:
         return extent_distance(extents, target, symmetric if self.invariant else None)
 
 
-#: Comparison with the labels unchanged: the data set makes them unique.
+#: Compares with the labels as they are; the data set has set the free yaw of symmetric objects.
 CANONICAL = PoseDistance()
 
 
@@ -45,13 +45,12 @@ def rotation_distance(
     """Distance between the axes of two rotations (..., 3, 3), averaged over the compared axes: (...,).
 
     ``chordal`` is the length of the chord between the tips of two unit axes, ``l1`` the sum of the absolute
-    differences of their components. The gradient of both does not vanish near the target. L1 has further local minima:
-    gradient descent on it from random rotations ends far from the target for about three in ten, and for two in ten
-    at an error above 150°, while with chords all converge to the target (``test/seqpose_core/test_symmetry.py``).
+    differences of their components. The gradient of both does not vanish near the target. L1 has local minima:
+    gradient descent from random rotations ends far from the target in about three of ten cases, more than 150° away in
+    two; with chords it always reaches the target (``test/seqpose_core/test_symmetry.py``).
 
-    :param symmetric: (...,) bool: objects whose rotation about y is free. Only their y axes are compared, which all
-        rotations of the target about y share. (The minimum over rotations of the target has the same minimiser but
-        needs a search, and jumps where two rotations are equally near.)
+    :param symmetric: (...,) bool: objects whose rotation about y is free; only their y axes are compared. (The minimum
+        over all rotations of the target about y has the same minimiser, but needs a search and is not smooth.)
     """
     axes = torch.linalg.vector_norm(rotation - target, ord=2 if norm == "chordal" else 1, dim=-2)
     return axes.mean(-1) if symmetric is None else torch.where(symmetric, axes[..., 1], axes.mean(-1))
@@ -71,7 +70,7 @@ def extent_distance(extents: Tensor, target: Tensor, symmetric: Tensor | None = 
     return torch.where(symmetric, torch.minimum(direct, exchanged), direct)
 
 
-def rotation_error(rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
+def rotation_error_vector(rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tensor:
     """Rotation vector (..., 3), radians, from the predicted to the target orientation, in the predicted object's axes.
 
     :param symmetric: (...,) bool: for such an object, the smallest rotation that aligns its y axis with the target's;
@@ -81,7 +80,7 @@ def rotation_error(rotation: Tensor, target: Tensor, symmetric: Tensor) -> Tenso
     x, y, z = relative[..., 1].unbind(-1)  # the target's y axis in the predicted object's axes
     sine = (x**2 + z**2).sqrt()
     angle = torch.atan2(sine, y)
-    # For opposite y axes any axis perpendicular to y is right; x is taken.
+    # If the y axes are opposite, every axis perpendicular to y is valid; this uses x.
     along_x, along_z = torch.where(sine > 1e-6, z, 1.0), torch.where(sine > 1e-6, -x, 0.0)
     perpendicular = torch.stack([along_x, torch.zeros_like(x), along_z], dim=-1)
     tilt = torch.nn.functional.normalize(perpendicular, dim=-1) * angle[..., None]

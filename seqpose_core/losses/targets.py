@@ -15,11 +15,11 @@ class Targets:
 
     :param classes: (B, M) int64, 0..C-1 = class id - 1 for C categories; -1 marks padding.
     :param rotation: (B, M, 3, 3) object to camera; :param translation: (B, M, 3) m; :param size: (B, M, 3) m.
-    :param symmetric: (B, M) bool: the rotation about y is a convention.
+    :param symmetric: (B, M) bool: the rotation about y is not observable; the label follows a convention.
     :param segmentation: (B, h, w) class ids, 0 = background.
     :param depth: (B, h, w) metres, 0 = unknown.
-    :param normals: (B, 3, h, w), zero where unknown.
-    :param nocs: (B, 3, h, w), meaningful where segmentation > 0.
+    :param normals: (B, 3, h, w) unit vectors towards the camera, in the camera frame; zero where unknown.
+    :param nocs: (B, 3, h, w) in 0..1, defined where segmentation > 0.
     """
 
     classes: Tensor

@@ -23,6 +23,7 @@ def fold_projections(model: SeqPose) -> SeqPose:
     replaced = {"fusion", "reduce", "layers", "values"}
     shared = {id(child): child for name, child in model.named_children() if name not in replaced}
     tensors = {id(p): p for p in model.parameters()}
+    # The memo of deepcopy maps the parts that are not copied to themselves.
     folded = copy.deepcopy(
         model, {**shared, **tensors, id(model.config): model.config, id(model._buffers): model._buffers}
     )

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.folding import fold_projections
-from seqpose_core.model.memory import FrameMotion, QueryMemory, RelativeMotion, TopQueries, relative_motion, view_slots
-from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.memory import RelativeMotion, view_slots
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.seqpose import SeqPose
 
@@ -35,13 +32,6 @@ class StepInput(NamedTuple):
     embedding: Tensor
     reference: Tensor
     valid: Tensor
-
-    @classmethod
-    def of_frame(cls, image: Tensor, intrinsics: Tensor, memory: QueryMemory, frame: FrameMotion) -> StepInput:
-        """The arguments for a frame that follows those in ``memory``."""
-        relative = relative_motion(memory, frame)
-        motion = (relative.motion, relative.elapsed, relative.known)
-        return cls(image, intrinsics, *motion, memory.embedding, memory.reference, memory.valid)
 
 
 class StepGraph(nn.Module):
@@ -76,27 +66,11 @@ class StepGraph(nn.Module):
         return (*objects, newest.embedding, newest.reference, newest.valid)
 
 
-def object_names(config: SeqPoseConfig) -> tuple[str, ...]:
-    """Names of the fields of ObjectPrediction that a step returns."""
+def output_names(config: SeqPoseConfig) -> tuple[str, ...]:
+    """Names of a step's results: the fields of ObjectPrediction, then the K new queries of the memory."""
     names = ["logits", "translation", "rotation", "size", "log_scale"]
     if config.head.per_category:
         names += ["rotations", "sizes"]
     if config.head.rotation_modes > 1:
         names += ["modes", "mode_logits"]
-    return tuple(names)
-
-
-def output_names(config: SeqPoseConfig) -> tuple[str, ...]:
-    """Names of a step's results: :func:`object_names`, then the K new queries of the memory."""
-    return (*object_names(config), "new_embedding", "new_reference", "new_valid")
-
-
-def split_outputs(config: SeqPoseConfig, outputs: Sequence[Tensor]) -> tuple[ObjectPrediction, TopQueries]:
-    """The objects and the memory's new queries from a step's results."""
-    objects = dict(zip(object_names(config), outputs[:-3], strict=True))
-    return ObjectPrediction(**objects), TopQueries(*outputs[-3:])
-
-
-def empty_memory(config: SeqPoseConfig, batch: int = 1, device: torch.device | str = "cpu") -> QueryMemory:
-    """The memory at the start of ``batch`` streams: all slots are invalid."""
-    return QueryMemory.empty(batch, config.memory.frames * config.memory.top_k, config.decoder.width, device)
+    return (*names, "new_embedding", "new_reference", "new_valid")

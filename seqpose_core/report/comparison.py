@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs in the same figures: AP curves by category (Figure 3 of the paper), boxes side by side (Figure 4)."""
+"""Compare several runs: AP curves in the same axes (Figure 3 of the paper), boxes side by side (Figure 4)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from seqpose_core.report.pictures import draw_frame, encode, spread
 from seqpose_core.report.plots import Picture, legend_below, plot, run_colours
 
 FRAMES_COMPARED = 6
-_LINES = ("-", "--", "-.", ":")  # besides the colours, for print
-_TICKS = ((0.0, 0.25, 0.5, 0.75), (0, 20, 40), (0, 5, 10))  # none at the right edge, next to another panel
+_LINES = ("-", "--", "-.", ":")  # line styles, for black-and-white print
+# By row of panels; none at the right edge, where it would touch that of the next panel.
+_TICKS = ((0.0, 0.25, 0.5, 0.75), (0, 20, 40), (0, 5, 10))
 _HEADER = 26  # pixels above a frame, for the name of its run
 
 
 def comparison_section(runs: Mapping[str, ScoredRun], views: Mapping[str, View]) -> Section:
     """AP curves of all runs in the same axes, and their boxes in the same frames.
 
-    :param runs: at least two, in the order of the same frames.
-    :param views: by the keys of any of the runs.
+    :param runs: by name; at least two, of the same frames in the same order.
+    :param views: by frame key, of any of the runs.
     """
     kinds = dict.fromkeys(kind for run in runs.values() for kind in run.ap_reports)
     curves = [picture for kind in kinds if (picture := _curves(runs, kind)) is not None]
@@ -47,7 +48,10 @@ def compared_frames(runs: Mapping[str, ScoredRun]) -> list[int]:
 
 
 def _curves(runs: Mapping[str, ScoredRun], kind: str) -> Picture | None:
-    """AP over 3D IoU, rotation and translation (rows) of each category and the mean (columns), a line per run."""
+    """AP over 3D IoU, rotation and translation (rows) of each category and the mean (columns), a line per run.
+
+    :param kind: of IoU. None is returned if no category has ground truth.
+    """
     reports = {name: run.ap_reports[kind] for name, run in runs.items() if kind in run.ap_reports}
     first = next(iter(runs.values()))
     columns = [*categories_with_ground_truth(next(iter(reports.values())), first.categories), MEAN]
@@ -88,6 +92,7 @@ def _draw_curves(*axes: Any, reports: Mapping[str, ApReport], columns: Sequence[
 
 
 def _view(runs: Mapping[str, ScoredRun], frame: int, views: Mapping[str, View]) -> View | None:
+    """The view of a frame by its key in any of the runs; None if there is none."""
     return next((views[run.keys[frame]] for run in runs.values() if run.keys[frame] in views), None)
 
 

@@ -20,7 +20,7 @@ FRAMES_SHOWN = 12
 _FRAME_WIDTH, _CROP_SIDE = 400, 240
 _PREDICTION = Style(colour=PREDICTION.colour, thickness=2.5, labels=False)
 _GROUND_TRUTH = Style(colour=GROUND_TRUTH.colour, thickness=2.5, axes=False, labels=False)
-# Line widths are relative to 640 pixels and crops are narrower. Thin axes are those of the ground truth.
+# Line widths are relative to an image width of 640 pixels; crops are narrower. Thin axes are those of the ground truth.
 _GROUND_TRUTH_IN_CROP = Style(colour=GROUND_TRUTH.colour, thickness=5.0, axes_thickness=2.5, labels=False)
 _PREDICTION_IN_CROP = Style(colour=PREDICTION.colour, thickness=5.0, labels=False)
 
@@ -32,7 +32,10 @@ def spread(count: int, wanted: int = FRAMES_SHOWN) -> list[int]:
 
 
 def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
-    """One frame with all ground truth and the predictions above the score."""
+    """A frame as :func:`draw_frame` draws it, with a caption that counts the objects.
+
+    :param name: of the run.
+    """
     ground_truths, predictions = _objects(run, frame)
     where = short_name(run.keys[frame])
     caption = f"{where}: {len(ground_truths)} ground-truth objects, {len(predictions)} predictions"
@@ -42,7 +45,7 @@ def frame_picture(name: str, run: ScoredRun, frame: int, view: View) -> Picture:
 
 
 def draw_frame(run: ScoredRun, frame: int, view: View) -> np.ndarray:
-    """The image of a frame, enlarged if it is small, with all ground truth and the predictions above the score."""
+    """The image of a frame, enlarged if it is small, with all ground truth and the predictions above the threshold."""
     ground_truths, predictions = _objects(run, frame)
     width = max(view.camera.width, _FRAME_WIDTH)
     if width > view.camera.width:
@@ -58,7 +61,7 @@ def draw_frame(run: ScoredRun, frame: int, view: View) -> np.ndarray:
 def case_picture(name: str, number: int, case: Case, where: str, view: View) -> Picture:
     """The crop around one case, with its description as caption.
 
-    :param where: name of the frame in the report.
+    :param name: of the run. :param number: of the case. :param where: name of the frame in the report.
     """
     sides = [side for side in (case.ground_truth, case.prediction) if side is not None]
     window, camera = crop(view.image, view.camera, sides, _CROP_SIDE)
@@ -79,6 +82,7 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def _objects(run: ScoredRun, frame: int) -> tuple[list[ObjectPose], list[ObjectPose]]:
+    """Ground truth and predictions of a frame, without boxes of zero volume."""
     sides = (run.pairing.ground_truths, run.pairing.predictions)
     ground_truths, predictions = (
         [pose_of(side, k) for k in np.flatnonzero((side.frame == frame) & has_volume(side)).tolist()] for side in sides

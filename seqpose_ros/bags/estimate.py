@@ -24,7 +24,7 @@ from seqpose_core.geometry import invert
 from seqpose_ros.bags.bag import Bag, BagFrame
 from seqpose_ros.bags.reader import BagError
 from seqpose_ros.bags.scoring import FrameGroundTruth
-from seqpose_ros.from_messages import transform_from_message
+from seqpose_ros.from_messages import matrix_from_transform
 from seqpose_ros.stamps import seconds
 
 
@@ -129,6 +129,6 @@ def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray 
             stamped = buffer.lookup_transform(fixed_frame, frame.frame_id, Time(nanoseconds=frame.stamp))
         except TransformException:
             return None
-        return transform_from_message(stamped.transform)
+        return matrix_from_transform(stamped.transform)
 
     return pose

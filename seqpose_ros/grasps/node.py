@@ -26,7 +26,7 @@ from seqpose_ros.from_messages import objects_from_array
 from seqpose_ros.grasps.messages import grasps_message, markers_message, poses_message
 from seqpose_ros.msg import GraspArray, ObjectPoseArray, SelectedObject
 from seqpose_ros.run_node import run_node
-from seqpose_ros.simple_parameters import declare, parameter
+from seqpose_ros.simple_parameters import declare_fields, parameter
 from seqpose_ros.srv import SelectObject
 from seqpose_ros.to_messages import restore_nocs_axes
 from seqpose_ros.transforms import TransformLookup
@@ -60,7 +60,7 @@ class GraspNode(Node):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("grasp_node", **node_options)
-        self.settings = settings = declare(self, GraspSettings)
+        self.settings = settings = declare_fields(self, GraspSettings)
         self.gripper = Gripper(opening=settings.opening, finger_depth=settings.finger_depth, standoff=settings.standoff)
         self._transforms = TransformLookup(self) if settings.support_frame or settings.base_frame else None
         self._selected: SelectedObject | None = None

@@ -26,7 +26,7 @@ from seqpose_ros.msg import ObjectPoseArray
 from seqpose_ros.planning_scene.changes import Change, ChangeLimits, Operation, SceneChanges
 from seqpose_ros.planning_scene.messages import scene_message
 from seqpose_ros.run_node import run_node
-from seqpose_ros.simple_parameters import declare, parameter
+from seqpose_ros.simple_parameters import declare_fields, parameter
 from seqpose_ros.to_messages import restore_nocs_axes
 
 _EXPIRE_PERIOD = 0.25  # seconds between checks of the time to live while no images come
@@ -62,7 +62,7 @@ class PlanningSceneNode(Node):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__("planning_scene_node", **node_options)
-        self.settings = settings = declare(self, SceneSettings)
+        self.settings = settings = declare_fields(self, SceneSettings)
         self._changes = SceneChanges(
             ChangeLimits(
                 settings.time_to_live, settings.position_deadband, settings.rotation_deadband, settings.size_deadband

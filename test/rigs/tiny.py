@@ -9,8 +9,10 @@ from torch import Tensor
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.config import DecoderConfig, DenseConfig, MemoryConfig, QueryConfig, SeqPoseConfig
 from seqpose_core.model.encoder_config import EncoderConfig
+from seqpose_core.model.memory import FrameMotion, QueryMemory, relative_motion
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.seqpose import SeqPose
+from seqpose_core.model.step_graph import StepInput
 
 HEIGHT, WIDTH = 84, 112
 
@@ -57,6 +59,14 @@ def camera_poses(batch: int, seed: int = 0) -> Tensor:
     poses[:, :3, :3] = rotation
     poses[:, :3, 3] = 0.1 * torch.randn(batch, 3, generator=generator)
     return poses
+
+
+def step_input(pixels: Tensor, intrinsics: Tensor, memory: QueryMemory, frame: FrameMotion) -> StepInput:
+    """The arguments of a step for a frame after those in ``memory``; pixels (B, 3, H, W) in 0..255."""
+    relative = relative_motion(memory, frame)
+    motion = (relative.motion, relative.elapsed, relative.known)
+    image = pixels.permute(0, 2, 3, 1).byte()
+    return StepInput(image, intrinsics, *motion, memory.embedding, memory.reference, memory.valid)
 
 
 def pinhole(intrinsics: Tensor) -> Pinhole:

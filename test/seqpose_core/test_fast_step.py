@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import camera_poses, frames, pinhole, tiny_config, tiny_model
+from tiny import camera_poses, frames, pinhole, step_input, tiny_config, tiny_model
 from torch import Tensor, nn
 
 from seqpose_core import SeqPose
@@ -18,7 +18,7 @@ from seqpose_core.model.folding import fold_projections
 from seqpose_core.model.memory import FrameMotion, MemoryView
 from seqpose_core.model.pose_head import PoseHead
 from seqpose_core.model.sampling import sample_levels
-from seqpose_core.model.step_graph import StepGraph, StepInput, output_names
+from seqpose_core.model.step_graph import StepGraph, output_names
 
 
 def sample_by_index(values: list[Tensor], position: Tensor, weights: Tensor) -> Tensor:
@@ -126,8 +126,7 @@ def test_step_equals_the_straightforward_formulation(name: str, monkeypatch: pyt
     stamp = torch.full((2,), 0.1, dtype=torch.float64)
     frame = FrameMotion.from_optional(camera_poses(2, seed=5), stamp, memory)
     pixels = (255 * frames(2, seed=1)[0]).round()
-    step = StepInput.of_frame(pixels.permute(0, 2, 3, 1).byte(), intrinsics, memory, frame)
-    actual = graph(*step)
+    actual = graph(*step_input(pixels, intrinsics, memory, frame))
 
     monkeypatch.setattr(stsq, "sample_levels", sample_by_index)
     monkeypatch.setattr(MemoryView, "frame_motion", lambda view, top_k: view.motion)

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import roma
 import torch
-from tiny import camera_poses, frames, tiny_model
+from tiny import camera_poses, frames, step_input, tiny_model
 from torch import Tensor
 
 from seqpose_core import QueryMemory, SeqPose
 from seqpose_core.model.memory import FrameMotion
 from seqpose_core.model.projection import rotation_from_columns
-from seqpose_core.model.step_graph import StepGraph, StepInput, output_names, split_outputs
+from seqpose_core.model.step_graph import StepGraph, StepInput, output_names
 
 
 def second_frame() -> tuple[SeqPose, Tensor, QueryMemory, FrameMotion, StepInput]:
@@ -24,8 +24,7 @@ def second_frame() -> tuple[SeqPose, Tensor, QueryMemory, FrameMotion, StepInput
     frame = FrameMotion.from_optional(camera_poses(1, seed=5), torch.full((1,), 0.1, dtype=torch.float64), memory)
     images, intrinsics = frames(1, seed=1)
     pixels = (255 * images).round()
-    step = StepInput.of_frame(pixels.permute(0, 2, 3, 1).byte(), intrinsics, memory, frame)
-    return model, pixels / 255, memory, frame, step
+    return model, pixels / 255, memory, frame, step_input(pixels, intrinsics, memory, frame)
 
 
 @torch.no_grad()
@@ -34,10 +33,10 @@ def test_exported_step_equals_the_model_and_contains_no_float64() -> None:
     program = torch.export.export(StepGraph(model), tuple(step), strict=False)
 
     expected, pushed = model(images, step.intrinsics, memory, frame.camera_pose, frame.stamp)
-    objects, newest = split_outputs(model.config, program.module()(*step))
+    actual = dict(zip(output_names(model.config), program.module()(*step), strict=True))
     for name in ("logits", "translation", "rotation", "size", "log_scale"):
-        torch.testing.assert_close(getattr(objects, name), getattr(expected.objects, name), msg=name)
-    torch.testing.assert_close(newest.embedding, pushed.embedding[:, :4])
+        torch.testing.assert_close(actual[name], getattr(expected.objects, name), msg=name)
+    torch.testing.assert_close(actual["new_embedding"], pushed.embedding[:, :4])
     values = [node.meta.get("val") for node in program.graph.nodes]
     types = {value.dtype for value in values if isinstance(value, Tensor)}
     assert types == {torch.uint8, torch.float32, torch.int64, torch.bool}
@@ -45,12 +44,12 @@ def test_exported_step_equals_the_model_and_contains_no_float64() -> None:
 
 @torch.no_grad()
 def test_nan_in_invalid_slots_does_not_spread() -> None:
-    model, _, memory, frame, step = second_frame()
+    model, images, memory, frame, step = second_frame()
     assert not memory.valid.all()
-    broken = torch.where(memory.valid[..., None], memory.embedding, torch.nan)
+    embedding = torch.where(memory.valid[..., None], memory.embedding, torch.nan)
     reference = torch.where(memory.valid[..., None], memory.reference, torch.nan)
-    other = StepInput.of_frame(
-        step.image, step.intrinsics, replace(memory, embedding=broken, reference=reference), frame
+    other = step_input(
+        (255 * images).round(), step.intrinsics, replace(memory, embedding=embedding, reference=reference), frame
     )
     graph = StepGraph(model)
     for name, a, b in zip(output_names(model.config), graph(*step), graph(*other), strict=True):

@@ -18,7 +18,13 @@ from torch import Tensor
 
 from seqpose_core.losses.criterion import Criterion, CriterionConfig, ObjectLossOptions, object_losses
 from seqpose_core.losses.matching import Matches, MatchingWeights
-from seqpose_core.losses.symmetry import PoseDistance, RotationNorm, extent_distance, rotation_distance, rotation_error
+from seqpose_core.losses.symmetry import (
+    PoseDistance,
+    RotationNorm,
+    extent_distance,
+    rotation_distance,
+    rotation_error_vector,
+)
 from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.seqpose import Prediction
 
@@ -158,7 +164,7 @@ def test_tilt_error_of_a_symmetric_object_does_not_depend_on_yaw(
     tilt = angle * np.array([np.cos(direction), 0.0, np.sin(direction)])
     predicted = rotation(start)
     true = predicted @ rotation(tilt) @ about_y(yaw)
-    error = rotation_error(predicted[None], true[None], torch.tensor([True]))
+    error = rotation_error_vector(predicted[None], true[None], torch.tensor([True]))
     np.testing.assert_allclose(error[0].numpy(), tilt, atol=2e-3)
 
 
@@ -167,13 +173,13 @@ def test_tilt_error_of_a_symmetric_object_does_not_depend_on_yaw(
 def test_rotation_error_of_other_objects_equals_scipy_rotation_vector(
     predicted: tuple[float, ...], true: tuple[float, ...]
 ) -> None:
-    error = rotation_error(rotation(predicted)[None], rotation(true)[None], torch.tensor([False]))[0].numpy()
+    error = rotation_error_vector(rotation(predicted)[None], rotation(true)[None], torch.tensor([False]))[0].numpy()
     expected = Rotation.from_rotvec(predicted).inv() * Rotation.from_rotvec(true)
     assert (Rotation.from_rotvec(error).inv() * expected).magnitude() == pytest.approx(0, abs=2e-3)
     assert np.linalg.norm(error) == pytest.approx(expected.magnitude(), abs=2e-3)
 
 
 def test_opposite_y_axes_differ_by_180_degrees() -> None:
-    error = rotation_error(torch.eye(3)[None], rotation((np.pi, 0, 0))[None], torch.tensor([True]))
+    error = rotation_error_vector(torch.eye(3)[None], rotation((np.pi, 0, 0))[None], torch.tensor([True]))
     assert float(error.norm()) == pytest.approx(np.pi, abs=1e-3)
     assert float(rotation_distance(torch.eye(3), rotation((np.pi, 0, 0)), torch.tensor(True))) == pytest.approx(2)

@@ -24,7 +24,7 @@ from train.grasp.convex_parts import clip, convex_parts
 from train.grasp.over_dds import write_bag
 from train.grasp.report import summarise
 from train.grasp.trial import CAUSES, estimate, select
-from train.grasp.views import HEIGHT, WIDTH, Frame
+from train.grasp.views import HEIGHT, WIDTH, StampedImage
 from train.grasp.world import Body, World
 from train.render.layout import Y_UP
 from train.render.scene import instance_mesh
@@ -171,7 +171,7 @@ class TwoDetections:
 def test_only_confirmed_objects_are_grasped() -> None:
     pose = np.eye(4)
     pose[2, 3] = 0.7
-    frames = [Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0.1 * i, pose) for i in range(2)]
+    frames = [StampedImage(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0.1 * i, pose) for i in range(2)]
     estimator = TwoDetections()
     assert [o.track_id for o in estimate(estimator, frames, with_plane=True)] == [4]  # type: ignore[arg-type]
     # All objects of the scenes stand on the table, 0.7 m below the camera.
@@ -226,7 +226,7 @@ def test_pictures_are_played_to_the_node_with_camera_and_transform(tmp_path: Pat
     pose = np.eye(4)
     pose[:3, 3] = [0.1, 0.2, 0.7]
     image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    write_bag([Frame(image, 0.0, pose), Frame(image, 0.15, pose)], tmp_path / "bag")
+    write_bag([StampedImage(image, 0.0, pose), StampedImage(image, 0.15, pose)], tmp_path / "bag")
     with AnyReader([tmp_path / "bag"], default_typestore=typestore()) as reader:
         messages = [(c.topic, stamp, reader.deserialize(raw, c.msgtype)) for c, stamp, raw in reader.messages()]
     images = [(stamp, m) for topic, stamp, m in messages if topic == IMAGE_TOPIC]

@@ -61,7 +61,7 @@ class Alignment:
         Every handle counts as visible.
 
         :param frame: name of the frame in :attr:`unaligned`.
-        :raise BrokenFrameError: a file is missing or damaged, or none of the visible objects can be aligned.
+        :raises BrokenFrameError: a file is missing or damaged, or none of the visible objects can be aligned.
         """
         rows = [row for row in read_meta(f"{stem}_meta.txt") if row[1] > 0]
         extents = {row[2]: self._extents(f"{stem}_meta.txt", row[2]) for row in rows}

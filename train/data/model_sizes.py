@@ -23,7 +23,7 @@ class ModelSizes:
     def extents(self, model: str) -> NDArray[np.float64]:
         """Extents (3,) of a model in units of its NOCS cube.
 
-        :raise ValueError: there is no file for it, or it has another content.
+        :raises ValueError: there is no file for it, or it has another content.
         """
         if model not in self._extents:
             self._extents[model] = self._read(model)

@@ -73,7 +73,7 @@ def open_layout(
     :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
     :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
-    :raise FileNotFoundError: a folder or a file is missing, naming it.
+    :raises FileNotFoundError: a folder or a file is missing, naming it.
     """
     root = Path(root)
     if not is_nocs(root, split) and labels != "gts":

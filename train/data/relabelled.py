@@ -39,7 +39,7 @@ class Relabelling:
     def open(cls, folder: Path, models: str) -> Relabelling:
         """Read ``folder``/<models>.pkl and mug_meta.pkl, which are distributed with the labels.
 
-        :raises FileNotFoundError: a file is missing. :raise ValueError: a file has another content.
+        :raises FileNotFoundError: a file is missing. :raises ValueError: a file has another content.
         """
         for path in (folder / f"{models}.pkl", folder / "mug_meta.pkl"):
             if not path.is_file():

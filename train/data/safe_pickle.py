@@ -27,14 +27,14 @@ _NUMPY: dict[str, Any] = {
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """Replacement of `_codecs.encode`, which protocols 0 to 2 use for bytes."""
+    """Replacement for `_codecs.encode`, which protocols 0 to 2 use for bytes."""
     if encoding.lower().replace("-", "") != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is refused; array bytes are written as latin1")
     return codecs.latin_1_encode(text)[0]
 
 
 class _Function:
-    """A function without attributes: the BUILD opcode, which sets attributes, cannot modify the function of numpy."""
+    """Wraps a function so that a pickle cannot set its attributes (opcode BUILD)."""
 
     __slots__ = ("_function",)
     _function: Any
@@ -75,7 +75,7 @@ class _Unpickler(pickle.Unpickler):
 def loads(data: bytes) -> Any:
     """The object pickled in `data`.
 
-    :raise pickle.UnpicklingError: the data contains anything but numpy arrays and plain containers, or is not a
+    :raises pickle.UnpicklingError: the data contains anything but numpy arrays and plain containers, or is not a
         pickle.
     """
     try:

@@ -70,7 +70,7 @@ def robust_similarity(
 
     :param tolerance: distance of an inlier in units of the source.
     :param min_inliers: share of inliers that is required.
-    :raise NoSimilarityError: there are fewer than four points, the points are on a line, or too few agree.
+    :raises NoSimilarityError: there are fewer than four points, the points are on a line, or too few agree.
     """
     count = len(source)
     if count < _SAMPLE:

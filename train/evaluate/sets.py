@@ -22,7 +22,7 @@ _OFFICIAL = {"real_test": (REAL275, 2750), "camera_val": (CAMERA25, 25_000)}
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A layout and the name to print next to every figure measured on it; ``rendered``: by ``train.render``."""
+    """A layout and the name printed with its figures. ``rendered``: whether ``train.render`` made it."""
 
     layout: Layout
     name: str
@@ -36,12 +36,12 @@ def open_set(
     categories: Sequence[Category] = CATEGORIES,
     aligned_cache: Path = ALIGNED_CACHE,
 ) -> EvaluationSet:
-    """Open ``root`` in our layout, or a split of NOCS or its neighbours, see :func:`train.data.open_layout`.
+    """Open ``root`` in our layout, or a split of NOCS, HouseCat6D or Wild6D, see :func:`train.data.open_layout`.
 
-    A set is named REAL275 or CAMERA25 only if it is complete and has its own labels: figures on a part, or with other
-    labels, are not comparable.
+    A set is named REAL275 or CAMERA25 only if it is complete and has the published ``gts`` labels; other figures cannot
+    be compared with those of papers.
 
-    :param categories: that the class ids of our layout refer to.
+    :param categories: of the class ids in our layout.
     :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :raises FileNotFoundError: a folder is missing; names it.
     """
@@ -59,9 +59,9 @@ def open_set(
 
 
 def views_of_set(dataset: EvaluationSet) -> LoadViews:
-    """Loads the views of a data set by the image_path of results, whose last two parts are clip and frame.
+    """A function that loads the views of a data set by image_path, whose last two parts are clip and frame.
 
-    Frames that are missing or broken have no view.
+    It leaves out frames that are missing or broken.
     """
     layout = dataset.layout
     clips = {clip.scene: index for index, clip in enumerate(layout.clips)}

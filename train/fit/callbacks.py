@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from seqpose_core import checkpoint
 from seqpose_core.model.seqpose import SeqPose
 from train.data.atomic_file import atomic_write
-from train.fit.distributed import gather
+from train.fit.distributed import gather_items
 from train.fit.module import SeqPoseModule
 
 _MAX_PRINTED = 20
@@ -84,7 +84,7 @@ class ExportBest(Callback):
 
 
 class SaveLastCheckpoint(Callback):
-    """Saves the state after the last step, or once ``hours`` of wall-clock time are over, and then stops the run."""
+    """Saves the state and stops the run after the last step, or when ``hours`` of wall-clock time are over."""
 
     def __init__(self, path: Path, hours: float | None) -> None:
         self.path = path
@@ -95,7 +95,7 @@ class SaveLastCheckpoint(Callback):
     ) -> None:
         if (batch + 1) % trainer.accumulate_grad_batches or trainer.should_stop:
             return
-        # The processes stop at the same step: as soon as one of them is over its time.
+        # All processes stop at the same step, as soon as the time of one of them is over.
         late = trainer.strategy.reduce_boolean_decision(time.monotonic() > self.deadline, all=False)
         if late or trainer.global_step >= trainer.max_steps:
             trainer.save_checkpoint(self.path)
@@ -107,7 +107,7 @@ class BrokenFrameReport(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Ordered sets: every loader process reports a broken frame once.
+        # Dicts serve as ordered sets: several loader processes may report the same frame.
         self.broken: dict[str, None] = {}
         self.left_out: dict[str, None] = {}
 
@@ -119,10 +119,10 @@ class BrokenFrameReport(Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         for name, texts in (("broken_frames", self.broken), ("unlabelled_objects", self.left_out)):
-            module.log(f"data/{name}", float(len(set(gather(list(texts))))), rank_zero_only=False)
+            module.log(f"data/{name}", float(len(set(gather_items(list(texts))))), rank_zero_only=False)
 
     def on_train_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        broken, left_out = (sorted(set(gather(list(texts)))) for texts in (self.broken, self.left_out))
+        broken, left_out = (sorted(set(gather_items(list(texts)))) for texts in (self.broken, self.left_out))
         lines = broken + left_out
         if not trainer.is_global_zero or not lines:
             return

@@ -63,7 +63,7 @@ def average_count(count: Tensor) -> Tensor:
     return total.clamp_min(1) / dist.get_world_size()
 
 
-def gather(own: list[Any]) -> list[Any]:
+def gather_items(own: list[Any]) -> list[Any]:
     """The lists of all processes, concatenated in rank order; every process gets the result."""
     if not is_distributed():
         return list(own)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The LightningModule: clips pass through the network frame by frame, with the memory of the previous frames."""
+"""The LightningModule: runs clips through the network frame by frame, with the memory of the previous frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seqpose_core.model.pose_head import ObjectPrediction
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.model.seqpose import Prediction, SeqPose
 from train.fit.config import TrainConfig
-from train.fit.distributed import average_count, gather
+from train.fit.distributed import average_count, gather_items
 from train.fit.initial_weights import freeze
 from train.fit.optimizer import make_optimizer
 from train.fit.streaming_memory import StreamingMemory
@@ -87,9 +87,9 @@ class SeqPoseModule(lightning.LightningModule):
                 denoising = DenoisingQueries.sample(
                     targets.classes, targets.translation, targets.size, groups, len(self.model.config.categories)
                 )
-            at_frame = torch.arange(clips, device=images.device) * frames + frame
+            indices = torch.arange(clips, device=images.device) * frames + frame  # of this frame in the encoded batch
             prediction, memory = self.decode(
-                features.select(at_frame),
+                features.select(indices),
                 intrinsics[:, frame],
                 memory,
                 batch["camera_pose"][:, frame],
@@ -109,7 +109,7 @@ class SeqPoseModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Recalls over all ground-truth objects in percent: matched by category and nearest centre, score above 0.1."""
         errors = match_detections(
-            gather(self._results), min_score=0.1, radius=0.3, categories=self.model.config.categories
+            gather_items(self._results), min_score=0.1, radius=0.3, categories=self.model.config.categories
         )
         self._results.clear()
         degrees, centimetres = errors.degrees, errors.centimetres  # NaN for missed objects

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses from the real node: the pictures of a scene are played to ``seqpose_node`` over DDS.
 
-This module alone of train uses seqpose_ros; it needs the extra ``ros`` or a ROS 2 distribution.
+It is the only module of train that imports seqpose_ros, and needs the extra ``ros`` or a ROS 2 distribution.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from seqpose_core import checkpoint
 from seqpose_core.objects import ObjectPose
-from train.bag_messages import WORLD_FRAME, MessageBuilder, typestore
-from train.data import Frame as LabelledFrame
+from train.bag_messages import WORLD_FRAME, FrameWriter
+from train.data import Frame
 from train.grasp.scenes import table_plane
-from train.grasp.views import HEIGHT, WIDTH, Frame, grasp_camera
+from train.grasp.views import HEIGHT, WIDTH, StampedImage, grasp_camera
 from train.to_bag import EPOCH
 
 #: The clip is played slower than it was taken, so that the node receives all frames on a slow machine.
@@ -29,36 +28,29 @@ _RATE = 0.25
 _JPEG_QUALITY = 95
 
 
-def write_bag(frames: Sequence[Frame], out: Path) -> None:
-    """Write the frames as a bag: compressed images, camera_info and the transform from the world to the camera."""
-    store = typestore()
-    builder = MessageBuilder(store, _JPEG_QUALITY)
-    connections: dict[str, Connection] = {}
+def write_bag(images: Sequence[StampedImage], out: Path) -> None:
+    """Write a bag: compressed images, camera_info and the transform from the world to the camera."""
     blank = np.zeros((HEIGHT, WIDTH), np.uint8)
-    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for number, frame in enumerate(frames):
-            stamp = EPOCH * 10**9 + round(frame.stamp * 1e9)
-            labelled = LabelledFrame(
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        writer = FrameWriter(bag, _JPEG_QUALITY)
+        for number, item in enumerate(images):
+            frame = Frame(
                 "grasp",
                 f"{number:04d}",
-                frame.image,
+                item.image,
                 blank,
                 np.zeros((HEIGHT, WIDTH, 3), np.uint8),
                 blank.astype(np.uint16),
                 (),
                 grasp_camera(),
-                frame.stamp,
-                frame.camera_pose,
+                item.stamp,
+                item.camera_pose,
             )
-            for order, (topic, message) in enumerate(builder.messages(labelled, stamp)):
-                kind = message.__msgtype__
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
-                writer.write(connections[topic], stamp + 1000 * order, store.serialize_cdr(message, kind))
+            writer.write(frame, EPOCH * 10**9 + round(item.stamp * 1e9))
 
 
 def estimate_over_dds(
-    name: str, frames: Sequence[Frame], with_plane: bool, score_threshold: float | None, smoothing: float
+    name: str, frames: Sequence[StampedImage], with_plane: bool, score_threshold: float | None, smoothing: float
 ) -> list[ObjectPose]:
     """The confirmed objects that a new node publishes on ~/objects for the last frame.
 

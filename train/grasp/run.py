@@ -24,7 +24,7 @@ from train.data.atomic_file import atomic_write_text
 from train.grasp.over_dds import estimate_over_dds
 from train.grasp.scenes import sample_scene
 from train.grasp.trial import as_record, attempt, estimate, feasible_targets, try_detections
-from train.grasp.views import HEIGHT, WIDTH, Frame, take_pictures
+from train.grasp.views import HEIGHT, WIDTH, StampedImage, take_pictures
 from train.render.clips import RenderJob, RenderResources
 
 #: Version of the scenes, the gripper and the rules; results of different versions are not comparable.
@@ -101,7 +101,7 @@ class SceneRunner:
                 job.checkpoint, score_threshold=job.score_threshold, smoothing=job.smoothing
             )
 
-    def detections(self, source: str, frames: Sequence[Frame]) -> list[ObjectPose]:
+    def detections(self, source: str, frames: Sequence[StampedImage]) -> list[ObjectPose]:
         """The objects in the last frame with poses of a source other than true_pose, camera frame."""
         if self.job.node:
             job = self.job

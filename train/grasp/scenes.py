@@ -30,8 +30,8 @@ _HEIGHT_NOISE, _TILT_NOISE = 0.003, float(np.radians(0.3))
 
 
 @dataclass(frozen=True)
-class SceneObject:
-    """One object of a scene: category, name of its shape, and index of the shape in the pool."""
+class SampledShape:
+    """Shape of one object of a scene: category, name, and index in the pool."""
 
     kind: str
     model: str
@@ -43,7 +43,7 @@ class GraspScene:
     """A settled scene. ``number`` determines everything else, with the seed."""
 
     number: int
-    objects: list[SceneObject]
+    objects: list[SampledShape]
     world: World
 
     def poses(self) -> list[Array]:
@@ -67,7 +67,7 @@ def sample_scene(seed: int, number: int, gripper: Gripper, categories: Sequence[
     for kind in kinds:
         index = int(rng.integers(INSTANCES[POOL]))
         mesh = instance_mesh(POOL, kind, index)
-        items.append((SceneObject(kind, f"{kind}_{POOL}_{index:04d}", index), mesh, resting_rotation(rng, kind, mesh)))
+        items.append((SampledShape(kind, f"{kind}_{POOL}_{index:04d}", index), mesh, resting_rotation(rng, kind, mesh)))
     unplaced = [rest_on_plane(o.kind, o.model, mesh, rotation) for o, mesh, rotation in items]
     positions = place([[item] for item in unplaced], [_SPREAD] * len(unplaced), np.zeros((3, 0)), rng)
     objects, bodies = [], []

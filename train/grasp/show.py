@@ -27,7 +27,7 @@ from train.grasp.world import TIMESTEP, World
 from train.render.meshes import Array, rounded_box
 from train.render.renderer import Renderer
 from train.render.scene import PlacedObject, Scene
-from train.render.sensor import develop
+from train.render.sensor import tone_map
 from train.render.surfaces import Material
 
 Image = NDArray[np.uint8]
@@ -81,7 +81,7 @@ class VideoRecorder:
         if self._steps % round(1 / (_FPS * TIMESTEP)) == 0:
             moved = [replace(o, world_from_object=world.object_pose(i)) for i, o in enumerate(self._scene.objects)]
             self._renderer.load(replace(self._scene, objects=[*moved, *gripper_objects(world)]))
-            self.images.append(develop(self._renderer.render(self._intrinsics, self._pose).radiance))
+            self.images.append(tone_map(self._renderer.render(self._intrinsics, self._pose).radiance))
         self._steps += 1
 
 

@@ -15,7 +15,7 @@ from seqpose_core.grasping import Grasp, Gripper, plan_grasps
 from seqpose_core.objects import ObjectPose
 from train.grasp.attempt import execute
 from train.grasp.scenes import GraspScene, ground_truth, table_plane
-from train.grasp.views import Frame, grasp_camera
+from train.grasp.views import StampedImage, grasp_camera
 from train.render.meshes import Array
 
 #: Where the poses come from: the simulation, the network alone, the network fused with the known support plane.
@@ -58,7 +58,7 @@ def select(target: ObjectPose, detections: Sequence[ObjectPose]) -> int | None:
     return int(np.lexsort((across, other, ~near))[0]) if near.any() else None
 
 
-def estimate(estimator: PoseEstimator, frames: Sequence[Frame], with_plane: bool) -> list[ObjectPose]:
+def estimate(estimator: PoseEstimator, frames: Sequence[StampedImage], with_plane: bool) -> list[ObjectPose]:
     """The confirmed objects in the last frame of a clip. ``with_plane``: fuse the poses with the table's plane."""
     estimator.reset()
     objects: list[ObjectPose] = []

@@ -33,7 +33,7 @@ _MARGIN = 2.0  # pixels between the corners of the objects' boxes and the border
 
 
 @dataclass(frozen=True)
-class Frame:
+class StampedImage:
     """One image (H, W, 3) uint8 RGB of the clip, its stamp (s) and camera pose (4, 4) world from camera."""
 
     image: NDArray[np.uint8]
@@ -101,7 +101,7 @@ def picture_scene(scene: GraspScene, resources: RenderResources, seed: int) -> t
     return pictured, _sample_motion(rng, scene, room), rng
 
 
-def take_pictures(scene: GraspScene, resources: RenderResources, seed: int) -> list[Frame]:
+def take_pictures(scene: GraspScene, resources: RenderResources, seed: int) -> list[StampedImage]:
     """The clip of a scene, oldest frame first."""
     pictured, motion, rng = picture_scene(scene, resources, seed)
     resources.renderer.load(pictured)
@@ -115,5 +115,5 @@ def take_pictures(scene: GraspScene, resources: RenderResources, seed: int) -> l
         opened, closed = (motion.world_from_camera(float(stamp) + s * half) for s in (-1, 1))
         moved = invert(closed) @ opened
         image = take_picture(pictured.sensor, exposure, rng, view.radiance, view.depth, intrinsics, moved, float(stamp))
-        frames.append(Frame(image, float(stamp), pose))
+        frames.append(StampedImage(image, float(stamp), pose))
     return frames

@@ -11,15 +11,15 @@ from torch import Tensor
 from seqpose_core.categories import Category
 from seqpose_core.model.seqpose import SeqPose
 
-#: Logits of the new category before training: of queries as in a new network, of cells below those of most centres, so
-#: that the proposals stay those of the other categories.
+#: Logits of the new category before training. That of queries is as in a new network. That of heat-map cells is below
+#: most centres of the other categories, so that the proposals do not change.
 _CLASS_LOGIT, _CENTRE_LOGIT = -4.0, -6.0
 
 
 def extend_network(model: SeqPose, added: Category) -> SeqPose:
     """A network with the categories of ``model`` and ``added``, with the weights of ``model``.
 
-    All layers that have a row per category get one more, whose logit is constant before training.
+    Each layer with a row per category gets one more row, whose logit is constant before training.
 
     :raises ValueError: the id of ``added`` is not the next one, its name is taken, or the network has a pose per
         category (``head.per_category``).
@@ -33,11 +33,11 @@ def extend_network(model: SeqPose, added: Category) -> SeqPose:
     for name, tensor in model.state_dict().items():
         if tensor.shape == state[name].shape:
             state[name] = tensor
-        elif name.startswith("dense_heads."):  # the logits of the segmentation come first, that of background first
+        elif name.startswith("dense_heads."):  # segmentation logits come first, starting with background
             state[name] = _insert_rows(tensor, (old + 1) * up, torch.zeros_like(tensor[:up]))
         else:
-            mean = name.endswith("_class.weight")  # embeddings, not logits
-            row = tensor.mean(0, keepdim=True) if mean else torch.zeros_like(tensor[:1])
+            is_embedding = name.endswith("_class.weight")
+            row = tensor.mean(0, keepdim=True) if is_embedding else torch.zeros_like(tensor[:1])
             if name.endswith("bias"):
                 row = row + (_CENTRE_LOGIT if name.startswith("centre_head.") else _CLASS_LOGIT)
             state[name] = _insert_rows(tensor, old, row)
@@ -51,7 +51,10 @@ def _insert_rows(tensor: Tensor, at: int, rows: Tensor) -> Tensor:
 
 
 def _keep_sizes(state: dict[str, Tensor], model: SeqPose, larger: SeqPose) -> None:
-    """Sizes are predicted relative to the mean typical size of all categories, which the new one changes."""
+    """Change the biases of the size heads so that the predicted sizes stay the same.
+
+    Sizes are predicted relative to the mean typical size of all categories, which the new category changes.
+    """
     for number, (before, after) in enumerate(zip(model.heads, larger.heads, strict=True)):
         ratio = before.typical_size.double().log() - after.typical_size.double().log()  # type: ignore[operator,union-attr]
         name = f"heads.{number}.regress.2.bias"

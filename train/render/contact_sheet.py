@@ -19,7 +19,7 @@ from train.render.distractors import DISTRACTORS
 from train.render.materials import sample_materials
 from train.render.meshes import Array, rotation_about
 from train.render.scene import PlacedObject, instance_mesh, sample_scene
-from train.render.sensor import develop
+from train.render.sensor import tone_map
 from train.render.shapes import SHAPES
 from train.render.splits import SPLITS, split_settings
 
@@ -55,7 +55,7 @@ def draw_tile(resources: RenderResources, split: str, kind: str, index: int) -> 
     size = renderer.width
     intrinsics = np.array([[FOCAL * size, 0, size / 2 - 0.5], [0, FOCAL * size, size / 2 - 0.5], [0, 0, 1]])
     view = three_quarter_view(float(np.linalg.norm(mesh.extents)), -0.6, np.radians(28), mesh.extents[1] / 2)
-    tile = develop(renderer.render(intrinsics, view).radiance)
+    tile = tone_map(renderer.render(intrinsics, view).radiance)
     for colour, thickness in (((255, 255, 255), 3), ((0, 0, 0), 1)):
         cv2.putText(tile, f"{kind} {index}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA)
     return tile

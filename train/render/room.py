@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The room around the objects: table, floor, walls with pictures and windows, shelves, furniture.
 
-World frame: z up, the table's top is the plane z = 0, metres. The room mesh is one object whose parts number
-:data:`ROOM_PARTS` materials; pictures and boxes show different cut-outs of one texture.
+World frame: z up, the table's top is the plane z = 0, metres. The room is one mesh; the part number of a vertex selects
+its material. Pictures and boxes show different cut-outs of one texture.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from train.render.patterns import vivid_colour
 from train.render.surfaces import Material, sample_surface
 from train.render.textures import TextureBank
 
-TABLE, FLOOR, WALL, PICTURE, WOOD, PAINTED, WINDOW, PRINTED, DARK = ROOM_PARTS = tuple(range(9))
+TABLE, FLOOR, WALL, PICTURE, WOOD, PAINTED, WINDOW, PRINTED, DARK = range(9)  # part numbers
 TABLE_HEIGHT = 0.74
 _X, _Y, _Z = np.eye(3)
 
 
 @dataclass(frozen=True)
 class Room:
-    """mesh in world coordinates; ``materials`` by part; the rectangle that objects may stand on: ``centre`` (2,)
-    and ``half`` (2,) m, rotated by ``yaw`` rad; ``front``: azimuth range (centre, half width) of the camera;
-    ``highest``: largest elevation of the camera, rad."""
+    """The surroundings of a scene.
+
+    ``mesh`` is in world coordinates; ``materials`` by part. Objects may stand on the rectangle with ``centre`` (2,) and
+    half sides ``half``, metres, rotated by ``yaw`` rad. ``front`` is the range of the camera's azimuth (centre, half
+    width) and ``highest`` its largest elevation, rad.
+    """
 
     mesh: Mesh
     materials: list[Material]
@@ -37,7 +40,7 @@ class Room:
     highest: float
 
     def inside(self) -> Array:
-        """Half planes (3, 4), a x + b y <= c, of positions on the surface at least 3 cm from its edge."""
+        """Half planes a x + b y <= c of positions at least 3 cm from the edge of the surface: (3, 4), rows a, b, c."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         normals = np.array([[c, s], [-c, -s], [-s, c], [s, -c]])
         reach = np.repeat(np.array(self.half) - 0.03, 2)
@@ -86,6 +89,7 @@ def _block(centre: Array, size: Array, part: int, rng: Generator, yaw: float = 0
 
 
 def _table(half: tuple[float, float], rng: Generator, legs: bool) -> list[Mesh]:
+    """A table top with half sides ``half`` (m), its edges, and four legs if ``legs``."""
     hx, hy = half
     thick = rng.uniform(0.015, 0.05)
     parts = [_sheet(np.zeros(3), 2 * hx * _X, 2 * hy * _Y, TABLE, 1.0)]
@@ -100,7 +104,11 @@ def _table(half: tuple[float, float], rng: Generator, legs: bool) -> list[Mesh]:
 
 
 def _wall_decoration(rng: Generator, normal: Array, right: Array, distance: float, low: float) -> list[Mesh]:
-    """Pictures, posters, windows, shelves with books on one wall; ``normal`` points into the room."""
+    """Pictures, windows, shelves with books and cabinets at one wall.
+
+    :param normal: (3,) into the room; ``right`` (3,) along the wall. :param distance: of the wall from the origin, m.
+    :param low: height of the floor, m.
+    """
     parts: list[Mesh] = []
     base = -normal * distance
     for _ in range(rng.integers(0, 6)):
@@ -146,7 +154,7 @@ def _abs_sides(right: Array, normal: Array, height: float) -> Array:
 
 
 def _furniture(rng: Generator, half: tuple[float, float], reach: float) -> list[Mesh]:
-    """Chairs, cartons and cabinets on the floor around the table."""
+    """Chairs, cartons and cabinets between the table, of half sides ``half``, and the walls at ``reach``, metres."""
     parts: list[Mesh] = []
     for _ in range(rng.integers(0, 6)):
         side = int(rng.integers(2))
@@ -167,6 +175,11 @@ def _furniture(rng: Generator, half: tuple[float, float], reach: float) -> list[
 
 
 def _materials(rng: Generator, bank: TextureBank, backdrop: float) -> list[Material]:
+    """Random materials by part number.
+
+    :param backdrop: 0: a painted or textured wall. Above 0 the environment map is visible in place of the wall, above
+        0.5 also in place of the floor.
+    """
     surface = rng.random()
     if surface < 0.07:  # one plain strong colour: paint, plastic, table cloth
         table = Material(
@@ -181,7 +194,7 @@ def _materials(rng: Generator, bank: TextureBank, backdrop: float) -> list[Mater
         value = rng.uniform(0.55, 0.97)
         r, g, b = np.clip(value * (1 + rng.normal(0, 0.05, 3)), 0, 1)
         wall = Material((float(r), float(g), float(b)), bank.pick(rng, "speckle"), 0.06, roughness=0.8, gloss=0.3)
-    if backdrop > 0:  # the environment itself is visible; mix is the mip level
+    if backdrop > 0:  # mix is the mip level of the environment map
         wall = Material((1.0, 1.0, 1.0), mix=float(rng.uniform(0, 2.0)), backdrop=True)
         if backdrop > 0.5:
             floor = wall

@@ -41,9 +41,9 @@ _OCCLUDERS = ("hand", "box", "book", "phone")
 class PlacedObject:
     """One object of the scene.
 
-    ``kind`` is a category or distractor name, ``class_id`` from 1 or 0 for a distractor, ``model`` the
-    instance's name; world_from_object (4, 4) is rigid, metres, at time 0; ``velocity`` (3,) m/s is that of a
-    passing occluder. ``liquid``: linear rgb of a transparent vessel's content and the world height of its level.
+    ``kind`` is the name of a category or distractor, ``class_id`` its id (0 for a distractor), ``model`` the name of
+    the instance; ``world_from_object`` (4, 4) is rigid, metres, at time 0; ``velocity`` (3,) m/s is that of a passing
+    occluder; ``liquid``: linear RGB of the content of a transparent vessel and the world height (m) of its level.
     """
 
     kind: str
@@ -71,8 +71,11 @@ class PlacedObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """The static content of a clip. ``environment`` is an index of the bank; gains scale its two kinds of light;
-    ``environment_yaw`` is its rotation about z, rad; ``shadow_softness`` is a fraction of the shadow map."""
+    """The static content of a clip.
+
+    ``environment`` is an index into the bank, ``environment_yaw`` its rotation about z, rad; ``key_gain`` and
+    ``ambient_gain`` scale its light; ``shadow_softness`` is a fraction of the width of the shadow map.
+    """
 
     objects: list[PlacedObject]
     room: Room
@@ -86,7 +89,7 @@ class Scene:
 
 @lru_cache(maxsize=400)
 def instance_mesh(pool: str, kind: str, index: int) -> Mesh:
-    """Shape number ``index`` of a category or distractor in the pool of a split."""
+    """Instance ``index`` of a category or distractor in the pool of a split (train, val or test)."""
     make = SHAPES.get(kind) or DISTRACTORS[kind]
     return make(np.random.default_rng([zlib.crc32(f"{pool}/{kind}".encode()), index]))
 
@@ -124,7 +127,8 @@ def _sample_unplaced(rng: Generator, split: Split, kind: str) -> UnplacedObject:
     return rest_on_plane(kind, f"{kind}_{pool}_{index:04d}", mesh, resting_rotation(rng, kind, mesh))
 
 
-def _kinds(rng: Generator, split: Split) -> list[str]:
+def _sample_kinds(rng: Generator, split: Split) -> list[str]:
+    """Random categories and distractors of a scene; one name per object."""
     names = list(CATEGORY_NAMES)
     weights = np.array([_WEIGHTS.get(name, 1.0) for name in names])
     if split.added is not None:
@@ -132,7 +136,7 @@ def _kinds(rng: Generator, split: Split) -> list[str]:
         weights = np.append(weights, weights.sum() * split.added.share / (1 - split.added.share))
     count = int(rng.choice(np.arange(1, 7), p=[0.1, 0.16, 0.22, 0.22, 0.18, 0.12]))
     kinds = [str(name) for name in rng.choice(names, count, p=weights / weights.sum())]
-    # Two laptops fill a table.
+    # At most one laptop: two would fill the table.
     kinds = [k for i, k in enumerate(kinds) if k != "laptop" or "laptop" not in kinds[:i]]
     if rng.random() < split.empty:
         kinds = []
@@ -141,8 +145,8 @@ def _kinds(rng: Generator, split: Split) -> list[str]:
     return kinds + [str(name) for name in rng.choice(others, number)]
 
 
-def _combine(rng: Generator, unplaced: list[UnplacedObject], split: Split) -> list[list[UnplacedObject]]:
-    """Combine some of the objects into stacked, leaning and held groups; each of the others is a separate group."""
+def _group_objects(rng: Generator, unplaced: list[UnplacedObject], split: Split) -> list[list[UnplacedObject]]:
+    """Combine some objects into groups: stacked, leaning or held by a hand. Each other object is its own group."""
     groups: list[list[UnplacedObject]] = []
     waiting = list(unplaced)
     while waiting:
@@ -164,7 +168,8 @@ def _combine(rng: Generator, unplaced: list[UnplacedObject], split: Split) -> li
     return groups
 
 
-def _liquid(rng: Generator, kind: str, materials: list[Material]) -> tuple[float, float, float, float]:
+def _sample_content(rng: Generator, kind: str, materials: list[Material]) -> tuple[float, float, float, float]:
+    """Linear RGB of the liquid in a vessel and its level as a fraction of the height; level -10: no liquid."""
     if kind in ("bottle", "mug", "bowl") or materials[0].transmission == 0:
         filled = kind == "bottle" and materials[0].transmission > 0 and rng.random() < 0.5
     else:
@@ -175,11 +180,12 @@ def _liquid(rng: Generator, kind: str, materials: list[Material]) -> tuple[float
 
 
 def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, class_id: int, at: Array) -> PlacedObject:
+    """The object with its materials at position ``at`` (2,) m on the surface."""
     pose = np.eye(4)
     pose[:3, :3] = item.rotation
     pose[:3, 3] = item.shift + [*at, 0]
     materials = sample_materials(rng, bank, item.kind, item.mesh.surfaces)
-    red, green, blue, level = _liquid(rng, item.kind, materials)
+    red, green, blue, level = _sample_content(rng, item.kind, materials)
     if level > 0:  # convert the fraction of the object's height to a height in the world
         z = item.points[:, 2]
         level = float(z.min() + level * (z.max() - z.min()))
@@ -187,10 +193,11 @@ def _place_object(rng: Generator, bank: TextureBank, item: UnplacedObject, class
 
 
 def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room) -> list[PlacedObject]:
-    unplaced = [_sample_unplaced(rng, split, kind) for kind in _kinds(rng, split)]
+    """Random objects on the surface of the room, in random order; groups that do not fit are left out."""
+    unplaced = [_sample_unplaced(rng, split, kind) for kind in _sample_kinds(rng, split)]
     if not unplaced:
         return []
-    groups = _combine(rng, unplaced, split)
+    groups = _group_objects(rng, unplaced, split)
     groups.sort(key=lambda group: -float(max(np.ptp(d.points[:, :2], axis=0).max() for d in group)))
     spread = rng.uniform(0.05, 0.16)
     spreads = [spread if any(_class_id(split, d.kind) for d in group) else spread * 1.9 for group in groups]
@@ -204,7 +211,7 @@ def _sample_objects(rng: Generator, split: Split, bank: TextureBank, room: Room)
 def sample_occluder(
     rng: Generator, split: Split, bank: TextureBank, eye: Array, target: Array, duration: float
 ) -> PlacedObject:
-    """An object that passes between the camera at ``eye`` (3,) and ``target`` (3,) during the clip."""
+    """An object that passes between the camera at ``eye`` (3,) and ``target`` (3,), m, within ``duration`` seconds."""
     names = [name for name in _OCCLUDERS if name in DISTRACTORS]
     kind = names[0] if names[0] == "hand" and rng.random() < 0.7 else str(rng.choice(names))
     index = int(rng.integers(DISTRACTOR_INSTANCES[split.pool]))
@@ -225,7 +232,7 @@ def sample_occluder(
 
 
 def sample_scene(rng: Generator, split: Split, bank: TextureBank, environments: EnvironmentBank) -> Scene:
-    """A random scene of the split; a pure function of the generator's state."""
+    """A random scene of the split. The same state of the generator gives the same scene."""
     room = sample_room(rng, bank)
     objects = _sample_objects(rng, split, bank, room)
     index = environments.pick(rng)

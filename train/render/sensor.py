@@ -29,13 +29,13 @@ _TONE = _tone_curve()
 
 @dataclass(frozen=True)
 class Sensor:
-    """Settings of one clip.
+    """Settings of the sensor for one clip.
 
     ``grey``: linear level to which automatic exposure scales the mean of the image; ``drift`` (2,): standard deviation
-    per second of log exposure and log white balance; ``balance`` (3,) gains; ``shot`` and ``read`` noise
-    of linear full scale; ``vignette`` light lost in the corner; ``sharpen`` gain of an unsharp mask;
-    ``contrast`` exponent about middle grey; ``saturation`` gain; ``aperture`` defocus in pixels x metres;
-    ``blur`` sigma of the lens in pixels; ``shutter`` s; ``jpeg`` quality, 0 for none.
+    per second of log exposure and log white balance; ``balance`` (3,) gains; ``shot`` (variance per signal) and
+    ``read`` (standard deviation): noise relative to linear full scale; ``vignette``: light lost in the corners, 0..1;
+    ``sharpen``: gain of an unsharp mask; ``contrast``: gain about middle grey; ``saturation``: gain; ``aperture``:
+    defocus in pixels x metres; ``blur``: sigma of the lens in pixels; ``shutter``: s; ``jpeg``: quality, 0 for none.
     """
 
     grey: float
@@ -54,7 +54,10 @@ class Sensor:
 
 
 def sample_sensor(rng: Generator, pace: float, light: Array) -> Sensor:
-    """Random settings, from a phone in daylight to a cheap webcam; ``light`` (3,): gains of its white balance."""
+    """Random settings, from a phone in daylight to a cheap webcam.
+
+    :param pace: of the camera's motion. :param light: (3,) white-balance gains for the light.
+    """
     cheap = rng.beta(1.0, 2.0)
     warm = rng.normal(0, 0.09)
     red, green, blue = light * np.exp(np.array([warm, 0.0, -warm]) + rng.normal(0, 0.025, 3))
@@ -80,7 +83,7 @@ def _blurred(image: Image, sigma: float) -> Image:
 
 
 def _flow(depth: Image, u: Image, v: Image, intrinsics: Array, later_from_now: Array) -> tuple[Image, Image]:
-    """Displacement in pixels of the points seen at (u, v) with ``depth``, by the camera's motion."""
+    """Displacement in pixels, by the camera's motion, of the points seen at pixels (u, v) with ``depth`` (m)."""
     fx, fy, cx, cy = (np.float32(intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
     x, y = (u - cx) / fx, (v - cy) / fy
     r = later_from_now[:3, :3].astype(np.float32)
@@ -99,10 +102,10 @@ def _longest_flow(depth: Image, intrinsics: Array, later_from_now: Array, step: 
 
 
 def motion_blur(image: Image, depth: Image, intrinsics: Array, later_from_now: Array) -> Image:
-    """Average of the image along each pixel's path while the shutter is open, centred on now.
+    """Average the image along the path of each pixel during the exposure, which is centred at the frame's time.
 
     :param image: (H, W, 3) linear; ``depth`` (H, W) m.
-    :param later_from_now: (4, 4) camera motion over the exposure time.
+    :param later_from_now: (4, 4) transform of camera frames over the exposure time.
     """
     if _longest_flow(depth[::16, ::16], intrinsics, later_from_now, 16) < 0.7:
         return image
@@ -118,7 +121,10 @@ def motion_blur(image: Image, depth: Image, intrinsics: Array, later_from_now: A
 
 
 def defocus(image: Image, depth: Image, aperture: float, focus: float) -> Image:
-    """Blur by the circle of confusion ``aperture`` |1/z - 1/focus| pixels, between three levels."""
+    """Blur by the circle of confusion, ``aperture`` |1/z - 1/focus| pixels; interpolates between three blur levels.
+
+    :param depth: (H, W) m. :param aperture: pixels x metres. :param focus: focus distance, m.
+    """
     radius = np.minimum(aperture * np.abs(1 / np.maximum(depth, 0.1) - 1 / focus), 3.0)
     if float(radius.max()) < 0.4:
         return image
@@ -132,7 +138,7 @@ def defocus(image: Image, depth: Image, aperture: float, focus: float) -> Image:
 
 
 def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Generator) -> NDArray[np.uint8]:
-    """The 8-bit image of linear radiance (H, W, 3)."""
+    """The 8-bit image of linear radiance (H, W, 3): all effects of the sensor except defocus and motion blur."""
     height, width = image.shape[:2]
     if sensor.blur > 0.25:
         image = _blurred(image, sensor.blur)
@@ -159,8 +165,8 @@ def expose(sensor: Sensor, image: Image, gain: float, balance: Array, rng: Gener
     return result
 
 
-def develop(image: Image) -> NDArray[np.uint8]:
-    """The image (H, W, 3) of an ideal camera: exposed to middle grey, no noise."""
+def tone_map(image: Image) -> NDArray[np.uint8]:
+    """The 8-bit image of linear radiance (H, W, 3) by an ideal camera: exposed to middle grey, no noise."""
     exposed = image * np.float32(0.25 / max(1e-3, float(np.minimum(image, 2).mean())))
     display = _TONE[np.clip(exposed * _TONE_STEPS, 0, 4 * _TONE_STEPS).astype(np.int32)]
     return (display.clip(0, 1) * 255).astype(np.uint8)
@@ -196,7 +202,11 @@ def take_picture(
     later_from_now: Array,
     stamp: float,
 ) -> NDArray[np.uint8]:
-    """The 8-bit image of a rendered view, with the effects of :class:`Sensor`."""
+    """The 8-bit image of a rendered view, with the effects of :class:`Sensor`.
+
+    :param image: (H, W, 3) linear radiance; ``depth`` (H, W) m.
+    :param later_from_now: (4, 4) transform of camera frames over the exposure time. :param stamp: s.
+    """
     if sensor.aperture > 0:
         image = defocus(image, depth, sensor.aperture, float(np.median(depth)))
     image = motion_blur(image, depth, intrinsics, later_from_now)
