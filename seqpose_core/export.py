@@ -18,7 +18,9 @@ from seqpose_core.runtime.network import Network
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_core.export", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_core.export", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (%(default)s)")
     parser.add_argument("--runtime", choices=get_args(Format), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an export in it is replaced")

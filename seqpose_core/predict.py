@@ -157,14 +157,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("input", type=Path, help="video file, image file or folder of images")
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="output folder (default: %(default)s)")
-    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
-    parser.add_argument("--fx", type=float, help="focal length in pixels; known intrinsics give better distances")
     parser.add_argument(
-        "--fov", type=float, default=60.0, help="horizontal field of view in degrees, used without --fx (%(default)s)"
+        "--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (default: %(default)s)"
+    )
+    parser.add_argument("--fx", type=float, help="focal length in pixels; distances are only as good as this value")
+    parser.add_argument(
+        "--fov",
+        type=float,
+        default=60.0,
+        help="horizontal field of view in degrees, used without --fx (default: %(default)s)",
     )
     parser.add_argument("--single", action="store_true", help="reset the memory before each frame (unrelated images)")
     parser.add_argument(
-        "--score-threshold", type=float, help="lowest score reported (default: the checkpoint's, by category)"
+        "--score-threshold",
+        type=float,
+        help="lowest score that is reported (default: the checkpoint's threshold of each category)",
     )
     options = parser.parse_args(arguments)
     if options.fx is not None and not options.fx > 0:

@@ -150,7 +150,9 @@ def cpu_seconds(pid: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints one row per number of busy processes."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runtime", default="default", help="as the node's parameter (%(default)s)")

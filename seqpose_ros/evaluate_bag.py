@@ -84,18 +84,22 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         description="run the node's estimator over every frame of a bag and score it against the bag's ground truth",
     )
     parser.add_argument("bag", type=Path, help="bag folder or file (MCAP or sqlite3)")
-    parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
-    parser.add_argument("--out", type=Path, required=True, help="folder for report.json and pictures")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runtime", choices=get_args(Runtime), default="default", help="as the node's parameter")
-    parser.add_argument("--image-topic", help="if the bag has several")
-    parser.add_argument("--camera-info-topic", help="if the bag has several")
+    parser.add_argument(
+        "--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder: report.json, pictures")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number> (default: %(default)s)")
+    parser.add_argument(
+        "--runtime", choices=get_args(Runtime), default="default", help="as the node's parameter of that name"
+    )
+    parser.add_argument("--image-topic", help="required if the bag has several image topics")
+    parser.add_argument("--camera-info-topic", help="default: that of the image topic's namespace")
     parser.add_argument(
         "--ground-truth-topic", default=GROUND_TRUTH_TOPIC, help="vision_msgs/Detection3DArray (default: %(default)s)"
     )
     parser.add_argument("--truth-topic", dest="ground_truth_topic", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.add_argument("--rectified", action="store_true", help="the images are rectified: use P of camera_info")
-    parser.add_argument("--fixed-frame", default="", help="the node's fixed_frame, for ego-motion from the bag's tf")
+    parser.add_argument("--fixed-frame", default="", help="world frame for ego-motion, from the bag's tf")
     parser.add_argument(
         "--support-plane",
         metavar="FRAME",
@@ -106,7 +110,7 @@ def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
         "--min-score",
         type=float,
         default=0.01,
-        help="the node's score_threshold; ranked AP needs low scores too (default: %(default)s)",
+        help="lowest score for average precision (default: %(default)s)",
     )
     parser.add_argument(
         "--recall-score",

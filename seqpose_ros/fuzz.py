@@ -167,7 +167,9 @@ def fuzz_node(images: int, infos: int, checkpoint: str, random: np.random.Genera
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; exit status 1 if a check fails."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.fuzz", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_ros.fuzz", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--conversions", type=int, default=20_000, help="random messages to convert (default 20000)")
     parser.add_argument("--images", type=int, default=2000, help="random images for the node (default 2000)")
     parser.add_argument(

@@ -81,7 +81,9 @@ def listen() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints one row per number of objects."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.output_benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_ros.output_benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--objects", type=int, nargs="+", default=[6, 20], help="objects per image; default: 6 20")
     parser.add_argument("--images", type=int, default=300, help="measured images per row (default 300)")
     parser.add_argument("--listen", action="store_true", help=argparse.SUPPRESS)

@@ -125,7 +125,9 @@ def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; exit status 1 if a check fails."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.soak", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_ros.soak", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--minutes", type=float, default=30.0, help="duration (default 30)")
     parser.add_argument("--rate", type=float, default=30.0, help="images per second (default 30)")
     parser.add_argument("--fault-period", type=float, default=5.0, help="seconds between faults (default 5)")

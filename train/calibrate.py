@@ -107,7 +107,9 @@ def calibrated_model(model: SeqPose, curves: Sequence[ScoreCurve]) -> SeqPose:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m train.calibrate", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.calibrate", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--checkpoint", required=True, help="bundled name, folder or file")
     parser.add_argument("--data", type=Path, required=True, help="root of a data set in the NOCS layout")
     parser.add_argument("--split", default="val", help="held out from training and testing (default: %(default)s)")

@@ -35,7 +35,9 @@ def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a checkpoint folder from the last state of a training run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m train.export", description="write a checkpoint folder from the last state of a training run"
+    )
     parser.add_argument("run", type=Path, help="folder of the run, train.fit's --out")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--half", action="store_true", help="store 16-bit weights: half the size")

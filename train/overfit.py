@@ -133,7 +133,9 @@ def write_curve(out: Path, curve: RecallCurve) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m train.overfit", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.overfit", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--config", type=Path, required=True, help="training configuration")
     parser.add_argument("--data", type=Path, help='folder in the NOCS layout with a split "train" (default: rendered)')
     parser.add_argument("--out", type=Path, default=Path("out/overfit"))

@@ -59,7 +59,9 @@ def describe_machine() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_core.benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m seqpose_core.benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (%(default)s)")
     source.add_argument("--config", type=Path, help="a model configuration, with random weights")

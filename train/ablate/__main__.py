@@ -157,7 +157,9 @@ def _table_path(name: str) -> Path:
 
 
 def _parse(arguments: Sequence[str] | None) -> AblateOptions:
-    parser = argparse.ArgumentParser(prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--table", required=True, help="name of a table in config/ablate, or path of a table file")
     parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
     parser.add_argument("--data", type=Path, help="folder in the NOCS layout; overrides data.root")

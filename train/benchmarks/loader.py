@@ -112,7 +112,9 @@ def _time_step(config: TrainConfig, batch: dict[str, Any], steps: int) -> tuple[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Frames per second of data loading and of the training step.")
+    parser = argparse.ArgumentParser(
+        prog="python -m train.benchmarks.loader", description="measure the frame rates of data loading and of training"
+    )
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
     parser.add_argument("--batches", type=int, default=40, help="batches to load for one figure (default: %(default)s)")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time the evaluation against a plain loop over pairs: ``python -m train.benchmarks.metrics``."""
+"""``python -m train.benchmarks.metrics``: time the evaluation against a plain loop over pairs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def full_report(results: Sequence[dict[str, Any]], kind: IouKind) -> ApReport:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print seconds for each kind of IoU, and the factor over the plain loop on a part of the frames."""
-    parser = argparse.ArgumentParser(prog="python -m train.benchmarks.metrics", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m train.benchmarks.metrics", description=(__doc__ or "").partition(": ")[2]
+    )
     parser.add_argument("--frames", type=int, default=2750, help="frames to evaluate (default: %(default)s)")
     parser.add_argument("--ground-truths", type=int, default=5, help="objects per frame (default: %(default)s)")
     parser.add_argument("--truths", dest="ground_truths", default=argparse.SUPPRESS, type=int, help=argparse.SUPPRESS)

@@ -70,7 +70,9 @@ def _guarded(subject: str, findings: Iterator[Finding]) -> list[Finding]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m train.check", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.check", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--data", help="folder in the NOCS layout; overrides data.root")
     parser.add_argument("--frames", type=int, default=300, help="frames to read of each set, 0: all (default: 300)")

@@ -23,7 +23,7 @@ from train.evaluate.run import evaluate
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    options = parse(arguments, (__doc__ or "").split("\n\n")[0])
+    options = parse(arguments, (__doc__ or "").split("\n\n")[0].partition(": ")[2])
     try:
         evaluate(options)
     except (ValueError, OSError) as error:

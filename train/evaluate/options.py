@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
         nargs="+",
         default=[],
         metavar="FOLDER",
-        help="score the results_*.pkl of a folder; needs no model. Several folders, one per method, are compared",
+        help="score the results_*.pkl in a folder, without a model; several folders, one per method, are compared",
     )
     parser.add_argument(
         "--data", type=Path, help="root of a data set in the NOCS layout; with --results, for the report's pictures"
@@ -73,30 +73,32 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
     parser.add_argument(
         "--split",
         default="test",
-        help="folder of the root; real_test and camera_val of NOCS; housecat6d_test; wild6d_test",
+        help="folder in --data, or real_test, camera_val (NOCS), housecat6d_test, wild6d_test (default: %(default)s)",
     )
     parser.add_argument(
         "--labels",
         choices=get_args(Labels),
         default="gts",
-        help="kind of labels, for the splits of NOCS (default: %(default)s)",
+        help="kind of labels of the splits of NOCS, see docs/training.md (default: %(default)s)",
     )
     parser.add_argument(
         "--frames",
         nargs="+",
         choices=("single", "multi"),
         default=["multi"],
-        help="reset the memory before each frame, or only before each clip (default: multi)",
+        help="single: reset the memory before each frame; multi: only before each clip (default: multi)",
     )
-    parser.add_argument("--iou", nargs="+", choices=IOU_KINDS, default=list(IOU_KINDS), help="default: all three")
+    parser.add_argument(
+        "--iou", nargs="+", choices=IOU_KINDS, default=list(IOU_KINDS), help="see docs/metrics.md (default: all)"
+    )
     parser.add_argument("--limit", type=int, help="only the first LIMIT clips")
-    parser.add_argument("--out", type=Path, help="default: out/evaluate/<checkpoint>-<split>")
+    parser.add_argument("--out", type=Path, help="output folder (default: out/evaluate/<checkpoint>-<split>)")
     parser.add_argument(
-        "--report", action="store_true", help="write OUT/report/report.html: curves, frames, worst cases"
+        "--report", action="store_true", help="write OUT/report/report.html with curves, frames and worst cases"
     )
-    parser.add_argument("--ego-motion", action="store_true", help="give recorded camera poses to the estimator")
+    parser.add_argument("--ego-motion", action="store_true", help="use the recorded camera poses")
     parser.add_argument(
-        "--support-plane", action="store_true", help="give the plane that objects stand on; rendered sets only"
+        "--support-plane", action="store_true", help="use the plane that objects stand on; rendered sets only"
     )
     parser.add_argument(
         "--plane-noise",
@@ -104,27 +106,36 @@ def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
         type=float,
         metavar=("CM", "DEG"),
         default=(0.0, 0.0),
-        help="standard deviations of simulated errors of its height and tilt (default: exact)",
+        help="standard deviations of simulated errors of the plane's height and tilt (default: 0 0)",
     )
-    parser.add_argument("--depth", action="store_true", help="give the depth images of the set")
+    parser.add_argument("--depth", action="store_true", help="use the depth images of the data set")
     parser.add_argument(
-        "--min-score", type=float, default=0.01, help="lowest score that is ranked (default: %(default)s)"
+        "--min-score", type=float, default=0.01, help="lowest score for average precision (default: %(default)s)"
     )
-    parser.add_argument("--max-objects", type=int, default=20, help="maximum per frame (default: %(default)s)")
+    parser.add_argument(
+        "--max-objects", type=int, default=20, help="maximum number of predictions per frame (default: %(default)s)"
+    )
     parser.add_argument(
         "--recall-score",
         type=float,
         help="lowest score for recalls, medians, stability and the report's pictures (default: the checkpoint's "
         "threshold of each category)",
     )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number> (default: %(default)s)")
     parser.add_argument(
-        "--runtime", choices=get_args(Runtime), default="eager", help="what runs the network (default: %(default)s)"
+        "--runtime",
+        choices=get_args(Runtime),
+        default="eager",
+        help="engine that runs the network (default: %(default)s)",
     )
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="default: %(default)s")
-    parser.add_argument("--workers", type=int, help="processes that predict (default: one per core, on a GPU one)")
-    parser.add_argument("--shard", default="0/1", metavar="I/N", help="predict every N-th clip from the I-th on")
-    parser.add_argument("--dataset", choices=sorted(ROWS), help="name the data set that --results were measured on")
+    parser.add_argument("--workers", type=int, help="processes that predict (default: one per core; one on a GPU)")
+    parser.add_argument(
+        "--shard", default="0/1", metavar="I/N", help="predict only every N-th clip, starting with clip I (from 0)"
+    )
+    parser.add_argument(
+        "--dataset", choices=sorted(ROWS), help="data set of --results, for comparison with published figures"
+    )
     values = vars(parser.parse_args(arguments))
     if values["checkpoint"] is not None and values["data"] is None:
         parser.error("--checkpoint needs --data, the root of a data set in the NOCS layout")

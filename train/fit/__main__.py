@@ -30,12 +30,17 @@ from train.fit.run import fit
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    parser = argparse.ArgumentParser(description="Train a SeqPose model.")
-    parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
+    parser = argparse.ArgumentParser(
+        prog="python -m train.fit",
+        description="train a SeqPose model; the same command resumes an interrupted run",
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="training configuration, such as config/train/lite.yaml"
+    )
     parser.add_argument("--out", type=Path, help="folder for logs and checkpoints (default: out/fit/<config name>)")
-    parser.add_argument("--data", help="folder in the NOCS layout; overrides data.root")
+    parser.add_argument("--data", help="root of the data sets in the NOCS layout; overrides data.root")
     parser.add_argument("--devices", type=int, help="processes on this machine; overrides compute.devices")
-    parser.add_argument("--hours", type=float, help="stop after this many hours")
+    parser.add_argument("--hours", type=float, help="save the state and stop after this time")
     parser.add_argument("--threads", type=int, help="CPU threads of torch in each process")
     parser.add_argument("--download", action="store_true", help="download encoder.pretrained if it is not cached")
     parser.add_argument("--print-config", action="store_true", help="print the full configuration and exit")

@@ -29,7 +29,9 @@ def _pose_sources(text: str) -> tuple[str, ...]:
 
 def main(arguments: list[str] | None = None) -> None:
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog="python -m train.grasp", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.grasp", description=__doc__.split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.new_category``: teach a checkpoint one more category, from meshes.
+"""``python -m train.new_category``: add one category to a checkpoint, from meshes.
 
     python -m train.new_category --meshes meshes/kettle --name kettle --out out/kettle
 
@@ -28,7 +28,9 @@ from train.render.mesh_category import MeshCategory, find_meshes
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    parser = argparse.ArgumentParser(prog="python -m train.new_category", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.new_category", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--meshes", type=Path, required=True, help="folder of .obj, .ply, .stl, .off or .glb files")
     parser.add_argument("--name", required=True, help="of the category")
     parser.add_argument(

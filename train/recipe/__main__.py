@@ -53,7 +53,9 @@ def run_recipe(recipe: Recipe, out: Path, minutes: float | None = None, until: s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m train.recipe", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.recipe", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--hours", type=float, help="time budget over all calls; required for a new recipe")
     parser.add_argument("--out", type=Path, required=True, help="folder of data, run, evaluation and checkpoint")
     parser.add_argument("--minutes", type=float, help="time of this call (default: no limit)")

@@ -29,7 +29,9 @@ def _size(text: str) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> None:
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog="python -m train.render", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.render", description=__doc__.split("\n\n")[0].partition(": ")[2]
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--split", choices=sorted(SPLITS))
     what.add_argument(

@@ -62,7 +62,9 @@ def unpack(archive: Path) -> dict[str, NDArray[np.float16]]:
 
 def main(arguments: list[str] | None = None) -> None:
     assert __doc__ is not None
-    parser = argparse.ArgumentParser(prog="python -m train.render.assets", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.render.assets", description=__doc__.split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the assets")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

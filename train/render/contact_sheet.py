@@ -72,7 +72,9 @@ def draw_sheet(split: str, kinds: list[str], count: int, columns: int, size: int
 
 def main(arguments: list[str] | None = None) -> None:
     names = [*SHAPES, *DISTRACTORS]
-    parser = argparse.ArgumentParser(prog="python -m train.render.contact_sheet", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train.render.contact_sheet", description=__doc__.split("\n\n")[0].partition(": ")[2]
+    )
     parser.add_argument("--out", type=Path, required=True, help="PNG or JPEG file to write")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train")
     parser.add_argument("--kinds", nargs="+", choices=names, default=names, metavar="KIND", help="default: all")
