@@ -20,9 +20,9 @@ _POLL_PERIOD = 0.005  # seconds
 class TransformWait:
     """Holds each image until tf has the transforms at its stamp or ``timeout`` has passed, then passes it on.
 
-    The images wait in a thread of this class, in their order, so that neither the executor nor the worker waits. A jump
-    back of the image stamps (a recording that is replayed without simulated time) clears the tf buffer, which otherwise
-    ignores the older transforms.
+    The images wait in a separate thread, in order, so that neither the executor nor the worker is blocked. If the image
+    stamps jump back (a recording replayed in a loop without simulated time), the tf buffer is cleared, since it would
+    otherwise ignore the older transforms.
 
     :param frames: target frames. :param timeout: returns seconds of wall time (the node's clock stops in a paused
         replay). :param forward: receives the images; it must not block.
@@ -77,6 +77,7 @@ class TransformWait:
         return None
 
     def _may_arrive(self, item: ImageWithInfo) -> bool:
+        """Whether any transform at the stamp of the image is missing but may still arrive."""
         header = item.image.header
         source = header.frame_id.lstrip("/")
         return any(self._transforms.may_arrive(frame, source, header.stamp) for frame in self._frames)

@@ -61,8 +61,8 @@ def write_video(
 def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
     """Write the best frames as one PNG, ground truth next to the prediction; return their indices.
 
-    The clip is divided into thirds, and each contributes one processed frame. A frame is better the more objects are
-    detected within 10 cm of the ground truth, and the closer to it.
+    One processed frame is selected from each third of the clip: that with the largest sum over detected objects of
+    1 - distance / 10 cm from the ground truth.
     """
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in frames:
@@ -71,9 +71,9 @@ def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int
         third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
         result = frame_result(frame.ground_truth or [], predictions[frame.index])
         errors = match_detections([result], min_score=0.0)
-        value = float(np.clip(1.0 - errors.centimetres[errors.detected] / 10.0, 0.0, None).sum())
-        if third not in best or value > best[third][0]:
-            best[third] = (value, frame)
+        score = float(np.clip(1.0 - errors.centimetres[errors.detected] / 10.0, 0.0, None).sum())
+        if third not in best or score > best[third][0]:
+            best[third] = (score, frame)
     chosen = [best[third][1] for third in sorted(best)]
     rows = [draw_frame(frame, predictions[frame.index]) for frame in chosen]
     sheet = np.concatenate(rows, axis=0)

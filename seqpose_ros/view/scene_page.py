@@ -34,13 +34,14 @@ def write_scene_page(
     :return: ``path``.
     """
     data = {"title": title, "edges": BOX_EDGES, "frames": [_frame(f, predictions.get(f.index)) for f in frames]}
-    # "<" must not end the script element.
+    # Escaped, so that "</script>" in the data does not end the script element.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     path.write_text(_TEMPLATE.read_text(encoding="utf-8").replace(_PLACEHOLDER, text), encoding="utf-8")
     return path
 
 
 def _frame(frame: BagFrame, objects: Sequence[ObjectPose] | None) -> dict[str, Any]:
+    """The data of one frame; pixels are those of the full image, also if the embedded one is smaller."""
     scale = min(1.0, _MAX_WIDTH / frame.camera.width)
     image = (
         cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else frame.image
@@ -59,6 +60,7 @@ def _frame(frame: BagFrame, objects: Sequence[ObjectPose] | None) -> dict[str, A
 
 
 def _object(item: ObjectPose, camera: Camera) -> dict[str, Any]:
+    """:func:`_box`, score, axes (4, 3) in metres and in pixels, and the values of the table in cm."""
     tips = transform(item.transform, np.vstack([np.zeros(3), np.diag(0.75 * np.asarray(item.size))]))
     return {
         **_box(item, camera),
@@ -82,6 +84,7 @@ def _box(item: ObjectPose, camera: Camera) -> dict[str, Any]:
 
 
 def _pixels(points: np.ndarray, camera: Camera) -> list[list[float] | None]:
+    """Pixels of points (N, 3); None for points behind or too near the image plane."""
     pixels = camera.project(points)
     return [_rounded(p, 1) if z > _NEAR else None for p, z in zip(pixels, points[:, 2], strict=True)]
 

@@ -23,6 +23,7 @@ def pose(centre=(0.0, 0.0, 1.0), rotation=(0.0, 0.0, 0.0), scale=0.2):
 
 
 def item(kind, rt=None, scales=(0.6, 0.6, 0.5), score=1.0, handle=1):
+    """One object of :func:`frame`: ``kind`` is the class id, ``rt`` a :func:`pose`, ``scales`` extents over its scale."""
     return {
         "kind": kind,
         "rt": pose() if rt is None else rt,
@@ -33,6 +34,7 @@ def item(kind, rt=None, scales=(0.6, 0.6, 0.5), score=1.0, handle=1):
 
 
 def frame(ground_truth=(), predictions=()):
+    """The NOCS result of one frame with these items."""
     return {
         "gt_class_ids": np.array([t["kind"] for t in ground_truth], dtype=np.int32),
         "gt_RTs": np.array([t["rt"] for t in ground_truth]).reshape(-1, 4, 4),
@@ -46,6 +48,7 @@ def frame(ground_truth=(), predictions=()):
 
 
 def far(x):
+    """A pose 40 m away, which overlaps no other object; ``x`` in metres."""
     return pose((x, 0, 40.0))
 
 
@@ -80,5 +83,5 @@ def ap(results, kind, threshold, category="camera"):
 
 
 def run_of(results, kinds=("oriented",), **options):
-    """Results and their average precision, as a report takes them."""
+    """Results and their average precision, as the input of a report."""
     return ScoredRun(results, {kind: evaluate(results, kind) for kind in kinds}, **options)

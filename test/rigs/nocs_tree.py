@@ -21,7 +21,7 @@ FOCAL = 200.0
 
 @dataclass(frozen=True)
 class Solid:
-    """A box, or a spheroid when its category is symmetric; pose object → world; class 0 is a distractor."""
+    """A box, or a spheroid if its category is symmetric. The pose maps object to world; class id 0 is a distractor."""
 
     class_id: int
     instance: int
@@ -64,7 +64,7 @@ def default_solids(random: np.random.Generator) -> list[Solid]:
 
 
 def intersect(solid: Solid, origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Ray parameter (H, W) of the first hit with a solid at the origin of its own frame; inf if there is none."""
+    """Ray parameter (H, W) of the first intersection with a solid, in its own frame; inf if there is none."""
     half = solid.size / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         if solid.is_round:
@@ -116,7 +116,7 @@ def write_tree(
     seed: int = 0,
     change: Callable[[Solid], Solid] = lambda solid: solid,
 ) -> list[list[Solid]]:
-    """Write a tree under `root` in our layout; returns the solids of each clip in the world frame.
+    """Write a data set under `root` in our layout; returns the solids of each clip in the world frame.
 
     :param change: applied to each of :func:`default_solids`.
     """

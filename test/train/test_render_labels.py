@@ -50,7 +50,7 @@ def test_the_mask_is_where_the_mesh_projects(kind: str) -> None:
     np.testing.assert_allclose([x2 - 1, y2 - 1], pixels.max(axis=0), atol=1.6)
 
 
-def test_scales_and_scale_give_the_true_extents() -> None:
+def test_gt_scales_times_the_scale_of_the_pose_are_the_extents_of_the_mesh() -> None:
     item, camera = render_rig.standing("camera"), render_rig.looking_from((0.5, 0.2, 0.4))
     view = render_rig.view_of([item], camera)
     labels = frame_labels(replace(render_rig.empty_room(), objects=[item]), view, camera, "")
@@ -106,7 +106,7 @@ def test_transparent_objects_are_labelled_and_show_what_is_behind() -> None:
     redness = [
         float((view.radiance[overlap, 0] / view.radiance[overlap].sum(axis=-1)).mean()) for view in (opaque, clear)
     ]
-    assert redness[0] < 0.4, "grey"
+    assert redness[0] < 0.4, "the opaque bottle is grey"
     assert redness[1] > 0.5, "the red bowl is seen through the glass"
 
 
