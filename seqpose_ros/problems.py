@@ -52,10 +52,11 @@ class Problems:
 
         :param now: seconds. :param image: number of the image that is or was last processed.
         """
-        self._problems = {kind: p for kind, p in self._problems.items() if _lasts(p, now, image)}
+        self._problems = {kind: p for kind, p in self._problems.items() if _is_current(p, now, image)}
         problems = sorted(self._problems.values(), key=lambda p: -SEVERITY.index(p.level))
         return (problems[0].level if problems else OK), [p.text for p in problems]
 
 
-def _lasts(problem: Problem, now: float, image: int) -> bool:
+def _is_current(problem: Problem, now: float, image: int) -> bool:
+    """Whether a problem has not ended, see :class:`Problems`."""
     return problem.lasting or image == problem.image or now - problem.time < PROBLEM_LIFETIME

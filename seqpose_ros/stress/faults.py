@@ -62,7 +62,7 @@ class CameraSource:
 Fault = Callable[[Client, CameraSource, np.random.Generator], None]
 
 
-def _changed(**changes: object) -> Fault:
+def _changed_image(**changes: object) -> Fault:
     def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
         image = camera.image()
         for name, value in changes.items():
@@ -72,7 +72,7 @@ def _changed(**changes: object) -> Fault:
     return publish
 
 
-def _info(**changes: object) -> Fault:
+def _changed_info(**changes: object) -> Fault:
     def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
         camera.send_info(**changes)
         client.publish_image(camera.image())
@@ -80,13 +80,13 @@ def _info(**changes: object) -> Fault:
     return publish
 
 
-def _noise(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+def _noise_image(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
     image = camera.image()
     image.data = array.array("B", random.integers(0, 256, len(image.data), np.uint8).tobytes())
     client.publish_image(image)
 
 
-def _stamp(offset: int | None) -> Fault:
+def _shifted_stamp(offset: int | None) -> Fault:
     """An image whose stamp is shifted by ``offset`` nanoseconds, or 0 if None."""
 
     def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
@@ -98,14 +98,14 @@ def _stamp(offset: int | None) -> Fault:
     return publish
 
 
-def _repeat(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+def _repeated_image(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
     image = camera.image()
     for _ in range(3):
         client.publish_image(image)
         client.spin(0.3)
 
 
-def _frame(frame_id: str) -> Fault:
+def _other_frame_id(frame_id: str) -> Fault:
     def publish(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
         image = camera.image()
         image.header.frame_id = frame_id
@@ -124,11 +124,11 @@ def _no_camera_pose(client: Client, camera: CameraSource, random: np.random.Gene
         client.spin(0.1)
 
 
-def _reset(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
+def _call_reset(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
     client.call(Trigger, "reset", Trigger.Request())
 
 
-def _transitions(*ids: int) -> Fault:
+def _request_transitions(*ids: int) -> Fault:
     def request(client: Client, camera: CameraSource, random: np.random.Generator) -> None:
         for number in ids:
             client.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=number)), 120.0)
@@ -143,32 +143,34 @@ def _bad_parameter(client: Client, camera: CameraSource, random: np.random.Gener
 
 
 FAULTS: dict[str, Fault] = {
-    "unknown encoding": _changed(encoding="nonsense"),
-    "encoding of 1 MB": _changed(encoding="x" * 10**6),
-    "depth image": _changed(encoding="32FC1"),
-    "truncated data": _changed(data=array.array("B", b"short")),
-    "empty image": _changed(width=0, height=0, step=0, data=array.array("B")),
-    "step too small": _changed(step=1),
-    "absurd size": _changed(width=2**32 - 1, height=2**32 - 1),
-    "image of another size": _changed(height=240),
-    "noise image": _noise,
-    "uncalibrated camera_info": _info(k=np.zeros(9)),
-    "NaN in camera_info": _info(k=np.full(9, np.nan)),
-    "huge focal length": _info(k=np.array([1e300, 0, 1, 0, 1e300, 1, 0, 0, 1.0])),
-    "tiny focal length": _info(k=np.array([1e-30, 0, 1, 0, 1e-30, 1, 0, 0, 1.0])),
-    "unknown distortion": _info(distortion_model="unknown", d=[0.1]),
-    "camera_info of another size": _info(width=320, height=240),
-    "stamp 0": _stamp(None),
-    "stamp 1 hour ahead": _stamp(3600 * SECOND),
-    "stamp 1 hour behind": _stamp(-3600 * SECOND),
-    "repeated stamp": _repeat,
-    "frame_id of 1 MB": _frame("f" * 10**6),
-    "frame_id with a slash": _frame("/camera"),
-    "no frame_id": _frame(""),
+    "unknown encoding": _changed_image(encoding="nonsense"),
+    "encoding of 1 MB": _changed_image(encoding="x" * 10**6),
+    "depth image": _changed_image(encoding="32FC1"),
+    "truncated data": _changed_image(data=array.array("B", b"short")),
+    "empty image": _changed_image(width=0, height=0, step=0, data=array.array("B")),
+    "step too small": _changed_image(step=1),
+    "absurd size": _changed_image(width=2**32 - 1, height=2**32 - 1),
+    "image of another size": _changed_image(height=240),
+    "noise image": _noise_image,
+    "uncalibrated camera_info": _changed_info(k=np.zeros(9)),
+    "NaN in camera_info": _changed_info(k=np.full(9, np.nan)),
+    "huge focal length": _changed_info(k=np.array([1e300, 0, 1, 0, 1e300, 1, 0, 0, 1.0])),
+    "tiny focal length": _changed_info(k=np.array([1e-30, 0, 1, 0, 1e-30, 1, 0, 0, 1.0])),
+    "unknown distortion": _changed_info(distortion_model="unknown", d=[0.1]),
+    "camera_info of another size": _changed_info(width=320, height=240),
+    "stamp 0": _shifted_stamp(None),
+    "stamp 1 hour ahead": _shifted_stamp(3600 * SECOND),
+    "stamp 1 hour behind": _shifted_stamp(-3600 * SECOND),
+    "repeated stamp": _repeated_image,
+    "frame_id of 1 MB": _other_frame_id("f" * 10**6),
+    "frame_id with a slash": _other_frame_id("/camera"),
+    "no frame_id": _other_frame_id(""),
     "no images for 2.5 s": _no_images,
     "no camera pose for 1 s": _no_camera_pose,
-    "reset": _reset,
-    "transition that is not allowed": _transitions(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),
-    "deactivate and activate": _transitions(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE),
+    "reset": _call_reset,
+    "transition that is not allowed": _request_transitions(
+        Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+    ),
+    "deactivate and activate": _request_transitions(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE),
     "invalid parameter": _bad_parameter,
 }

@@ -23,7 +23,7 @@ def pose(centre=(0.0, 0.0, 1.0), rotation=(0.0, 0.0, 0.0), scale=0.2):
 
 
 def item(kind, rt=None, scales=(0.6, 0.6, 0.5), score=1.0, handle=1):
-    """One object of :func:`frame`: ``kind`` is the class id, ``rt`` a :func:`pose`, ``scales`` extents over its scale."""
+    """One object of :func:`frame`: ``kind`` is its class id, ``rt`` a :func:`pose`, ``scales`` extents over scale."""
     return {
         "kind": kind,
         "rt": pose() if rt is None else rt,

@@ -60,7 +60,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation | None:
             "checkpoint": options.checkpoint,
             "ego_motion": options.ego_motion if options.checkpoint else None,
             "min_score": options.min_score if options.checkpoint else None,
-            **_given(options),
+            **_extra_inputs(options),
             "recall_score": options.scoring.recall_score,
             **named_figures(evaluation.runs),
             "support": {name: support_figures(run) for name, run in evaluation.runs.items()},
@@ -86,7 +86,7 @@ def _predict(options: EvaluateOptions) -> tuple[str, dict[str, list[Path]], dict
     paths: dict[str, list[Path]] = {}
     skipped: dict[str, str] = {}
     for mode in dict.fromkeys(options.frames):
-        name = mode + _suffix(options)
+        name = mode + _run_suffix(options)
         job = PredictionJob(
             checkpoint=options.checkpoint,
             data=options.data,
@@ -190,7 +190,7 @@ def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped:
             "checkpoint": subject,
             "weights": f"SHA-256 {weights_digest(options.checkpoint)}",
             "runs": "; ".join(_MODES[name.partition("+")[0]] for name in runs),
-            **{name.replace("_", " "): str(value) for name, value in _given(options).items()},
+            **{name.replace("_", " "): str(value) for name, value in _extra_inputs(options).items()},
             "ego-motion": "recorded camera poses given" if options.ego_motion else "not given",
             "ranked": f"up to {options.max_objects} predictions per frame, score at least {options.min_score:g}",
         }
@@ -199,18 +199,18 @@ def _facts(options: EvaluateOptions, subject: str, runs: Sequence[str], skipped:
     return facts
 
 
-def _given(options: EvaluateOptions) -> dict[str, str | bool]:
-    """What the estimator is given beyond RGB images."""
-    given: dict[str, str | bool] = {}
+def _extra_inputs(options: EvaluateOptions) -> dict[str, str | bool]:
+    """Inputs of the estimator besides RGB images."""
+    inputs: dict[str, str | bool] = {}
     if options.support_plane:
-        given["support_plane"] = str(options.plane_noise)
+        inputs["support_plane"] = str(options.plane_noise)
     if options.depth:
-        given["depth"] = True
-    return given
+        inputs["depth"] = True
+    return inputs
 
 
-def _suffix(options: EvaluateOptions) -> str:
-    """Part of the names of runs that are given more than RGB images, so that their figures are not confused."""
+def _run_suffix(options: EvaluateOptions) -> str:
+    """Suffix of the names of runs with inputs besides RGB images, so that their figures are not confused."""
     noise = options.plane_noise
     simulated = "" if noise == EXACT else f"-{noise.centimetres:g}cm-{noise.degrees:g}deg"
     return (f"+plane{simulated}" if options.support_plane else "") + ("+depth" if options.depth else "")
