@@ -53,7 +53,7 @@ test-lowest:  ## core and training tests with the lowest allowed version of ever
 	$(PYTHON) -m venv out/lowest
 	out/lowest/bin/pip install --quiet uv
 	out/lowest/bin/uv pip install --python out/lowest/bin/python --resolution lowest-direct --editable '.[train]' \
-	    hypothesis==6.90.0 pytest==8.0.0 pytest-timeout==2.3.1
+	    hypothesis==6.90.0 pytest==8.2.0 pytest-timeout==2.3.1
 	out/lowest/bin/python -m pytest test/seqpose_core test/train
 
 lint: setup  ## ruff (rules and format) and mypy
