@@ -13,6 +13,7 @@ from seqpose_core.losses.criterion import LossWeights
 from seqpose_core.losses.matching import MatchingWeights
 from seqpose_core.metrics.ap_report import COLUMNS
 from seqpose_core.model.encoder_config import EncoderConfig
+from train.data.nocs_sets import has_hidden_handles
 from train.data.sampler import Stage
 from train.fit.config import TrainConfig, expand_encoder_size
 
@@ -169,6 +170,8 @@ def _run_key(row: AblationRow, config: TrainConfig) -> str:
         data = replace(config.data, augmentation=replace(config.data.augmentation, hide_pose=0.0))
         model = replace(config.model, memory=replace(config.model.memory, frames=0))
         config = replace(config, gradient_through_window=False, data=data, model=model)
+    if not any(has_hidden_handles(part.split, part.labels) for part in config.data.train):
+        config = replace(config, data=replace(config.data, hidden_handles=False))
     if not config.model.queries.proposals:
         weights = replace(config.criterion.weights, heat=0.0, centre=0.0)
         config = replace(config, criterion=replace(config.criterion, weights=weights))

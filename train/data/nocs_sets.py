@@ -111,6 +111,11 @@ def open_layout(
     return NocsLayout(folder, gts, nocs.intrinsics, nocs.frame_rate, motion_from_labels, sizes=sizes)
 
 
+def has_hidden_handles(split: str, labels: Labels) -> bool:
+    """Whether labels of this kind mark mugs with a hidden handle; otherwise every handle counts as visible."""
+    return labels == "gts" or (labels == "relabelled" and not split.endswith("_train"))
+
+
 def is_nocs(root: Path, split: str) -> bool:
     """Whether ``split`` of ``root`` is a split of NOCS in NOCS's layout.
 
