@@ -144,7 +144,7 @@ def _locate(source: str | Path, allow_download: bool) -> Path:
         if folder is None:
             raise CheckpointError(
                 f"encoder weights {str(source)!r} are not a folder, and no hub model of that name is in the cache; "
-                f"give a local folder, or allow the download (train.fit --download, allow_download=True)"
+                f"give a local folder, or allow the download (--download, or allow_download=True in Python)"
             )
     assert folder is not None
     if not (folder / _CONFIG).is_file():

@@ -47,7 +47,7 @@ def test_sound_data_is_ready_and_the_report_names_time_and_memory(
     assert ended.value.code == 0, text
     assert lines[-1] == "ready: 0 errors, 2 warnings"  # bowls, cameras and cans are in neither set
     for part in (
-        "train (training): layout 3 clips of 4 to 4 frames, 12 frames",
+        "train (training): layout 3 clips of 4 frames, 12 frames",
         "val (validation): broken frames 0 of 12 read",
         "12 bottle, 12 laptop, 12 mug, in 12 images of 224x168; no bowl, camera, can",
         "100 % of the frames have a stamp, 100 % a camera pose",
@@ -96,6 +96,15 @@ def test_agreement_measures_a_shift_along_the_ray_in_depth_and_across_it_in_pixe
         assert item.centimetres < 0.5
 
 
+def test_validation_on_training_data_is_a_warning(tmp_path: Path) -> None:
+    config = small_training(tmp_path)
+    findings = check(replace(config, data=replace(config.data, val=config.data.train)), frames=2, steps=0)
+    warning = Finding(
+        "warning", "train (training)", "is also a validation set, whose figures then show what was trained on"
+    )
+    assert warning in findings
+
+
 @pytest.mark.parametrize("share", ["0000", "*"])
 def test_labels_that_disagree_are_a_warning_or_an_error_by_their_share(tmp_path: Path, share: str) -> None:
     config = small_training(tmp_path)
@@ -104,7 +113,17 @@ def test_labels_that_disagree_are_a_warning_or_an_error_by_their_share(tmp_path:
     change_labels(tmp_path / "gts/train", "gt_RTs", shift, share)
     found = by_subject(check(config, frames=0, steps=0))["train (training): labels"]
     assert found.level == ("error" if share == "*" else "warning")
-    assert f"{36 if share == '*' else 9} of 36 objects above 10 px or 3 cm" in found.text
+    assert f"{36 if share == '*' else 9} of 36 objects above 10 px or 3 cm, the most in 0000" in found.text
+
+
+def test_the_scene_with_most_disagreeing_labels_is_named(tmp_path: Path) -> None:
+    config = small_training(tmp_path)
+    shift = np.zeros((4, 4))
+    shift[0, 3] = 0.2
+    change_labels(tmp_path / "gts/train", "gt_RTs", shift, "00001_0002")
+    change_labels(tmp_path / "gts/train", "gt_RTs", shift, "00002_000[01]")
+    text = by_subject(check(config, frames=0, steps=0))["train (training): labels"].text
+    assert text.endswith("9 of 36 objects above 10 px or 3 cm, the most in 00002: 6")
 
 
 def test_broken_frames_and_missing_sets_are_errors_with_their_files(tmp_path: Path) -> None:
@@ -118,6 +137,19 @@ def test_broken_frames_and_missing_sets_are_errors_with_their_files(tmp_path: Pa
     assert "0002_depth.png: is not a readable image" in found["train (training): broken frames"].text
     assert found["test (validation): layout"].text.endswith("a NOCS layout has scene folders and gts/<split>")
     assert not any(subject.startswith("steps") for subject in found), "the network is not checked on broken data"
+
+
+def test_every_kind_of_damage_is_counted_with_an_example(tmp_path: Path) -> None:
+    config = small_training(tmp_path)
+    (tmp_path / "train/00000/0001_color.png").write_bytes(b"")
+    for frame in range(4):
+        (tmp_path / f"train/00001/{frame:04d}_mask.png").unlink()
+    text = by_subject(check(config, frames=0, steps=0))["train (training): broken frames"].text
+    scenes = tmp_path / "train"
+    assert text == (
+        f"5 of 12 read; 4 as {scenes}/00001/0000_mask.png: is missing; "
+        f"{scenes}/00000/0001_color.png: is not a readable image (0 bytes)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def _check_data(config: TrainConfig, frames: int) -> Iterator[Finding]:
         motion = training and config.data.camera_motion == "labels"
         root = part.root or config.data.root
         name = f"{part.split} ({'training' if training else 'validation'})"
+        if training and part in config.data.val:
+            yield Finding("warning", name, "is also a validation set, whose figures then show what was trained on")
         try:
             cache = Path(config.data.aligned_cache)
             layout = open_layout(root, part.split, part.labels, motion, config.model.categories, cache)

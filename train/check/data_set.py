@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from train.data.nocs_files import BrokenFrameError
 #: Shares of broken frames, and of objects with disagreeing labels, that are a warning and an error.
 _SHARES = (0.0, 0.05)
 _SHARES_OF_OBJECTS = (0.1, 0.5)
+_MAX_EXAMPLES = 5
 #: Labels of an object disagree above these. Labels of REAL are fits to noisy depth, with errors of 1 to 2 cm.
 MAX_PIXELS, MAX_CENTIMETRES = 10.0, 3.0
 
@@ -31,7 +33,7 @@ def check_set(layout: Layout, name: str, frames: int, categories: Sequence[Categ
     """
     lengths = np.array([len(clip.frames) for clip in layout.clips])
     selected = _select(lengths, frames)
-    labels: list[Agreement] = []
+    labels: list[tuple[str, Agreement]] = []  # with the scene of each object
     counts: Counter[str] = Counter()
     seconds = size = 0.0
     known = np.zeros(2)  # frames with a stamp, with a camera pose
@@ -44,18 +46,15 @@ def check_set(layout: Layout, name: str, frames: int, categories: Sequence[Categ
             continue
         seconds += time.perf_counter() - start
         size += _bytes(layout, clip, index)
-        labels += agreements(frame)
+        labels += [(layout.clips[clip].scene, agreement) for agreement in agreements(frame)]
         counts.update(item.category_info.name for item in frame.objects)
         known += [frame.stamp is not None, frame.camera_pose is not None]
         sizes[(frame.camera.width, frame.camera.height)] += 1
     count = sum(sizes.values())
-    yield Finding(
-        "ok",
-        f"{name}: layout",
-        f"{len(lengths)} clips of {lengths.min()} to {lengths.max()} frames, {lengths.sum()} frames",
-    )
+    each = f"{lengths.min()} to {lengths.max()}" if lengths.min() < lengths.max() else f"{lengths.min()}"
+    yield Finding("ok", f"{name}: layout", f"{len(lengths)} clips of {each} frames, {lengths.sum()} frames")
     broken = len(selected) - count
-    examples = "".join(f"; {text}" for text in list(layout.broken.values())[:3])
+    examples = "".join(f"; {text}" for text in _examples(layout.broken.values()))
     yield Finding(
         level_of(broken / len(selected), *_SHARES),
         f"{name}: broken frames",
@@ -97,22 +96,35 @@ def _select(lengths: np.ndarray, frames: int) -> list[tuple[int, int]]:
     return list(zip(clips.tolist(), (wanted - (ends - lengths)[clips]).tolist(), strict=True))
 
 
+def _examples(broken: Iterable[str]) -> list[str]:
+    """A frame of each kind of damage, the most frequent first; a kind is a kind of file and a reason."""
+    kinds: dict[str, list[str]] = {}
+    for text in broken:
+        path, _, reason = text.partition(": ")
+        kind = re.sub(r"\d+", "0", f"{Path(path).name.rpartition('_')[2]}: {reason}")
+        kinds.setdefault(kind, []).append(text)
+    frequent = sorted(kinds.values(), key=len, reverse=True)[:_MAX_EXAMPLES]
+    return [texts[0] if len(texts) == 1 else f"{len(texts)} as {texts[0]}" for texts in frequent]
+
+
 def _bytes(layout: Layout, clip: int, index: int) -> int:
     folder, name = Path(layout.clips[clip].folder), layout.clips[clip].frames[index]
     return sum(path.stat().st_size for path in folder.glob(f"{name}_*"))
 
 
-def _label_finding(labels: Sequence[Agreement], name: str) -> Finding:
+def _label_finding(labels: Sequence[tuple[str, Agreement]], name: str) -> Finding:
     if not labels:
         return Finding("warning", f"{name}: labels", "no object with enough pixels to compare them")
-    pixels = np.array([label.pixels for label in labels])
-    centimetres = np.array([label.centimetres for label in labels])
+    pixels = np.array([label.pixels for _, label in labels])
+    centimetres = np.array([label.centimetres for _, label in labels])
     with_depth = centimetres[~np.isnan(centimetres)]
     bad = (pixels > MAX_PIXELS) | (centimetres > MAX_CENTIMETRES)
+    scenes = Counter(scene for (scene, _), disagrees in zip(labels, bad, strict=True) if disagrees)
+    most = "".join(f", the most in {scene}: {count}" for scene, count in scenes.most_common(1))
     depth = f"{np.median(with_depth):.1f} cm from the depth" if len(with_depth) else "no depth"
     return Finding(
         level_of(float(bad.mean()), *_SHARES_OF_OBJECTS),
         f"{name}: labels",
         f"NOCS map placed by the pose: median {np.median(pixels):.1f} px from its pixels (640 wide), {depth}; "
-        f"{int(bad.sum())} of {len(labels)} objects above {MAX_PIXELS:.0f} px or {MAX_CENTIMETRES:.0f} cm",
+        f"{int(bad.sum())} of {len(labels)} objects above {MAX_PIXELS:.0f} px or {MAX_CENTIMETRES:.0f} cm{most}",
     )
