@@ -21,8 +21,9 @@ _HEIGHT_SPREAD = 0.8
 _SIZE_SPREAD = 0.25
 #: Standard deviations: an object whose lowest point is farther from the plane is not on it, whatever its prior.
 _GATE = 3.0
-#: Gates of the up axis: 99 % quantiles of chi-square with 2 degrees of freedom (upright) and 1 (lying).
-_GATE_UPRIGHT, _GATE_LYING = 9.21, 6.63
+#: Probability that an object on the plane leans, neither upright nor lying.
+_LEANING = 0.05
+_LEANING_ODDS = np.log(_LEANING / (1 - _LEANING))
 #: Radians by which an object at rest deviates from upright or lying.
 _RESTING_TILT = 0.02
 #: Relative error of the predicted height of a box, which moves its lowest point. With this value the fused covariance
@@ -117,7 +118,8 @@ def fuse_support_plane(objects: Sequence[ObjectPose], plane: SupportPlane) -> li
     An object stands on the plane if this explains the predicted height of its lowest point, and the size that it then
     has, better than an unknown height above the plane does. Then its lowest point is measured to be in the plane. Its
     up axis is measured to be parallel to the normal (upright or upside down) or perpendicular to it (lying), whichever
-    is nearer, if the difference is within a gate. Its size follows its distance. Any other object keeps its pose.
+    is nearer, unless leaning explains the difference better. Its size follows its distance. Any other object keeps its
+    pose.
 
     :param objects: in the camera frame.
     """
@@ -148,7 +150,7 @@ def contact_offsets(poses: PoseBatch, normal: np.ndarray) -> np.ndarray:
 
 
 def _align_up_axis(poses: PoseBatch, plane: SupportPlane) -> PoseBatch:
-    """Fuse the up axis of objects that are upright, upside down or lying within the gate."""
+    """Fuse the up axis of objects that are upright, upside down or lying, rather than leaning in any direction."""
     up, normal = poses.rotation[:, :, 1], plane.normal
     cosine = up @ normal
     variance = np.full((len(up), 2), plane.axis_variance + _RESTING_TILT**2)
@@ -162,15 +164,24 @@ def _align_up_axis(poses: PoseBatch, plane: SupportPlane) -> PoseBatch:
     about = np.swapaxes(poses.rotation[:, :, [0, 2]], 1, 2)
     jacobian = np.concatenate([np.zeros_like(about), about], axis=2)
     residual = (about @ axis[..., None])[..., 0] * (angle / np.maximum(sine, 1e-12))[:, None]
-    near = squared_mahalanobis(residual, poses.innovation(jacobian, variance)) < _GATE_UPRIGHT
-    aligned = poses.updated(jacobian, residual, variance, upright & near)
+    # The direction of a leaning object is uniform on the hemisphere: a density of 1 / 2π.
+    at_rest = _log_density(residual, poses.innovation(jacobian, variance)) + np.log(2 * np.pi) > _LEANING_ODDS
+    aligned = poses.updated(jacobian, residual, variance, upright & at_rest)
 
     # Lying: the rotation that takes the up axis into the plane, about the axis perpendicular to both.
     tilting = np.cross(up, normal) / np.maximum(sine, 1e-12)[:, None]
     jacobian = np.concatenate([np.zeros_like(tilting), tilting], axis=1)[:, None]
     residual = -np.arcsin(np.clip(cosine, -1.0, 1.0))[:, None]
-    near = squared_mahalanobis(residual, poses.innovation(jacobian, variance[:, :1])) < _GATE_LYING
-    return aligned.updated(jacobian, residual, variance[:, :1], ~upright & near)
+    # The elevation of a uniform direction has a density of cos / 2.
+    density = _log_density(residual, poses.innovation(jacobian, variance[:, :1]))
+    at_rest = density - np.log(np.maximum(np.cos(residual[:, 0]), 1e-12) / 2) > _LEANING_ODDS
+    return aligned.updated(jacobian, residual, variance[:, :1], ~upright & at_rest)
+
+
+def _log_density(residual: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """(N,) of the normal distribution with mean zero at residuals (N, M). :param covariance: (N, M, M)."""
+    normaliser = residual.shape[1] * np.log(2 * np.pi) + np.linalg.slogdet(covariance)[1]
+    return -(squared_mahalanobis(residual, covariance) + normaliser) / 2
 
 
 def _put_on_plane(
