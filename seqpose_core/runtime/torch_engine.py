@@ -30,10 +30,25 @@ class TorchEngine:
         self._device, self._bf16 = torch.device(device), precision == "bf16"
         self._run = torch.compile(graph) if compiled else graph
         self._lock = threading.Lock()
+        self._stream: torch.cuda.Stream | None = None
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the weights were copied on the default stream
+            self._stream = torch.cuda.Stream(self._device)
 
     @torch.inference_mode()
     def __call__(self, step: StepArrays) -> dict[str, np.ndarray]:
-        tensors = [torch.from_numpy(array).to(self._device) for array in step]
+        tensors = [torch.from_numpy(array) for array in step]
         with self._lock, torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = self._run(*tensors)
-        return {name: tensor.cpu().numpy() for name, tensor in zip(self._names, outputs, strict=True)}
+            if self._stream is None:
+                outputs = [tensor.cpu() for tensor in self._run(*(tensor.to(self._device) for tensor in tensors))]
+            else:
+                outputs = self._run_on_stream(tensors, self._stream)
+        return {name: tensor.numpy() for name, tensor in zip(self._names, outputs, strict=True)}
+
+    def _run_on_stream(self, tensors: list[torch.Tensor], stream: torch.cuda.Stream) -> list[torch.Tensor]:
+        """Queue copies from and to pinned memory and all kernels on one stream, and wait once, for the results."""
+        with torch.cuda.stream(stream):
+            inputs = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
+            outputs = [tensor.to("cpu", non_blocking=True) for tensor in self._run(*inputs)]
+        stream.synchronize()
+        return outputs

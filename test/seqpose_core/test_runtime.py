@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,20 @@ def test_a_missing_package_is_reported_with_its_extra(
 def test_without_other_runtimes_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "find_spec", lambda _: None)
     assert choose.choose_fastest(Network.of_model(tiny_model()), "cpu", "fp32") == "eager"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="not run: needs a CUDA device")
+def test_cuda_agrees_with_the_cpu_also_from_two_threads() -> None:
+    expected = run_samples(PoseEstimator.from_pretrained("seqpose-lite", runtime="eager"))
+    estimators = [PoseEstimator.from_pretrained("seqpose-lite", device="cuda", runtime="eager") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run_samples, estimators))
+    for result in results:
+        for frame, other in zip(expected, result, strict=True):
+            assert [o.category for o in frame] == [o.category for o in other]
+            # Convolutions on CUDA use TF32, which has 10 bits of mantissa.
+            for one, two in zip(frame, other, strict=True):
+                np.testing.assert_allclose(two.translation, one.translation, atol=0.01)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu"])
