@@ -115,7 +115,7 @@ class Tracker:
         :raises ValueError: a stamp before the last one, or a camera pose that is not a finite (4, 4) matrix.
         """
         world = self._enter_frame(stamp, camera_pose)
-        camera_position = world[:3, 3]
+        camera_position, to_camera = world[:3, 3], invert(world)
         # A fixed order makes ids and ties independent of the order of the network's queries.
         ordered = sorted(detections, key=_sort_key)
         candidates = [_new_track(item, world) for item in ordered]
@@ -134,7 +134,7 @@ class Tracker:
             track.hits, track.missed = track.hits + 1, 0
             if track.track_id is None and track.hits >= self.min_hits:
                 track.track_id, self._next_id = self._next_id, self._next_id + 1
-            objects.append(_tracked_object(item, track, world))
+            objects.append(_tracked_object(item, track, to_camera))
         self._tracks = [t for t in self._tracks if t.missed <= (0 if t.track_id is None else self.max_age)]
         return objects
 
@@ -186,12 +186,12 @@ class Tracker:
         track.size = track.size + self._gain(track.size_count) * (new.size - track.size)
 
         step = new.translation - track.translation
-        near = np.linalg.norm(step) < _MAX_POSITION_NOISE * np.linalg.norm(track.size)
-        track.translation_count = track.translation_count + 1 if motion_known and near else 1
+        near = motion_known and np.linalg.norm(step) < _MAX_POSITION_NOISE * np.linalg.norm(track.size)
+        track.translation_count = track.translation_count + 1 if near else 1
         track.translation = track.translation + self._gain(track.translation_count) * step
 
-        similar = rotation_error(track.rotation, new.rotation) < _MAX_ROTATION_NOISE
-        track.rotation_count = track.rotation_count + 1 if motion_known and similar else 1
+        similar = motion_known and rotation_error(track.rotation, new.rotation) < _MAX_ROTATION_NOISE
+        track.rotation_count = track.rotation_count + 1 if similar else 1
         gain = self._gain(track.rotation_count)
         if gain < 1:
             rotation_step = rotation_vector(track.rotation.T @ new.rotation)
@@ -217,9 +217,9 @@ def _new_track(item: ObjectPose, world: np.ndarray) -> _Track:
     return _Track(item.category, symmetric, pose[:3, :3], pose[:3, 3], size, last_position=pose[:3, 3])
 
 
-def _tracked_object(item: ObjectPose, track: _Track, world: np.ndarray) -> ObjectPose:
-    """The detection with the pose, size, id and age of its track, in the camera frame."""
-    pose = invert(world) @ make_transform(track.rotation, track.translation)
+def _tracked_object(item: ObjectPose, track: _Track, to_camera: np.ndarray) -> ObjectPose:
+    """The detection with the pose, size, id and age of its track; ``to_camera`` (4, 4) is from the tracker's frame."""
+    pose = to_camera @ make_transform(track.rotation, track.translation)
     return replace(
         item,
         rotation=pose[:3, :3],
