@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from nocs_miniature import write_nocs_miniature
-from nocs_tree import Solid, camera_looking_at_origin, default_solids
+from nocs_tree import Solid, camera_looking_at_origin, default_solids, write_tree
 
 from seqpose_core import config_io
 from train.data import NocsClips, open_layout
@@ -115,6 +116,18 @@ def test_real_frames_have_stamps_and_in_training_the_motion_of_their_camera(tmp_
         motion = np.linalg.inv(found[0]) @ found[frame]
         np.testing.assert_allclose(motion, np.linalg.inv(cameras[0]) @ cameras[frame], atol=1e-4)
     assert open_layout(tmp_path, "camera_train", "relabelled").read(0, 0).stamp is None
+
+
+def test_sets_of_our_own_layout_without_stored_poses_get_the_motion_of_their_camera(tmp_path: Path) -> None:
+    write_tree(tmp_path, "train", clips=1, frames=4)
+    stored = np.array([frame.camera_pose for frame in open_layout(tmp_path, "train").frames(0)])
+    (tmp_path / "train/00000/camera_poses.txt").unlink()
+    found = [frame.camera_pose for frame in open_layout(tmp_path, "train", motion_from_labels=True).frames(0)]
+    for first, second in pairwise(range(4)):
+        expected = np.linalg.inv(stored[first]) @ stored[second]
+        assert np.abs(expected - np.eye(4)).max() > 0.01
+        np.testing.assert_allclose(np.linalg.inv(found[first]) @ found[second], expected, atol=1e-4)
+    assert open_layout(tmp_path, "train").read(0, 0).camera_pose is None
 
 
 def test_validation_does_not_get_camera_motion_from_labels(tmp_path: Path) -> None:

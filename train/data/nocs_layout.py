@@ -86,9 +86,16 @@ class NocsLayout(Layout):
             raise FileNotFoundError(f"{self.frames_folder} holds no <scene>/<frame>_color.png")
 
     @classmethod
-    def open(cls, root: str | os.PathLike[str], split: str, categories: Sequence[Category] = CATEGORIES) -> NocsLayout:
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        split: str,
+        categories: Sequence[Category] = CATEGORIES,
+        motion_from_labels: bool = False,
+    ) -> NocsLayout:
         """Our own layout: frames under `root/split`, labels under `root/gts/split`."""
-        return cls(Path(root) / split, Path(root) / "gts" / split, categories=categories)
+        labels = Path(root) / "gts" / split
+        return cls(Path(root) / split, labels, motion_from_labels=motion_from_labels, categories=categories)
 
     @property
     def left_out(self) -> dict[str, str]:

@@ -70,7 +70,7 @@ def open_layout(
 ) -> Layout:
     """Open ``root``/``split`` in our own layout, or a split of :data:`NOCS_SPLITS` or :data:`OTHER_SETS`.
 
-    :param motion_from_labels: see :class:`NocsLayout`; splits of NOCS with a frame rate only.
+    :param motion_from_labels: see :class:`NocsLayout`; not for CAMERA, whose folders are not videos.
     :param categories: that the class ids of our own layout refer to; NOCS has its own six.
     :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :raises FileNotFoundError: a folder or a file is missing, naming it.
@@ -84,7 +84,7 @@ def open_layout(
         return Wild6D(root, categories) if split == "wild6d_test" else HouseCat6D(root, split, categories)
     if not is_nocs(root, split):
         _refuse_published(root, split)
-        return NocsLayout.open(root, split, categories)
+        return NocsLayout.open(root, split, categories, motion_from_labels)
     nocs = NOCS_SPLITS[split]
     motion_from_labels = motion_from_labels and nocs.frame_rate is not None
     folder = _scenes_folder(root, split)

@@ -50,7 +50,7 @@ class DataConfig:
     :param val_windows: maximum number of validation windows, evenly spaced over all clips.
     :param label_size: height and width of the dense targets.
     :param hidden_handles: treat mugs with a hidden handle as symmetric, since their yaw is not visible.
-    :param camera_motion: camera poses of training clips without a camera_poses.txt (REAL): ``stored`` = unknown,
+    :param camera_motion: camera poses of training clips without a camera_poses.txt, as in REAL: ``stored`` = unknown,
         ``labels`` = estimated from the poses of static objects. Validation never uses the labels.
     :param aligned_cache: folder of the poses that are computed for ``aligned`` labels.
     :param workers: loader processes per training process; validation starts as many more.
