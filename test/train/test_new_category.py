@@ -21,7 +21,7 @@ from seqpose_core import Category, PoseEstimator, SeqPose, checkpoint, config_io
 from train.data.sampler import Stage
 from train.fit.config import ComputeConfig, DataConfig, OptimizerConfig, TrainConfig
 from train.new_category.__main__ import main
-from train.new_category.extend import extend_network
+from train.new_category.extend import blend, extend_network
 from train.render.mesh_category import MeshCategory, category_mesh, find_meshes, mean_extents
 from train.render.scene import Scene, sample_scene
 from train.render.splits import split_settings
@@ -53,6 +53,21 @@ def test_the_extended_network_predicts_the_other_categories_as_before() -> None:
     assert before.dense is not None and after.dense is not None
     torch.testing.assert_close(after.dense.segmentation[:, :7], before.dense.segmentation)
     torch.testing.assert_close(after.dense.nocs, before.dense.nocs)
+
+
+def test_a_blend_is_the_mean_of_the_weights_with_the_tuned_rows_of_the_new_category() -> None:
+    start = extend_network(tiny_model(), KETTLE)
+    tuned = SeqPose(start.config)
+    tuned.load_state_dict({name: tensor + 1 for name, tensor in start.state_dict().items()})
+    before, after = start.state_dict(), blend(start, tuned, 0.25).state_dict()
+    up = start.config.dense.upscale**2
+    for name, tensor in before.items():
+        expected = torch.full_like(tensor, 0.25)
+        if name.startswith("dense_heads.out."):
+            expected[7 * up : 8 * up] = 1  # after background and the six
+        elif "classify" in name or name.startswith(("centre_head.out.", "proposal_class.")):
+            expected[6] = 1
+        torch.testing.assert_close(after[name] - tensor, expected, atol=1e-5, rtol=0, msg=name)
 
 
 def test_a_network_with_a_pose_per_category_is_refused() -> None:
@@ -148,10 +163,10 @@ def test_the_command_makes_a_checkpoint_with_seven_categories(
     arguments += ["--config", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out")]
     main([*arguments, "--clips", "3", "--val-clips", "1", "--frames", "2", "--steps", "4"])
     assert "kettle" in capsys.readouterr().out
-    estimator = PoseEstimator.from_pretrained(tmp_path / "out" / "fit" / "best", runtime="eager")
+    estimator = PoseEstimator.from_pretrained(tmp_path / "out" / "checkpoint", runtime="eager")
     assert [c.name for c in estimator.categories][5:] == ["mug", "kettle"]
     assert estimator.categories[6].typical_size == pytest.approx(mean_extents(kettles), rel=1e-6)
-    before, after = (checkpoint.load(folder).state_dict() for folder in (start, tmp_path / "out" / "fit" / "best"))
+    before, after = (checkpoint.load(folder).state_dict() for folder in (start, tmp_path / "out" / "checkpoint"))
     for name, tensor in before.items():
         if name.startswith("encoder."):
             torch.testing.assert_close(after[name], tensor)

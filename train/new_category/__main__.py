@@ -4,7 +4,7 @@
     python -m train.new_category --meshes meshes/kettle --name kettle --out out/kettle
 
 Renders the meshes in the renderer's scenes together with the other categories, extends the checkpoint by the category,
-fine-tunes it, and compares it with the checkpoint on rendered validation clips. The result is OUT/fit/best. The same
+fine-tunes it, and compares it with the checkpoint on rendered validation clips. The result is OUT/checkpoint. The same
 command resumes an interrupted run. See docs/new-category.md.
 """
 
@@ -46,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--val-clips", type=int, default=100, help="rendered validation clips (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=2, help="per clip (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="training steps (default: as in the settings)")
+    parser.add_argument(
+        "--blend",
+        type=float,
+        default=NewCategory.blend,
+        help="weight of the fine-tuned weights in the mean with those before, 0 to 1; a smaller one changes the other "
+        "categories less (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--assets", type=Path, help="folder of HDR environments, written by train.render.assets")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
@@ -77,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 options.seed,
                 options.assets,
                 options.workers,
+                options.blend,
             )
         )
     except (ValueError, OSError, config_io.ConfigError, CheckpointError) as error:
@@ -84,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\nrecall, %      objects   10 cm: before  after   10°10cm: before  after")
     for name, count, before, after in rows:
         print(f"{name:12s} {count:9d} {before[0]:15.1f} {after[0]:6.1f} {before[1]:17.1f} {after[1]:6.1f}")
-    print(f"\nwritten to {options.out / 'fit' / 'best'}")
+    print(f"\nwritten to {options.out / 'checkpoint'}")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from seqpose_core.metrics.errors import DetectionErrors, match_detections
 from train.data.sampler import Stage
 from train.evaluate.predict import PredictionJob, predict
 from train.evaluate.result_files import read_results
+from train.export import export
 from train.fit.config import SetConfig, TrainConfig
 from train.fit.run import fit
-from train.new_category.extend import extend_network
+from train.new_category.extend import blend, extend_network
 from train.render.clips import RenderJob, render
 from train.render.mesh_category import MeshCategory, mean_extents
 
@@ -33,7 +34,8 @@ class NewCategory:
     :param shapes: the category's meshes. :param checkpoint: what to start from.
     :param config: training settings; model and data are replaced. :param steps: None = as in ``config``.
     :param clips, val_clips: rendered clips for training and for validation. :param frames: per clip.
-    :param workers: processes that render.
+    :param workers: processes that render. :param blend: weight of the fine-tuned weights in the result, see
+        :func:`train.new_category.extend.blend`.
     """
 
     shapes: MeshCategory
@@ -47,6 +49,11 @@ class NewCategory:
     seed: int = 0
     assets: Path | None = None
     workers: int = 1
+    blend: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend is {self.blend}; it must lie in 0..1")
 
     @property
     def start(self) -> Path:
@@ -59,9 +66,9 @@ class NewCategory:
         return self.out / "data"
 
     @property
-    def tuned(self) -> Path:
-        """Folder of the fine-tuned checkpoint."""
-        return self.out / "fit" / "best"
+    def result(self) -> Path:
+        """Folder of the checkpoint with the new category."""
+        return self.out / "checkpoint"
 
 
 def render_scenes(job: NewCategory) -> None:
@@ -111,6 +118,13 @@ def training_config(job: NewCategory) -> TrainConfig:
     )
 
 
+def write_result(job: NewCategory) -> None:
+    """Write the blend of the start and the last state of the training to ``job.result``."""
+    last = job.out / "fit" / "last"
+    export(job.out / "fit", last)
+    checkpoint.save(blend(checkpoint.load(job.start), checkpoint.load(last), job.blend), job.result)
+
+
 def compare(job: NewCategory) -> list[tuple[str, int, list[float], list[float]]]:
     """Recall on the rendered split val before and after the training.
 
@@ -119,7 +133,8 @@ def compare(job: NewCategory) -> list[tuple[str, int, list[float], list[float]]]
     :return: name, number of ground-truth objects, and recall in percent at 10 cm and at 10°10 cm before and after, of
         each category.
     """
-    before, after = (_errors(job, folder, name) for folder, name in ((job.start, "before"), (job.tuned, "after")))
+    folders = {"before": job.start, f"after-{job.blend:g}": job.result}
+    before, after = (_errors(job, folder, name) for name, folder in folders.items())
     rows = []
     for category in before.categories:
         mine = before.category == category.id
@@ -145,4 +160,5 @@ def run(job: NewCategory) -> list[tuple[str, int, list[float], list[float]]]:
     render_scenes(job)
     extend_checkpoint(job)
     fit(training_config(job), job.out / "fit")
+    write_result(job)
     return compare(job)
