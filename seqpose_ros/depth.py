@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 from seqpose_core import Camera
 from seqpose_ros.errors import InputError, quote
 from seqpose_ros.stamps import stamp_nanoseconds
+from seqpose_ros.subscriptions import subscribe
 
 #: Nanoseconds between the stamps of a colour image and of its depth image.
 TOLERANCE = 20_000_000
@@ -33,7 +34,7 @@ class DepthInput:
         self._node = node
         self._condition = threading.Condition()
         self._messages: deque[Image] = deque(maxlen=_KEPT)
-        self._subscription = node.create_subscription(Image, "depth", self._on_depth, _QOS)
+        self._subscription = subscribe(node, Image, "depth", self._on_depth, _QOS)
 
     def at(self, stamp: Time, camera: Camera, timeout: float) -> np.ndarray:
         """The depth image at the stamp of a colour image.

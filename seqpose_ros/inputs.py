@@ -19,6 +19,7 @@ from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_from_info, camera_warnings
 from seqpose_ros.parameters import Settings
 from seqpose_ros.pipeline import ImageWithInfo
+from seqpose_ros.subscriptions import SubscriptionError, subscribe
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -41,6 +42,7 @@ class CameraInputs:
     """Subscriptions from activation to deactivation; each image is passed on with the newest valid camera_info.
 
     :param on_image: called for every image in the executor; it must not block.
+    :raises SubscriptionError: a topic cannot be subscribed to.
     """
 
     def __init__(
@@ -61,25 +63,23 @@ class CameraInputs:
         # Without reports of incompatible QoS: most publishers are volatile and matched by the first subscription.
         no_events = SubscriptionEventCallbacks(use_default_callbacks=False)
         overriding = QoSOverridingOptions.with_default_policies()
-        self._subscriptions: list[Subscription] = [
-            node.create_subscription(
-                message,
-                topic,
-                callback,
-                sensor_data(),
-                event_callbacks=on_incompatible,
-                qos_overriding_options=overriding,
-            )
+        self._info_topic, self._image_topic = map(node.resolve_topic_name, ("camera_info", image))
+        self._subscriptions: list[Subscription] = []
+        try:
             for message, topic, callback in (
                 (CameraInfo, "camera_info", self._on_camera_info),
                 (kind, image, self._on_image),
+            ):
+                options = {"event_callbacks": on_incompatible, "qos_overriding_options": overriding}
+                self._subscriptions.append(subscribe(node, message, topic, callback, sensor_data(), **options))
+            self._subscriptions.append(
+                subscribe(node, CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=no_events)
             )
-        ]
-        self._subscriptions.append(
-            node.create_subscription(
-                CameraInfo, "camera_info", self._on_camera_info, LATCHED, event_callbacks=no_events
-            )
-        )
+        except SubscriptionError:
+            self.close()
+            raise
+        # Parameters may override the QoS. Kept, because the subscriptions may end while a report is made.
+        self._info_qos, self._image_qos = (subscription.qos_profile for subscription in self._subscriptions[:2])
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -89,19 +89,25 @@ class CameraInputs:
 
     def explain_missing_messages(self) -> str:
         """What the node waits for, and why it may not arrive."""
-        info, image = self._subscriptions[:2]
         publishers = self._node.get_publishers_info_by_topic
         kind = missing_images.COMPRESSED if self._compressed else missing_images.IMAGE
-        expected = [(image, kind)]
+        missing = [missing_images.explain_topic(self._image_topic, kind, publishers, self._image_qos)]
         if self._camera_info is None:
-            expected.append((info, missing_images.CAMERA_INFO))
-        # The QoS of a subscription may be overridden by parameters.
-        missing = [missing_images.explain_topic(s.topic_name, t, publishers, s.qos_profile) for s, t in expected]
+            kind = missing_images.CAMERA_INFO
+            missing.append(missing_images.explain_topic(self._info_topic, kind, publishers, self._info_qos))
         text = f"waiting for {' and '.join(missing)}"
         hint = missing_images.suggest_transport(self._base, self._compressed, publishers)
-        if not hint and not self._compressed and missing[0].endswith("publishers)") and publishers(image.topic_name):
+        unexplained = missing[0].endswith("publishers)") and publishers(self._image_topic)
+        if not hint and not self._compressed and unexplained:
             hint = missing_images.explain_size(self._camera_info)
         return f"{text}; {hint}" if hint else text
+
+    def explain_shared_topics(self) -> str:
+        """Which of the camera's topics have several publishers, or ""."""
+        names = (self._image_topic, self._info_topic)
+        counts = {name: len(self._node.get_publishers_info_by_topic(name)) for name in names}
+        shared = [f"{topic} has {count} publishers" for topic, count in counts.items() if count > 1]
+        return f"{' and '.join(shared)}, whose messages are mixed; remap all but one" if shared else ""
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
@@ -121,8 +127,6 @@ class CameraInputs:
         self._forward(ImageWithInfo(message, self._camera_info, now, time.monotonic()))
 
     def _on_incompatible_qos(self, event: Any) -> None:
-        topics = " or ".join(subscription.topic_name for subscription in self._subscriptions[:2])
-        self._diagnostics.report_problem(
-            "qos",
-            f"no messages from a publisher of {topics}: it offers an incompatible QoS ({event.last_policy_kind})",
-        )
+        topics, policy = f"{self._info_topic} or {self._image_topic}", event.last_policy_kind
+        text = f"no messages from a publisher of {topics}: it offers an incompatible QoS ({policy})"
+        self._diagnostics.report_problem("qos", text)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -19,7 +20,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -27,6 +28,7 @@ from seqpose_ros.errors import quote
 
 #: Threads of the executor: one may run a transition and one may wait for the current step; one is left for services.
 EXECUTOR_THREADS = 3
+TransitionCallback = Callable[[LifecycleState], TransitionCallbackReturn]
 _EXIT_DELAY = 0.3  # seconds between the shutdown transition and the exit, to send the response of the service
 
 
@@ -46,6 +48,7 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
         self._exit_requested = False
         self._change_state = self._service_change_state.callback  # rclpy's own callback, which may raise
         self._service_change_state.callback = self._on_change_state
+        self._callbacks = {state: self._log_exceptions(callback) for state, callback in self._callbacks.items()}
 
     @property
     def state_label(self) -> str:
@@ -62,6 +65,18 @@ class ResponsiveLifecycleNode(LifecycleNodeMixin, Node):
             return False
         self._transition_lock.release()
         return True
+
+    def _log_exceptions(self, callback: TransitionCallback) -> TransitionCallback:
+        """A transition callback whose exceptions are logged: rclpy discards them."""
+
+        def call(state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return callback(state)
+            except Exception:
+                self.get_logger().error(f"fault while {self.state_label}:\n{traceback.format_exc()}")
+                raise
+
+        return call
 
     def _autostart(self) -> None:
         with self._transition_lock:

@@ -26,18 +26,16 @@ from seqpose_core import threads
 from seqpose_core.weights import CheckpointError
 from seqpose_ros import parameters
 from seqpose_ros.allocator import use_one_arena
-from seqpose_ros.depth import DepthInput
 from seqpose_ros.diagnostics import NodeDiagnostics
-from seqpose_ros.inputs import CameraInputs
 from seqpose_ros.lifecycle import ResponsiveLifecycleNode, spin_until_finished
 from seqpose_ros.load import EstimatorLoader, load_estimator
 from seqpose_ros.log_messages import core_messages_in
-from seqpose_ros.mailbox import Worker
 from seqpose_ros.parameters import Settings
-from seqpose_ros.pipeline import Estimator, ImageWithInfo, Pipeline
-from seqpose_ros.problems import ERROR, STALE
+from seqpose_ros.pipeline import Estimator
+from seqpose_ros.problems import ERROR, STALE, WARN
 from seqpose_ros.publishers import Publishers
-from seqpose_ros.transform_wait import TransformWait
+from seqpose_ros.stream import CameraStream
+from seqpose_ros.subscriptions import SubscriptionError
 from seqpose_ros.transforms import TransformLookup
 
 _DESCRIPTION = (
@@ -45,8 +43,8 @@ _DESCRIPTION = (
     "--ros-args -p checkpoint:=seqpose-lite2 -r image:=/camera/image_raw -r camera_info:=/camera/camera_info"
 )
 EXIT_TIMEOUT = 3.0  # seconds that a signal waits for a transition to end; launch kills the process after 5
-RELEASE_INTERVAL = 0.02  # seconds that the worker has to take an image before another that waited for tf replaces it
 NO_IMAGE_TIMEOUT = 2.0  # seconds without images until the node reports what it waits for
+DIAGNOSTICS_PERIOD = 1.0  # seconds between two messages on /diagnostics
 
 
 class SeqPoseNode(ResponsiveLifecycleNode):
@@ -67,16 +65,12 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._outputs = Publishers(self)
         self._transforms: TransformLookup | None = None
         self._estimator: Estimator | None = None
-        self._pipeline: Pipeline | None = None
-        self._worker: Worker[ImageWithInfo] | None = None
-        self._inputs: CameraInputs | None = None
-        self._depth: DepthInput | None = None
-        self._transform_wait: TransformWait | None = None
+        self._stream: CameraStream | None = None  # while active
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
         # A steady clock: diagnostics are published also while simulated time is paused.
         clock, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
-        self.create_timer(1.0, self._publish_diagnostics, group, clock=clock)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, group, clock=clock)
 
     # Lifecycle ----------------------------------------------------------------------------------------------
 
@@ -97,30 +91,23 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker and subscribe to the camera. Memory and tracks start empty."""
+        """Start the worker and subscribe to the camera. Memory and tracks start empty.
+
+        Fails if a topic cannot be subscribed to, for example because of its remapping or QoS override.
+        """
         assert self._estimator is not None
-        self._depth = DepthInput(self) if self.settings.use_depth else None
-        self._pipeline = Pipeline(
-            self._estimator,
-            self.settings,
-            self._outputs,
-            self._transforms,
-            self._diagnostics,
-            now=lambda: self.get_clock().now().nanoseconds * 1e-9,
-            depth=self._depth,
-        )
-        self._worker = Worker(self._pipeline.process, "seqpose_inference")
         result = super().on_activate(state)
         self._diagnostics.start()
         self._publish_label_info()
-        on_image = self._deliver
-        if self._transforms is not None:
-            frames = self.settings.tf_frames
-            self._transform_wait = TransformWait(
-                self._transforms, frames, lambda: self.settings.tf_timeout, self._deliver_one_of_several
+        try:
+            self._stream = CameraStream(
+                self, self._estimator, self.settings, self._outputs, self._transforms, self._diagnostics
             )
-            on_image = self._transform_wait.put
-        self._inputs = CameraInputs(self, self.settings, self._diagnostics, on_image)
+        except SubscriptionError as error:
+            self.get_logger().error(f"the node cannot be activated: {error}")
+            super().on_deactivate(state)
+            return TransitionCallbackReturn.FAILURE
+        self._stream.pipeline.apply_settings(self.settings)  # they may have changed meanwhile
         self.get_logger().info("active: " + ", ".join(f"{name} {value}" for name, value in self._engine().items()))
         return result
 
@@ -144,54 +131,42 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._release()
         return super().on_shutdown(state)
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free all resources after a fault in a transition; the node becomes unconfigured."""
+        self._stop()
+        self._release()
+        super().on_deactivate(state)
+        return super().on_error(state)
+
     def destroy_node(self) -> None:
         """Stop the worker before its publishers are destroyed."""
         self._stop()
         super().destroy_node()
 
     def _stop(self) -> None:
-        if self._inputs is not None:
-            self._inputs.close()
-        if self._transform_wait is not None:
-            self._transform_wait.stop()
-        if self._worker is not None:
-            self._worker.stop()
-        if self._depth is not None:
-            self._depth.close()
-        self._inputs, self._transform_wait, self._worker, self._pipeline = None, None, None, None
-        self._depth = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _release(self) -> None:
         if self._transforms is not None:
             self._transforms.close()
         self._transforms, self._estimator = None, None
 
-    def _deliver(self, item: ImageWithInfo) -> None:
-        """Put an image into the worker's mailbox."""
-        worker = self._worker
-        if worker is not None and worker.mailbox.put(item):
-            self._diagnostics.image_dropped()
-
-    def _deliver_one_of_several(self, item: ImageWithInfo) -> None:
-        """Put an image into the mailbox after the previous one was taken: one transform can release several images."""
-        worker = self._worker
-        if worker is not None:
-            worker.mailbox.wait_until_taken(RELEASE_INTERVAL)
-        self._deliver(item)
-
     # Services, parameters, diagnostics ----------------------------------------------------------------------
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._pipeline is None:
+        stream = self._stream
+        if stream is None:
             response.message = "the node is not active: there is nothing to reset"
             return response
-        self._pipeline.reset()
+        stream.pipeline.reset()
         self._outputs.selection.reset()
         response.success, response.message = True, "memory and tracks cleared"
         return response
 
     def _on_set_parameters(self, given: Sequence[Parameter]) -> SetParametersResult:
-        reason = parameters.find_invalid(given)
+        reason = parameters.find_removed(given) or parameters.find_invalid(given)
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
         settings = parameters.update_settings(self.settings, given)
@@ -200,8 +175,9 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         if settings != self.settings:
             self.settings = settings
-            if self._pipeline is not None:
-                self._pipeline.apply_settings(settings)
+            stream = self._stream
+            if stream is not None:
+                stream.pipeline.apply_settings(settings)
                 self._publish_label_info()
         return SetParametersResult(successful=True)
 
@@ -226,12 +202,13 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         return values | {"openmp_waiting": threads.wait_policy()}
 
     def _publish_diagnostics(self) -> None:
-        active = self._worker is not None
-        if active:
-            self._report_missing_images()
+        stream = self._stream
+        if stream is not None:
+            self._report_missing_images(stream)
+            self._report_while("shared_topics", stream.inputs.explain_shared_topics(), WARN)
             self._report_second_node()
         memory = {} if self._estimator is None else {"memory_queries": self._estimator.memory_queries}
-        support = {} if self._pipeline is None else self._pipeline.support
+        support = {} if stream is None else stream.pipeline.support
         facts = {
             "state": self.state_label,
             **self._engine(),
@@ -241,25 +218,26 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         }
         name = f"{self.get_fully_qualified_name().lstrip('/')}: stream"
         self._outputs.diagnostics.publish(
-            self._diagnostics.message(name, self.get_clock().now().to_msg(), active, facts)
+            self._diagnostics.message(name, self.get_clock().now().to_msg(), stream is not None, facts)
         )
 
-    def _report_missing_images(self) -> None:
-        inputs = self._inputs
-        if inputs is not None and self._diagnostics.seconds_since_image() >= NO_IMAGE_TIMEOUT:
-            self._diagnostics.report_problem("no_images", inputs.explain_missing_messages(), STALE, lasting=True)
-        else:
-            self._diagnostics.resolve("no_images")
+    def _report_missing_images(self, stream: CameraStream) -> None:
+        missing = self._diagnostics.seconds_since_image() >= NO_IMAGE_TIMEOUT
+        self._report_while("no_images", stream.inputs.explain_missing_messages() if missing else "", STALE)
 
     def _report_second_node(self) -> None:
         """Two nodes of one name publish on the same topics and answer the same services."""
         name = (self.get_name(), self.get_namespace())
         count = self.get_node_names_and_namespaces().count(name)
-        if count > 1:
-            text = f"{count} nodes have the name {self.get_fully_qualified_name()}; remap __node or __ns of the others"
-            self._diagnostics.report_problem("node_name", text, ERROR, lasting=True)
+        text = f"{count} nodes have the name {self.get_fully_qualified_name()}; remap __node or __ns of the others"
+        self._report_while("node_name", text if count > 1 else "", ERROR)
+
+    def _report_while(self, kind: str, text: str, level: bytes) -> None:
+        """Report a problem that lasts until ``text`` is empty."""
+        if text:
+            self._diagnostics.report_problem(kind, text, level, lasting=True)
         else:
-            self._diagnostics.resolve("node_name")
+            self._diagnostics.resolve(kind)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -276,6 +276,15 @@ def find_invalid(parameters: Iterable[Parameter]) -> str | None:
     return None
 
 
+def find_removed(parameters: Iterable[Parameter]) -> str | None:
+    """The reason why a parameter cannot be removed (set to no value, as ``ros2 param delete`` does), or None.
+
+    rclpy removes parameters with dynamic typing. They could not be set again.
+    """
+    removed = [p.name for p in parameters if p.name in _FIELDS and p.type_ == Parameter.Type.NOT_SET]
+    return f"{removed[0]} cannot be removed" if removed else None
+
+
 def find_unknown_categories(settings: Settings) -> str | None:
     """The reason why the checkpoint cannot report the requested categories, or None."""
     if not settings.categories:

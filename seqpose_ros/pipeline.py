@@ -92,6 +92,7 @@ class ImageWithInfo:
 class Pipeline:
     """Processes images one after the other in one thread; other threads may reset it or apply settings.
 
+    :ivar settings: the current ones.
     :param transforms: None if no frame parameter is set.
     :param now: ROS time in seconds, for the latency. :param depth: None if depth is not used.
     """
@@ -106,13 +107,14 @@ class Pipeline:
         now: Callable[[], float],
         depth: DepthInput | None = None,
     ) -> None:
-        self._estimator, self._settings = estimator, settings
+        self._estimator = estimator
         self._publishers, self._transforms, self._diagnostics, self._now = publishers, transforms, diagnostics, now
         self._depth = depth
         #: Diagnostic values about the support plane and the last image; empty if no support_frame is set.
         self.support: dict[str, str] = {}
         self._lock = threading.Lock()
         self._last_stamp: int | None = None  # of the last image, nanoseconds
+        self.apply_settings(settings)  # parameters may have changed since the estimator was created
 
     def reset(self) -> None:
         """Clear memory and tracks, after the current step."""
@@ -123,7 +125,7 @@ class Pipeline:
         """Use new values of the live parameters, after the current step."""
         with self._lock:
             self._estimator.configure(estimator_options(settings))
-            self._settings = settings
+            self.settings = settings
 
     def process(self, item: ImageWithInfo) -> None:
         """Process one image. A failure is reported to the diagnostics; the next image is processed as usual."""
@@ -140,7 +142,7 @@ class Pipeline:
             self._diagnostics.image_refused("fault", f"a frame failed: {error!r}", ERROR, traceback.format_exc())
 
     def _process(self, item: ImageWithInfo) -> None:
-        settings, message = self._settings, item.image
+        settings, message = self.settings, item.image
         clock = Stopwatch(item.arrival)
         clock.stop("waiting")
         header = self._check_header(message.header, item.info)

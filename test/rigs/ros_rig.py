@@ -20,6 +20,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -34,8 +35,10 @@ from seqpose_core import CATEGORIES, Camera, EstimatorOptions, ObjectPose
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
 from seqpose_ros.lifecycle import EXECUTOR_THREADS
+from seqpose_ros.stamps import stamp_seconds
 
 TIMEOUT = 240.0  # seconds until a wait fails
+SETTLED = 0.6  # seconds within which a published message arrives
 DEEP = QoSProfile(depth=2000)
 CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
 
@@ -157,15 +160,19 @@ class Client:
         return self.detections[-1]
 
     def counts(self) -> dict[str, int]:
-        """The image counts of the node, once two diagnostics messages agree, so that no image is in transit."""
+        """The image counts of the node, once they have not changed for SETTLED, so that no image is in transit."""
 
-        def report(index: int) -> dict[str, int]:
-            values = self.diagnostics[index].status[0].values
-            return {v.key: int(v.value) for v in values if v.key.startswith("images_")}
+        def report(message: DiagnosticArray) -> dict[str, int]:
+            return {v.key: int(v.value) for v in message.status[0].values if v.key.startswith("images_")}
+
+        def is_settled() -> bool:
+            last = report(self.diagnostics[-1]) if self.diagnostics else None
+            times = [stamp_seconds(m.header.stamp) for m in self.diagnostics if report(m) == last]
+            return bool(times) and times[-1] - times[0] >= SETTLED
 
         self.diagnostics.clear()
-        self.until(lambda: len(self.diagnostics) >= 2 and report(-1) == report(-2), "two equal diagnostics messages")
-        return report(-1)
+        self.until(is_settled, f"equal image counts for {SETTLED} s")
+        return report(self.diagnostics[-1])
 
     def close(self) -> None:
         self.executor.shutdown()
@@ -186,16 +193,25 @@ class InProcess:
         self.node = create(context=self.context, parameter_overrides=overrides)
         self.executor = MultiThreadedExecutor(threads, context=self.context)
         self.executor.add_node(self.node)
+        self.fault: BaseException | None = None  # that ended the executor before close()
+        self.closing = False
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
 
     def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except ExternalShutdownException:
-            pass
+        while True:
+            try:
+                self.executor.spin()
+            except InvalidHandle:  # a subscription was destroyed, see spin_until_finished
+                continue
+            except ExternalShutdownException:
+                pass
+            except BaseException as fault:  # during close(): a callback cannot be submitted any more
+                self.fault = None if self.closing else fault
+            return
 
     def close(self) -> None:
+        self.closing = True
         self.executor.shutdown()
         self.thread.join()
         self.node.destroy_node()
@@ -203,6 +219,8 @@ class InProcess:
         # rclpy destroys the services of a lifecycle node with the object: a later client must not discover them.
         del self.node, self.executor
         gc.collect()
+        if self.fault is not None:
+            raise AssertionError("a fault ended the executor of the node") from self.fault
 
 
 class Process:

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from ros_rig import Client, InProcess
 
+from seqpose_ros import node
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.node import SeqPoseNode
 
 
 @pytest.fixture(scope="module")
 def private_domain() -> Iterator[None]:
-    """A ROS domain that no other test uses."""
+    """A ROS domain that no other test uses; nodes in this process publish their diagnostics every 0.1 s."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node, "DIAGNOSTICS_PERIOD", 0.1)
         for name, value in private_ros_environment().items():
             patch.setenv(name, value)
         yield

@@ -69,7 +69,8 @@ def test_only_the_newest_image_is_kept_while_the_estimator_is_busy(client: Clien
     client.until(lambda: len(estimator.steps) == before + 1, "the step to start")
     for index in range(2, 5):
         client.send_image(picture(), STAMP + index)
-        client.counts()  # wait until the image has arrived
+        arrived = str(counted["images_received"] + index)
+        client.until(lambda arrived=arrived: client.values()["images_received"] == arrived, "the image to arrive")
     estimator.free.set()
     client.until(lambda: client.detections[-1].header == header(STAMP + 4), "the newest image")
     assert [round(step["stamp"] - STAMP) for step in estimator.steps[before:]] == [1, 4]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
@@ -18,6 +19,7 @@ from ros_rig import STAMP, TIMEOUT, Client, FakeEstimator, InProcess, Process, m
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
+from seqpose_ros import node
 from seqpose_ros.node import SeqPoseNode
 
 Start = Callable[..., InProcess]
@@ -76,6 +78,80 @@ def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(client: Clie
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize(
+    ("remappings", "parameters", "reason"),
+    [
+        (
+            {"image": "/a", "camera_info": "/a"},
+            {},
+            "the node would use /a as sensor_msgs/msg/CameraInfo and sensor_msgs/msg/Image; change a remapping",
+        ),
+        (
+            {"image": "/tf"},
+            {"fixed_frame": "world"},
+            "the node would use /tf as sensor_msgs/msg/Image and tf2_msgs/msg/TFMessage",
+        ),
+        (
+            {"depth": "/seqpose_node/detections"},
+            {"use_depth": True},
+            "/seqpose_node/detections as sensor_msgs/msg/Image and vision_msgs/msg/Detection3DArray",
+        ),
+        (
+            {},
+            {"qos_overrides./image.subscription.reliability": "nonsense"},
+            "/image cannot be subscribed to: Unexpected QoS override for policy `reliability`: `nonsense`",
+        ),
+        (
+            {},
+            {"qos_overrides./camera_info.subscription.depth": "many"},
+            "/camera_info cannot be subscribed to: ",
+        ),
+    ],
+)
+def test_a_topic_that_cannot_be_subscribed_to_is_named_and_the_node_stays_inactive(
+    remappings: dict[str, str],
+    parameters: dict[str, Any],
+    reason: str,
+    client: Client,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    estimator = FakeEstimator()
+    remapped = [word for name, topic in remappings.items() for word in ("-r", f"{name}:={topic}")]
+    create = partial(SeqPoseNode, lambda settings: estimator, cli_args=["--ros-args", *remapped])
+    rig = InProcess(create, autostart=False, **parameters)
+    try:
+        assert change(client, Transition.TRANSITION_CONFIGURE)
+        assert not change(client, Transition.TRANSITION_ACTIVATE)
+        assert state(client) == State.PRIMARY_STATE_INACTIVE
+        log = capfd.readouterr().err
+        assert "the node cannot be activated: " in log and reason in log
+        assert "Traceback" not in log
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("seqpose_")]
+        assert client.image.get_subscription_count() == client.info.get_subscription_count() == 0
+        assert change(client, Transition.TRANSITION_CLEANUP)
+    finally:
+        rig.close()
+
+
+def test_a_fault_in_a_transition_is_logged_and_frees_the_resources(
+    client: Client, start: Start, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("no such resource")
+
+    monkeypatch.setattr(node, "CameraStream", fail)
+    start(FakeEstimator(), active=False)
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert not change(client, Transition.TRANSITION_ACTIVATE)
+    assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
+    log = capfd.readouterr().err
+    assert "fault while activating:" in log and "OSError: no such resource" in log
+    monkeypatch.undo()
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert change(client, Transition.TRANSITION_ACTIVATE)
+    client.send_first(picture(), STAMP)
 
 
 def test_impossible_transitions_are_refused_and_the_node_continues(client: Client, start: Start) -> None:
@@ -162,6 +238,23 @@ def test_live_parameters_reach_the_running_estimator_and_the_outputs(client: Cli
     client.send_first(picture(), STAMP)
     client.send(picture(), STAMP + 0.1)
     assert not transforms
+
+
+def test_parameters_that_change_while_the_node_is_inactive_hold_after_activation(client: Client, start: Start) -> None:
+    estimator = FakeEstimator()
+    rig = start(estimator, active=False)
+    assert change(client, Transition.TRANSITION_CONFIGURE)
+    assert set_parameter(client, "score_threshold", 0.8).successful
+    rig.node.trigger_activate()
+    assert estimator.options.score_threshold == 0.8
+
+
+def test_a_parameter_cannot_be_removed(client: Client, start: Start) -> None:
+    start(FakeEstimator(), active=False)
+    for name in ("categories", "score_threshold"):
+        result = set_parameter(client, name, None)  # ros2 param delete
+        assert (result.successful, result.reason) == (False, f"{name} cannot be removed")
+    assert set_parameter(client, "categories", ["mug"]).successful
 
 
 def test_the_reset_service_resets_the_estimator(client: Client, start: Start) -> None:

@@ -87,7 +87,7 @@ def test_nothing_is_converted_for_outputs_without_subscribers(
     converted.clear()
     processed = client.counts()["images_processed"]
     client.send_image(picture(), STAMP + 0.1)
-    client.until(lambda: client.counts()["images_processed"] == processed + 1, "the step")
+    client.until(lambda: client.values()["images_processed"] == str(processed + 1), "the step")
     assert not converted
 
 

@@ -12,7 +12,10 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from ros_rig import STAMP, Client, FakeEstimator, InProcess, header, mug, picture
+from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
+
+from seqpose_ros.parameters import Settings
 
 Start = Callable[..., InProcess]
 
@@ -54,6 +57,22 @@ def test_stamps_of_another_clock_are_reported_and_give_no_latency(
     assert float(client.values()["inference_p50_ms"]) >= 0.0
 
 
+def test_a_simulated_clock_that_stands_still_is_reported_and_images_are_processed(client: Client, start: Start) -> None:
+    estimator = FakeEstimator()
+    start(estimator, use_sim_time=True, fixed_frame="world")
+    clock = client.node.create_publisher(Clock, "/clock", 10)
+    client.connect()
+    client.send_first(picture(), STAMP)
+    client.until(lambda: "no time was received on /clock" in client.diagnostics[-1].status[0].message, "no clock")
+    client.until(clock.get_subscription_count, "the node's subscription to /clock")
+    for index in range(1, 4):  # the clock is paused and the camera is not
+        clock.publish(Clock(clock=header(STAMP).stamp))
+        client.send(picture(), STAMP + index)
+    client.until(lambda: "3 s ahead of the node's clock" in client.diagnostics[-1].status[0].message, "the warning")
+    assert client.values()["latency_p50_ms"] == "none yet"
+    assert [step["stamp"] - STAMP for step in estimator.steps[-3:]] == pytest.approx([1.0, 2.0, 3.0])
+
+
 def test_the_latency_is_measured_from_a_current_stamp(client: Client, start: Start) -> None:
     start(FakeEstimator())
     client.connect()
@@ -68,7 +87,7 @@ def test_the_latency_is_measured_from_a_current_stamp(client: Client, start: Sta
 
 def test_a_recording_that_starts_again_is_reported_and_uses_its_transforms_again(client: Client, start: Start) -> None:
     estimator = FakeEstimator()
-    start(estimator, fixed_frame="world")
+    start(estimator, fixed_frame="world", tf_timeout=2.0)
     broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
@@ -88,8 +107,9 @@ def test_a_recording_that_starts_again_is_reported_and_uses_its_transforms_again
 
 def test_every_processed_image_has_ego_motion_with_tf_at_5_hz(client: Client, start: Start) -> None:
     # The camera moves 1 m per second; images at 10 Hz are between transforms at 5 Hz that arrive up to 200 ms later.
+    assert Settings().tf_timeout > 0.2
     estimator = FakeEstimator()
-    start(estimator, fixed_frame="world")
+    start(estimator, fixed_frame="world", tf_timeout=1.0)  # beside other programs, tf is later than that
     broadcaster = client.tf_publisher()
     client.connect()
     client.send_info()
