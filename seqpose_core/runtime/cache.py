@@ -29,8 +29,15 @@ _ABANDONED = 3600.0  # seconds after which an unfinished export is removed
 
 
 def cache_root() -> Path:
-    """$XDG_CACHE_HOME/seqpose, by default ~/.cache/seqpose."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqpose"
+    """$XDG_CACHE_HOME/seqpose, by default ~/.cache/seqpose.
+
+    :raises FileNotFoundError: the user has no home folder, for example a user id that a container does not know.
+    """
+    folder = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(folder or Path.home() / ".cache") / "seqpose"
+    except RuntimeError as error:
+        raise FileNotFoundError("HOME is not set and the user has no home folder") from error
 
 
 def open_cached(
@@ -44,26 +51,25 @@ def open_cached(
         :func:`~seqpose_core.runtime.exported.open_exported`.
     :raises seqpose_core.weights.CheckpointError: if the checkpoint is damaged.
     """
-    folder = cache_root() / "exports" / f"{runtime}-{_digest(network, runtime)}"
-    damaged = None
-    if is_exported(folder):
-        inode = folder.stat().st_ino
-        try:
-            engine = open_exported(folder, device, precision, tensorrt, own=True)
-        except (CheckpointError, ConfigError, EngineMismatchError, OSError) as error:
-            _LOG.warning("the cached export %s is damaged and is written again: %s", folder, error)
-            damaged = inode
-        else:
-            with contextlib.suppress(OSError):  # the time of the last use
-                os.utime(folder / INFO)
-            return engine
     try:
+        folder = cache_root() / "exports" / f"{runtime}-{_digest(network, runtime)}"
+        damaged = None
+        if is_exported(folder):
+            inode = folder.stat().st_ino
+            try:
+                engine = open_exported(folder, device, precision, tensorrt, own=True)
+            except (CheckpointError, ConfigError, EngineMismatchError, OSError) as error:
+                _LOG.warning("the cached export %s is damaged and is written again: %s", folder, error)
+                damaged = inode
+            else:
+                with contextlib.suppress(OSError):  # the time of the last use
+                    os.utime(folder / INFO)
+                return engine
         _export_once(network, runtime, folder, damaged)
     except OSError as error:
         _LOG.warning(
-            "the cache %s cannot be written (%s): the network is exported at each start; set XDG_CACHE_HOME to a "
-            "folder that can be written",
-            folder.parent,
+            "the cache of exports cannot be written (%s): the network is exported at each start; set XDG_CACHE_HOME to "
+            "a folder that can be written",
             error,
         )
         try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -119,8 +120,13 @@ def choose_fastest(network: Network, device: str, precision: str) -> str:
         reason = f"the device is {device}" if device != "cpu" else "no other runtime is installed"
         _LOG.info("runtime auto: eager, because %s", reason)
         return "eager"
-    path = cache_root() / "trials" / f"{_machine_digest(network.config, installed, precision)}.yaml"
-    if path.is_file():
+    name = f"{_machine_digest(network.config, installed, precision)}.yaml"
+    try:
+        path: Path | None = cache_root() / "trials" / name
+    except OSError as error:
+        _LOG.warning("the outcome of the trial cannot be kept: %s", error)
+        path = None
+    if path is not None and path.is_file():
         try:
             trial = config_io.load_yaml(Trial, path)
         except (config_io.ConfigError, OSError) as error:
@@ -138,12 +144,17 @@ def choose_fastest(network: Network, device: str, precision: str) -> str:
             _LOG.warning("runtime auto: %s is left out: %s", name, error)
     trial = _run_trial(engines, recorded)
     _LOG.info("runtime auto: %s, by a trial on this machine (%s)", trial.runtime, _format_times(trial))
+    if path is not None:
+        _keep(trial, path)
+    return trial.runtime
+
+
+def _keep(trial: Trial, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(config_io.dump_yaml(trial), encoding="utf-8")
     except OSError as error:
         _LOG.warning("the outcome of the trial cannot be kept: %s", error)
-    return trial.runtime
 
 
 def _run_trial(engines: Mapping[str, Engine], recorded: Mapping[str, np.ndarray]) -> Trial:

@@ -71,7 +71,7 @@ def export(model: SeqPose, runtime: Format, folder: str | Path, calibration: Pat
 
     :param calibration: training clips for int8, see :mod:`seqpose_core.runtime.int8`; None: float32.
     :raises RuntimeUnavailableError: if the runtime's package is missing, or the model has no memory.
-    :raises FileExistsError: if the folder has other files.
+    :raises FileExistsError: if the folder has other files. :raises OSError: if the folder cannot be written.
     :raises ValueError: if the clips cannot be used.
     """
     if calibration is not None and runtime != "openvino":
@@ -88,7 +88,10 @@ def export(model: SeqPose, runtime: Format, folder: str | Path, calibration: Pat
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         recorded = record_sample(model)
-        save_file(recorded, temporary / SAMPLE)
+        try:
+            save_file(recorded, temporary / SAMPLE)
+        except SafetensorError as error:  # for example on a full disk
+            raise OSError(f"{temporary / SAMPLE} cannot be written: {error}") from error
         convert = openvino.convert if runtime == "openvino" else onnx.convert
         outputs = convert(model, recorded_step(recorded, 1), temporary)
         if calibration is not None:

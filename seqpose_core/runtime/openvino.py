@@ -41,6 +41,7 @@ def convert(model: SeqPose, example: StepArrays, folder: Path) -> tuple[str, ...
     """Convert a model to ``folder``/step.xml and step.bin, for inputs with the shapes of ``example``.
 
     :return: names of the outputs.
+    :raises OSError: if the files cannot be written.
     """
     import torch
 
@@ -55,7 +56,10 @@ def convert(model: SeqPose, example: StepArrays, folder: Path) -> tuple[str, ...
         except Exception as error:  # of many types, of OpenVINO and of the tracer
             raise RuntimeUnavailableError(f"OpenVINO cannot convert this model: {error}") from error
     converted.reshape({port.any_name: list(x.shape) for port, x in zip(converted.inputs, example, strict=True)})
-    openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
+    try:
+        openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
+    except RuntimeError as error:  # for example on a full disk
+        raise OSError(f"{folder / FILE} cannot be written: {error}") from error
     return output_names(model.config)
 
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +17,7 @@ import torch
 from runtime_rig import PACKAGES, assert_same_objects, moved_camera, require
 from tiny import tiny_model
 
-from seqpose_core import ObjectPose, PoseEstimator, SeqPose, threads
-from seqpose_core.export import main as export_command
+from seqpose_core import ObjectPose, PoseEstimator, threads
 from seqpose_core.runtime import checked, choose, exported
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.network import Network
@@ -38,12 +39,33 @@ def assert_agree(first: list[list[ObjectPose]], second: list[list[ObjectPose]]) 
         assert_same_objects(one, other)
 
 
+def as_exported_by_command(runtime: str, home: Path) -> tuple[Path, str]:
+    """The bundled seqpose-lite, exported by a new process without other environment variables than HOME.
+
+    :return: the folder, and the imported modules of the telemetry of OpenVINO as the process prints them.
+    """
+    program = f"""
+import sys, seqpose_core.export
+folder = {str(home / "exported")!r}
+seqpose_core.export.main(["--checkpoint", "seqpose-lite", "--runtime", {runtime!r}, "--out", folder])
+print([name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None])
+"""
+    environment = {"HOME": str(home), "PATH": "", "PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-c", program]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    *_, report, telemetry = process.stdout.splitlines()
+    assert report == f"{home / 'exported'}: agrees with eager torch on the bundled frames"
+    return home / "exported", telemetry
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, tmp_path: Path) -> None:
+def test_an_export_imports_no_telemetry_and_agrees_with_eager_on_real_frames(runtime: str, tmp_path: Path) -> None:
     require(runtime)
-    folder = tmp_path / "exported"
-    assert export_command(["--checkpoint", "seqpose-lite", "--runtime", runtime, "--out", str(folder)]) == 0
+    folder, telemetry = as_exported_by_command(runtime, tmp_path)
+    assert telemetry == "[]"
+    assert not (tmp_path / "intel").exists(), "no client id is written"
+    assert not list(tmp_path.glob("**/*openvino_ga*"))
     estimator = PoseEstimator.from_pretrained(folder)
     eager = PoseEstimator.from_pretrained("seqpose-lite", runtime="eager")
     assert_agree(run_samples(eager), run_samples(estimator))
@@ -54,29 +76,38 @@ def test_an_exported_folder_agrees_with_eager_on_real_frames(runtime: str, tmp_p
             PoseEstimator.from_pretrained(folder, runtime=other)
 
 
-def as_recorded(model: SeqPose, folder: Path) -> dict[str, np.ndarray]:
-    """The recorded results of an exported folder, for changing them."""
-    exported.export(model, "openvino", folder)
-    return exported.load_file(folder / exported.SAMPLE)
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Path]:
+    """Copies an export of the tiny model, which is made once per runtime, to a path; returns the path."""
+    made: dict[str, Path] = {}
+
+    def copy(runtime: str, folder: Path) -> Path:
+        if runtime not in made:
+            target = tmp_path_factory.mktemp("tiny") / runtime
+            made[runtime] = exported.export(tiny_model(), runtime, target)  # type: ignore[arg-type]
+        return Path(shutil.copytree(made[runtime], folder))
+
+    return copy
 
 
 @pytest.mark.slow
-def test_an_export_that_differs_from_eager_is_refused(tmp_path: Path) -> None:
+def test_an_export_that_differs_from_eager_is_refused(exports: Callable[..., Path], tmp_path: Path) -> None:
     require("openvino")
-    recorded = as_recorded(tiny_model(), tmp_path / "exported")
+    folder = exports("openvino", tmp_path / "exported")
+    recorded = exported.load_file(folder / exported.SAMPLE)
     recorded["1.translation"] += 0.01
-    exported.save_file(recorded, tmp_path / "exported" / exported.SAMPLE)
+    exported.save_file(recorded, folder / exported.SAMPLE)
     with pytest.raises(RuntimeUnavailableError, match=r"translation of frame 1 .* differs by 0\.01 from eager torch"):
-        PoseEstimator.from_pretrained(tmp_path / "exported")
+        PoseEstimator.from_pretrained(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_check_is_made_once_and_again_after_a_change(
-    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: str, exports: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require(runtime)
-    folder = exported.export(tiny_model(), runtime, tmp_path / "exported")  # type: ignore[arg-type]
+    folder = exports(runtime, tmp_path / "exported")
     checks = []
     check = exported.check_engine
     monkeypatch.setattr(exported, "check_engine", lambda *given: (checks.append(given[2]), check(*given)))
@@ -100,10 +131,10 @@ def test_the_check_is_made_once_and_again_after_a_change(
 
 @pytest.mark.slow
 def test_a_folder_of_someone_else_is_always_checked_and_its_compiled_network_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exports: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require("openvino")
-    folder = exported.export(tiny_model(), "openvino", tmp_path / "exported")
+    folder = exports("openvino", tmp_path / "exported")
     exported.open_exported(folder, own=True)
     assert list((folder / "checked").glob("*.blob"))
     checks = []
@@ -195,9 +226,9 @@ def test_a_device_that_torch_cannot_use_is_named(device: str) -> None:
         PoseEstimator.from_pretrained("seqpose-lite", device=device)
 
 
-def test_openvino_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_openvino_is_refused_on_a_gpu(exports: Callable[..., Path], tmp_path: Path) -> None:
     require("openvino")
-    as_recorded(tiny_model(), tmp_path / "exported")
+    exports("openvino", tmp_path / "exported")
     with pytest.raises(RuntimeUnavailableError, match="runtime openvino runs on cpu; device is cuda"):
         exported.open_exported(tmp_path / "exported", "cuda")
 
@@ -214,19 +245,3 @@ def test_one_number_of_threads_holds_for_torch_and_the_engine(runtime: str) -> N
             assert engine.threads == count  # type: ignore[attr-defined]
     finally:
         threads.set_threads(before)
-
-
-@pytest.mark.slow
-def test_conversion_does_not_import_the_telemetry_of_openvino(tmp_path: Path) -> None:
-    require("openvino")
-    program = f"""
-import sys, seqpose_core.export
-folder = {str(tmp_path / "exported")!r}
-seqpose_core.export.main(["--checkpoint", "seqpose-lite", "--runtime", "openvino", "--out", folder])
-print([name for name, module in sys.modules.items() if "openvino_telemetry" in name and module is not None])
-"""
-    home = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": ":".join(sys.path)}
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=home)
-    assert process.stdout.splitlines()[-1] == "[]"
-    assert not (tmp_path / "intel").exists(), "no client id is written"
-    assert not list(tmp_path.glob("**/*openvino_ga*"))
