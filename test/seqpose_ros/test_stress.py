@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,26 @@ def test_the_slope_of_a_line_has_no_interval_and_the_slope_of_noise_includes_zer
     assert slope_with_interval(times, 3.0 + 0.5 * times) == (pytest.approx(0.5), pytest.approx(0.0, abs=1e-9))
     slope, half = slope_with_interval(times, np.random.default_rng(0).normal(size=100))
     assert abs(slope) < half
+
+
+@pytest.mark.parametrize(
+    ("grows", "reported"),
+    [
+        (lambda t: 0.0, False),
+        (lambda t: 0.9 * (t > 700), False),  # one more image is held at once
+        (
+            lambda t: 0.7 * (t > 650) + 0.35 * (t > 950),
+            False,
+        ),  # as in a soak of 30 minutes
+        (lambda t: 0.2 * (t - 600) / 60, True),  # 0.2 MB per minute
+        (lambda t: 0.9 * ((t - 600) // 240), True),  # an image every 4 minutes
+    ],
+)
+def test_a_leak_is_reported_and_memory_that_settles_is_not(grows: Callable[[float], float], reported: bool) -> None:
+    """The last 20 of 30 minutes, sampled every second."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 1200)
+    samples = [(t, 370.0 + grows(t) + error) for t, error in zip(np.arange(600.0, 1800.0), noise, strict=True)]
+    assert (soak.memory_growth(samples)[2] > soak.MAX_GROWTH) == reported
 
 
 def test_random_messages_are_converted_or_refused_and_reproducible() -> None:
@@ -60,7 +81,7 @@ def test_soak_causes_faults_and_the_node_recovers(
     restore_ros_environment(monkeypatch)
     monkeypatch.setattr(soak, "MAX_RECOVERY", 1000)  # beside other programs the node takes longer
     out = tmp_path / "soak.json"
-    arguments = ["--minutes", "0.25", "--rate", "10", "--fault-period", "1", "--checkpoint", str(weights)]
+    arguments = ["--minutes", "0.1", "--rate", "10", "--fault-period", "0.5", "--checkpoint", str(weights)]
     assert soak.main([*arguments, "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert report["failures"] == []
