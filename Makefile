@@ -15,8 +15,11 @@ export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$((1 + RANDOM % 100)))
 
+# Two at a time: when one ends, the next one starts. In this order both cores are busy until the end.
+TESTS := check test-ros test-core test-train-parts test-packaging test-recipe
+
 .DEFAULT_GOAL := help
-.PHONY: help setup moveit demo grasp-demo test test-core test-ros test-train test-lowest lint colcon clean distclean
+.PHONY: help setup moveit demo grasp-demo test $(TESTS) test-train test-lowest lint colcon clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,18 +39,25 @@ grasp-demo: setup  ## send rendered pictures to the node, grasp and lift objects
 
 test:  ## ruff, mypy and pytest (runs setup first; also checks the system packages of the renderer)
 	@$(PYTHON) tools/setup_environment.py --renderer
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-ros test-core test-train
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TESTS)
 
 # A process for each package: one with OpenVINO, OpenGL, DDS and all of training loaded crashed in a native library.
 test-core:
-	$(PY) -m pytest test/packaging test/seqpose_core
+	$(PY) -m pytest test/seqpose_core
 
 test-ros:
 	$(PY) -m pytest test/seqpose_ros
 
-test-train:
-	ROS_DOMAIN_ID=$$(($(ROS_DOMAIN_ID) + 100)) $(PY) -m pytest test/train
+test-packaging:
+	$(PY) -m pytest test/packaging test/examples
+
+test-train: test-train-parts test-recipe
+
+test-train-parts:
+	ROS_DOMAIN_ID=$$(($(ROS_DOMAIN_ID) + 100)) $(PY) -m pytest test/train --ignore test/train/test_recipe.py
+
+test-recipe:
+	$(PY) -m pytest test/train/test_recipe.py
 
 test-lowest:  ## core and training tests with the lowest allowed version of every dependency, in out/lowest
 	$(PYTHON) -m venv out/lowest
@@ -57,6 +67,9 @@ test-lowest:  ## core and training tests with the lowest allowed version of ever
 	out/lowest/bin/python -m pytest test/seqpose_core test/train
 
 lint: setup  ## ruff (rules and format) and mypy
+	@$(MAKE) --no-print-directory check
+
+check:
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
