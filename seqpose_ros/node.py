@@ -16,7 +16,7 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidNamespaceException, ParameterException
+from rclpy.exceptions import InvalidNamespaceException, NotInitializedException, ParameterException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
@@ -251,12 +251,19 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("seqpose_node", description=_DESCRIPTION)
     help_text = "namespaces of several cameras: one node in each, in one process and with one copy of the weights"
     parser.add_argument("--cameras", nargs="+", default=[], metavar="NAMESPACE", help=help_text)
+    initialized = False
     try:
         options = parser.parse_args(remove_ros_args(list(arguments))[1:])
         rclpy.init(args=list(arguments))
+        initialized = True
         load = EstimatorLoader()
         nodes = [SeqPoseNode(load, namespace=name) for name in options.cameras] or [SeqPoseNode()]
+    except (KeyboardInterrupt, NotInitializedException):  # a signal shut ROS down
+        rclpy.try_shutdown()
+        return 0
     except (RuntimeError, InvalidNamespaceException) as error:  # RCLInvalidROSArgsError and UnknownROSArgsError
+        if initialized and not rclpy.ok():  # RCLError, after a signal
+            return 0
         rclpy.try_shutdown()
         parser.error(str(error))
     except (ParameterException, ValueError) as error:

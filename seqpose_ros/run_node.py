@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -26,7 +27,12 @@ def run_node(name: str, create: Callable[[], Node], args: Sequence[str] | None =
     """
     # rclpy's own handlers shut ROS down at once: nothing could be published any more.
     rclpy.init(args=sys.argv if args is None else [name, *args], signal_handler_options=SignalHandlerOptions.NO)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()  # not an exception, which could interrupt the creation of the node or a callback
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         node = create()
     except (ParameterException, ValueError) as error:
@@ -36,16 +42,13 @@ def run_node(name: str, create: Callable[[], Node], args: Sequence[str] | None =
     try:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while rclpy.ok():
+        while rclpy.ok() and not stopped.is_set():
             executor.spin_once(_SIGNAL_PERIOD)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
 
 import rclpy
+from rclpy.exceptions import NotInitializedException
 from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 
@@ -41,23 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         parser.exit(1, f"the page needs viser: pip install 'seqpose[view]' ({error})\n")
     rclpy.init(args=list(given))
-    node = ViewNode(options.node, options.grasp_node)
-    page = Page(options.host, options.port, node.reset, node.select, node.clear_selection, options.up)
-    node.answer = page.answer
-    print(f"open {page.address}", flush=True)
-    shown = 0.0
-    try:
+    ended = (KeyboardInterrupt, ExternalShutdownException, NotInitializedException)
+    with contextlib.suppress(*ended), contextlib.ExitStack() as stack:
+        stack.callback(rclpy.try_shutdown)
+        node = ViewNode(options.node, options.grasp_node)
+        stack.callback(node.destroy_node)
+        page = Page(options.host, options.port, node.reset, node.select, node.clear_selection, options.up)
+        stack.callback(page.close)
+        node.answer = page.answer
+        print(f"open {page.address}", flush=True)
+        shown = 0.0
         while rclpy.ok():
             rclpy.spin_once(node, timeout_sec=_PERIOD)
             if node.changed and time.monotonic() - shown >= _PERIOD:
                 node.changed, shown = False, time.monotonic()
                 page.show(node.state)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        page.close()
-        node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 

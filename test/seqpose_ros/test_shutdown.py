@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -112,3 +114,35 @@ def test_fast_dds_2_and_3_use_the_profile() -> None:
     old, new = (environment[f"{name}_DEFAULT_PROFILES_FILE"] for name in ("FASTRTPS", "FASTDDS"))
     assert old == new
     assert old.endswith("config/fastdds.xml")
+
+
+_SIGNAL_DURING_CREATION = """
+import os, signal, sys, time
+from {module} import {node}, main
+
+create = {node}.__init__
+
+def interrupted(self, *args, **options):
+    os.kill(os.getpid(), signal.{signal})
+    time.sleep(0.3)  # Python's handler runs, and rclpy's, which is in a thread, too
+    create(self, *args, **options)
+
+{node}.__init__ = interrupted
+sys.exit(main([]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("module", "node"),
+    [
+        ("seqpose_ros.grasps.node", "GraspNode"),
+        ("seqpose_ros.node", "SeqPoseNode"),
+        ("seqpose_ros.view.__main__", "ViewNode"),
+    ],
+)
+def test_a_signal_while_the_node_is_created_ends_the_process_with_status_0(module: str, node: str, name: str) -> None:
+    code = _SIGNAL_DURING_CREATION.format(module=module, node=node, signal=name)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
