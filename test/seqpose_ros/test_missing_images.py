@@ -123,8 +123,10 @@ def test_the_reports_can_be_made_after_the_subscriptions_have_ended(client: Clie
     """As if the node is deactivated while it makes its diagnostics, in another thread."""
     rig = start(FakeEstimator())
     inputs = rig.node._stream.inputs
+    expected = "waiting for /image (1 publishers) and /camera_info (1 publishers)"
+    client.until(lambda: expected in inputs.explain_missing_messages(), "the discovery of the publishers")
     rig.node.trigger_deactivate()
-    assert "waiting for /image (1 publishers) and /camera_info (1 publishers)" in inputs.explain_missing_messages()
+    assert expected in inputs.explain_missing_messages()
     assert inputs.explain_shared_topics() == ""
 
 
