@@ -260,9 +260,7 @@ def update_settings(settings: Settings, parameters: Iterable[Parameter]) -> Sett
 
 def find_invalid(parameters: Iterable[Parameter]) -> str | None:
     """The reason why a value is invalid, or None. rclpy itself checks types, ranges and read_only."""
-    for parameter in parameters:
-        if parameter.name not in _FIELDS:
-            continue
+    for parameter in (p for p in parameters if p.name in _FIELDS):
         meta = _FIELDS[parameter.name].metadata
         if isinstance(_FIELDS[parameter.name].default, float):
             low, high = meta["limits"]
@@ -277,10 +275,7 @@ def find_invalid(parameters: Iterable[Parameter]) -> str | None:
 
 
 def find_removed(parameters: Iterable[Parameter]) -> str | None:
-    """The reason why a parameter cannot be removed (set to no value, as ``ros2 param delete`` does), or None.
-
-    rclpy removes parameters with dynamic typing. They could not be set again.
-    """
+    """The reason why a parameter cannot be removed (``ros2 param delete``), or None: it could not be set again."""
     removed = [p.name for p in parameters if p.name in _FIELDS and p.type_ == Parameter.Type.NOT_SET]
     return f"{removed[0]} cannot be removed" if removed else None
 
@@ -300,8 +295,5 @@ def find_unknown_categories(settings: Settings) -> str | None:
 def estimator_options(settings: Settings) -> EstimatorOptions:
     """The estimator's options, from the parameters of the same names."""
     values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(EstimatorOptions)}
-    if settings.memory_frames == AS_TRAINED:
-        values["memory_frames"] = None
-    if settings.score_threshold == AS_TRAINED:
-        values["score_threshold"] = None
-    return EstimatorOptions(**values)
+    as_trained = {name: None for name in ("memory_frames", "score_threshold") if values[name] == AS_TRAINED}
+    return EstimatorOptions(**values | as_trained)

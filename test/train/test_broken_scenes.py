@@ -16,7 +16,7 @@ from nocs_tree import write_tree
 
 from seqpose_ros.bags.bag import Bag
 from train import to_bag
-from train.to_bag import EPOCH, write_bag
+from train.to_bag import EPOCH, WrittenBag, write_bag
 
 
 def relabel(**changes: Any) -> Callable[[Path, Path], None]:
@@ -93,13 +93,17 @@ def test_the_error_names_a_missing_scene(
     assert reason in capsys.readouterr().err
 
 
-def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> None:
-    scene = write_clip(tmp_path)
+def write_bag_with_stamps(root: Path, stamps: dict[int, float]) -> WrittenBag:
+    """The bag of a clip, some rows of whose camera_poses.txt have other stamps (seconds)."""
+    scene = write_clip(root)
     rows = np.loadtxt(scene / "camera_poses.txt")
-    rows[2, 0] = rows[1, 0]
-    rows[3, 0] = np.nan
+    rows[list(stamps), 0] = list(stamps.values())
     np.savetxt(scene / "camera_poses.txt", rows)
-    written = write_bag(scene, tmp_path / "bag")
+    return write_bag(scene, root / "bag")
+
+
+def test_frames_whose_stamps_do_not_increase_are_left_out(tmp_path: Path) -> None:
+    written = write_bag_with_stamps(tmp_path, {2: 0.1, 3: np.nan})  # frame 1 is at 0.1 s
     assert written.frames == 2
     assert "row 2 is not later than the previous one" in written.skipped["00003/0002"]
     assert "row 3 has no finite stamp" in written.skipped["00003/0003"]
@@ -129,11 +133,7 @@ def test_the_error_names_a_scene_without_frames(kind: str, tmp_path: Path, capsy
 
 
 def test_a_stamp_beyond_32_bit_seconds_is_left_out(tmp_path: Path) -> None:
-    scene = write_clip(tmp_path)
-    rows = np.loadtxt(scene / "camera_poses.txt")
-    rows[1, 0], rows[3, 0] = -1e12, 1e15
-    np.savetxt(scene / "camera_poses.txt", rows)
-    written = write_bag(scene, tmp_path / "bag")
+    written = write_bag_with_stamps(tmp_path, {1: -1e12, 3: 1e15})
     assert written.frames == 2
     assert "row 1 is at -1e+12 s, which does not fit into the 32-bit seconds" in written.skipped["00003/0001"]
     assert "row 3 is at 1e+15 s" in written.skipped["00003/0003"]
