@@ -6,21 +6,19 @@ The folder is loaded as a checkpoint is: ``PoseEstimator.from_pretrained(folder)
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from seqpose_core.command_line import command_parser
 from seqpose_core.runtime.exported import Format, export, open_exported
 from seqpose_core.runtime.network import Network
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_core.export", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (%(default)s)")
     parser.add_argument("--runtime", choices=get_args(Format), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an export in it is replaced")

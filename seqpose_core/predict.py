@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from seqpose_core.camera import Camera
+from seqpose_core.command_line import command_parser
 from seqpose_core.estimator import PoseEstimator
 from seqpose_core.objects import ObjectPose
 from seqpose_core.visualize import draw_objects
@@ -152,9 +153,7 @@ def predict(
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="seqpose-predict", description="detect objects in a video, an image or a folder of images, and draw them"
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("input", type=Path, help="video file, image file or folder of images")
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="output folder (default: %(default)s)")
     parser.add_argument(

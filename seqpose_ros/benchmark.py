@@ -31,6 +31,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import threads
+from seqpose_core.command_line import command_parser
 from seqpose_core.samples import SAMPLE_CAMERA, sample_frames
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.images import image_fields
@@ -150,9 +151,7 @@ def cpu_seconds(pid: int) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints one row per number of busy processes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runtime", default="default", help="as the node's parameter (%(default)s)")

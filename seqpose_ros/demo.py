@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from seqpose_core import checkpoint
+from seqpose_core.command_line import command_parser
 from seqpose_core.evaluation import ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, headline_figures, write_json
 from seqpose_core.evaluation.terminal import align_values
@@ -89,7 +89,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line. Exit status 1 if the replay failed or a recall is too low."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.demo", description=__doc__.split(": ", 1)[1])
+    parser = command_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     parser.add_argument("--bag", type=Path, default=BUNDLED_BAG, help="default: the bundled one")
     parser.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file")

@@ -21,6 +21,7 @@ from typing import Any, get_args
 import numpy as np
 
 from seqpose_core import PoseEstimator
+from seqpose_core.command_line import command_parser
 from seqpose_core.estimator_options import Runtime
 from seqpose_core.evaluation import Evaluation, ScoredRun, ScoringOptions
 from seqpose_core.evaluation.figures import EXPLANATION, write_json
@@ -79,10 +80,7 @@ class BagEvaluationOptions:
 
 def parse(arguments: Sequence[str] | None) -> BagEvaluationOptions:
     """Read the command line; an invalid argument ends the process with its reason."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.evaluate_bag",
-        description="run the node's estimator over every frame of a bag and score it against the bag's ground truth",
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("bag", type=Path, help="bag folder or file (MCAP or sqlite3)")
     parser.add_argument(
         "--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (default: %(default)s)"

@@ -8,7 +8,6 @@ counted as refused. After each camera_info, an image with a valid camera_info mu
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 from std_msgs.msg import Header
 
 from seqpose_core import Camera
+from seqpose_core.command_line import command_parser
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image, camera_from_info
@@ -167,9 +167,7 @@ def fuzz_node(images: int, infos: int, checkpoint: str, random: np.random.Genera
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; exit status 1 if a check fails."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.fuzz", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--conversions", type=int, default=20_000, help="random messages to convert (default 20000)")
     parser.add_argument("--images", type=int, default=2000, help="random images for the node (default 2000)")
     parser.add_argument(

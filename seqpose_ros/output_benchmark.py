@@ -26,6 +26,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from seqpose_core import CATEGORIES, ObjectPose
+from seqpose_core.command_line import command_parser
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.lifecycle import ResponsiveLifecycleNode
 from seqpose_ros.msg import ObjectPoseArray
@@ -81,9 +82,7 @@ def listen() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints one row per number of objects."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.output_benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[6, 20], help="objects per image; default: 6 20")
     parser.add_argument("--images", type=int, default=300, help="measured images per row (default 300)")
     parser.add_argument("--listen", action="store_true", help=argparse.SUPPRESS)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from seqpose_core import CATEGORIES
+from seqpose_core.command_line import command_parser
 from seqpose_core.samples import sample_frames
 from seqpose_ros.bags.replay import private_ros_environment
 from seqpose_ros.frame_names import POOL_SIZE
@@ -144,9 +145,7 @@ def _by_minute(samples: Sequence[tuple[float, float]]) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; exit status 1 if a check fails."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.soak", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="duration (default 30)")
     parser.add_argument("--rate", type=float, default=30.0, help="images per second (default 30)")
     parser.add_argument("--fault-period", type=float, default=5.0, help="seconds between faults (default 5)")

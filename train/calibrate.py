@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from seqpose_core import checkpoint, weights
+from seqpose_core.command_line import command_parser
 from seqpose_core.metrics.errors import matched_predictions
 from seqpose_core.model.seqpose import SeqPose
 from seqpose_core.weights import CheckpointError
@@ -107,9 +108,7 @@ def calibrated_model(model: SeqPose, curves: Sequence[ScoreCurve]) -> SeqPose:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.calibrate", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", required=True, help="bundled name, folder or file")
     parser.add_argument("--data", type=Path, required=True, help="root of a data set in the NOCS layout")
     parser.add_argument("--split", default="val", help="held out from training and testing (default: %(default)s)")

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m train.export``: write a checkpoint folder from the last state of a run (its averaged weights).
 
-python -m train.export out/fit/nano --out seqpose_core/checkpoints/seqpose-lite2 --half
+python -m train.export out/fit/lite2 --out seqpose_core/checkpoints/seqpose-lite2 --half
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 import yaml
 
 from seqpose_core import checkpoint, config_io
+from seqpose_core.command_line import command_parser
 from seqpose_core.model.config import SeqPoseConfig
 from seqpose_core.model.seqpose import SeqPose
 
@@ -35,9 +35,7 @@ def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.export", description="write a checkpoint folder from the last state of a training run"
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("run", type=Path, help="folder of the run, train.fit's --out")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--half", action="store_true", help="store 16-bit weights: half the size")

@@ -11,7 +11,6 @@ recall was not reached.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 
+from seqpose_core.command_line import command_parser
 from seqpose_core.estimator import PoseEstimator
 from seqpose_core.metrics.errors import match_detections
 from seqpose_core.model.seqpose import SeqPose
@@ -133,9 +133,7 @@ def write_curve(out: Path, curve: RecallCurve) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.overfit", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="training configuration")
     parser.add_argument("--data", type=Path, help='folder in the NOCS layout with a split "train" (default: rendered)')
     parser.add_argument("--out", type=Path, default=Path("out/overfit"))

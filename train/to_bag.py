@@ -10,7 +10,6 @@ ground truth as vision_msgs/Detection3DArray on /truth/detections.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from seqpose_core import CATEGORIES, Category, SeqPoseConfig
+from seqpose_core.command_line import command_parser
 from train.bag_messages import FrameWriter
 from train.data import BrokenFrameError, Frame, NocsLayout
 from train.data.layout import Layout
@@ -129,9 +129,7 @@ def _first_reasons(skipped: dict[str, str], count: int) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.to_bag", description="convert a clip in the NOCS layout to a ROS 2 bag (MCAP)"
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("scene", type=Path, help="scene folder, <root>/<split>/<scene>")
     parser.add_argument("--out", type=Path, required=True, help="bag folder to create")
     parser.add_argument("--jpeg-quality", type=int, default=82, choices=range(1, 101), metavar="1..100")

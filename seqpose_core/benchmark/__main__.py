@@ -10,7 +10,6 @@ table and a plot are written beside the JSON file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ import torch
 from seqpose_core import SeqPose, SeqPoseConfig, checkpoint, threads
 from seqpose_core.benchmark.parts import measure_runtimes, measure_scaling, measure_stages
 from seqpose_core.benchmark.report import as_markdown, write_plot
+from seqpose_core.command_line import command_parser
 
 PARTS = ("runtimes", "stages", "scaling")
 
@@ -59,9 +59,7 @@ def describe_machine() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_core.benchmark", description=__doc__.split("\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--checkpoint", default="seqpose-lite2", help="bundled name, folder or file (%(default)s)")
     source.add_argument("--config", type=Path, help="a model configuration, with random weights")

@@ -7,7 +7,6 @@ same offset, so that latency can be measured from them and tf stays consistent w
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import math
@@ -27,6 +26,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
+from seqpose_core.command_line import command_parser
 from seqpose_ros.bags.reader import BagReader
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -152,7 +152,7 @@ def _wait_for_subscriptions(publishers: dict[str, Publisher], wait_for: Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; also accepts ROS arguments (``--ros-args -r /a:=/b``)."""
-    parser = argparse.ArgumentParser(prog="python -m seqpose_ros.bags.player", description="replay a bag over DDS")
+    parser = command_parser(__doc__)
     parser.add_argument("bag", type=Path)
     parser.add_argument("--rate", type=float, default=1.0, help="times the recorded speed (default 1)")
     parser.add_argument("--topics", nargs="+", default=[], help="topics to play (default all)")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import time
@@ -14,6 +13,7 @@ from rclpy.exceptions import NotInitializedException
 from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 
+from seqpose_core.command_line import command_parser
 from seqpose_ros.view.node import ViewNode
 
 _PERIOD = 0.1  # seconds between updates of the page
@@ -22,9 +22,7 @@ _PERIOD = 0.1  # seconds between updates of the page
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; also accepts ROS arguments. Returns the exit status."""
     given = sys.argv if arguments is None else ["seqpose_view", *arguments]
-    parser = argparse.ArgumentParser(
-        prog="python -m seqpose_ros.view", description="show a running node in the browser"
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--node", default="/seqpose_node", help="name of the node (default: %(default)s)")
     parser.add_argument("--grasp-node", default="/grasp_node", help="node that publishes grasps (default: %(default)s)")
     parser.add_argument(

@@ -10,7 +10,6 @@ another ``--split`` or ``--iou`` trained rows are scored again, not trained agai
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 
 from seqpose_core import config_io
+from seqpose_core.command_line import command_parser
 from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from train.ablate.row import RowResult, Scoring, train_and_score
 from train.ablate.table import (
@@ -157,9 +157,7 @@ def _table_path(name: str) -> Path:
 
 
 def _parse(arguments: Sequence[str] | None) -> AblateOptions:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.ablate", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--table", required=True, help="name of a table in config/ablate, or path of a table file")
     parser.add_argument("--config", type=Path, required=True, help="training configuration that the rows change")
     parser.add_argument("--data", type=Path, help="folder in the NOCS layout; overrides data.root")

@@ -10,7 +10,6 @@ factor should be well above 1.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 import time
@@ -25,6 +24,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
+from seqpose_core.command_line import command_parser
 from train.command_line import check_at_least_one, load_config
 from train.data.loader import make_loader
 from train.data.sampler import Stage, StepSampler
@@ -112,9 +112,7 @@ def _time_step(config: TrainConfig, batch: dict[str, Any], steps: int) -> tuple[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m train.benchmarks.loader", description="measure the frame rates of data loading and of training"
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--data", help="folder in the NOCS layout, in place of the configuration's data.root")
     parser.add_argument("--batches", type=int, default=40, help="batches to load for one figure (default: %(default)s)")

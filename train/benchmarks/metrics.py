@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqpose_core.categories import CATEGORIES
+from seqpose_core.command_line import command_parser
 from seqpose_core.metrics.ap_report import COLUMNS, ApReport
 from seqpose_core.metrics.iou import IOU_KINDS, IouKind
 from seqpose_core.metrics.nocs import evaluate
@@ -76,9 +77,7 @@ def full_report(results: Sequence[dict[str, Any]], kind: IouKind) -> ApReport:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print seconds for each kind of IoU, and the factor over the plain loop on a part of the frames."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.benchmarks.metrics", description=(__doc__ or "").partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--frames", type=int, default=2750, help="frames to evaluate (default: %(default)s)")
     parser.add_argument("--ground-truths", type=int, default=5, help="objects per frame (default: %(default)s)")
     parser.add_argument("--truths", dest="ground_truths", default=argparse.SUPPRESS, type=int, help=argparse.SUPPRESS)

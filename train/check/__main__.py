@@ -10,7 +10,6 @@ every stage and estimates memory and hours. Prints one report; the exit status i
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from seqpose_core.command_line import command_parser
 from train.check.data_set import check_set
 from train.check.finding import Finding, format_report
 from train.check.run_cost import check_steps, check_weights
@@ -72,9 +72,7 @@ def _guarded(subject: str, findings: Iterator[Finding]) -> list[Finding]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.check", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="training configuration, YAML")
     parser.add_argument("--data", help="folder in the NOCS layout; overrides data.root")
     parser.add_argument("--frames", type=int, default=300, help="frames to read of each set, 0: all (default: 300)")

@@ -17,13 +17,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from seqpose_core.command_line import command_parser
 from train.evaluate.options import parse
 from train.evaluate.run import evaluate
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    options = parse(arguments, (__doc__ or "").split("\n\n")[0].partition(": ")[2])
+    options = parse(arguments, command_parser(__doc__))
     try:
         evaluate(options)
     except (ValueError, OSError) as error:

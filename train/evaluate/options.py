@@ -54,9 +54,8 @@ class EvaluateOptions:
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
 
-def parse(arguments: Sequence[str] | None, description: str) -> EvaluateOptions:
+def parse(arguments: Sequence[str] | None, parser: argparse.ArgumentParser) -> EvaluateOptions:
     """Read the command line; an invalid argument ends the process with its reason."""
-    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description=description)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", help="bundled name, folder, file or hub id")
     source.add_argument(

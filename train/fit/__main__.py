@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m train.fit``: train a SeqPose model.
+"""``python -m train.fit``: train a SeqPose model; the same command resumes an interrupted run.
 
     python -m train.fit --config config/train/lite.yaml --out out/fit/lite
     torchrun --nproc-per-node 4 -m train.fit --config config/train/real275.yaml --data /data/nocs --download
@@ -10,7 +10,6 @@ which ``PoseEstimator.from_pretrained`` reads. See docs/training.md.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqpose_core import config_io
+from seqpose_core.command_line import command_parser
 from seqpose_core.weights import CheckpointError
 from train.command_line import check_at_least_one, load_config
 from train.data.clips import UnreadableDataError
@@ -30,10 +30,7 @@ from train.fit.run import fit
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.fit",
-        description="train a SeqPose model; the same command resumes an interrupted run",
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "--config", type=Path, required=True, help="training configuration, such as config/train/lite.yaml"
     )

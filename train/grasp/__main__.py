@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from seqpose_core.command_line import command_parser
 from train.grasp.report import summarise, table, write_report
 from train.grasp.run import GraspJob, run_scenes
 from train.grasp.show import write_pictures
@@ -28,10 +29,7 @@ def _pose_sources(text: str) -> tuple[str, ...]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        prog="python -m train.grasp", description=__doc__.split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--scenes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

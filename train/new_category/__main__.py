@@ -10,7 +10,6 @@ command resumes an interrupted run. See docs/new-category.md.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 
 from seqpose_core import config_io
+from seqpose_core.command_line import command_parser
 from seqpose_core.weights import CheckpointError
 from train.command_line import check_at_least_one
 from train.fit.config import load
@@ -28,9 +28,7 @@ from train.render.mesh_category import MeshCategory, find_meshes
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid input ends it with one message."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.new_category", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--meshes", type=Path, required=True, help="folder of .obj, .ply, .stl, .off or .glb files")
     parser.add_argument("--name", required=True, help="of the category")
     parser.add_argument(

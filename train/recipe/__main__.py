@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from seqpose_core.command_line import command_parser
 from seqpose_core.config_io import ConfigError
 from train.fit.config import load
 from train.recipe import phases
@@ -53,9 +54,7 @@ def run_recipe(recipe: Recipe, out: Path, minutes: float | None = None, until: s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.recipe", description=(__doc__ or "").split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--hours", type=float, help="time budget over all calls; required for a new recipe")
     parser.add_argument("--out", type=Path, required=True, help="folder of data, run, evaluation and checkpoint")
     parser.add_argument("--minutes", type=float, help="time of this call (default: no limit)")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from seqpose_core.command_line import command_parser
 from train.render.clips import RenderJob, render
 from train.render.splits import BENCHMARKS, SPLITS
 
@@ -28,10 +29,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        prog="python -m train.render", description=__doc__.split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--split", choices=sorted(SPLITS))
     what.add_argument(

@@ -10,7 +10,6 @@ They are stored as one safetensors file of float16 panoramas (256, 512, 3), the 
 
 from __future__ import annotations
 
-import argparse
 import base64
 import re
 import subprocess
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from seqpose_core.command_line import command_parser
 from train.render.environments import ASSET_FILE, PHOTOGRAPHS
 
 PACKAGE = "@pmndrs/assets@1.7.0"
@@ -61,10 +61,7 @@ def unpack(archive: Path) -> dict[str, NDArray[np.float16]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(
-        prog="python -m train.render.assets", description=__doc__.split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the assets")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

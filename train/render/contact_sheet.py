@@ -6,7 +6,6 @@ python -m train.render.contact_sheet --out sheet.png --kinds mug camera --count 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from seqpose_core.command_line import command_parser
 from train.render.clips import RenderJob, RenderResources
 from train.render.distractors import DISTRACTORS
 from train.render.materials import sample_materials
@@ -72,9 +72,7 @@ def draw_sheet(split: str, kinds: list[str], count: int, columns: int, size: int
 
 def main(arguments: list[str] | None = None) -> None:
     names = [*SHAPES, *DISTRACTORS]
-    parser = argparse.ArgumentParser(
-        prog="python -m train.render.contact_sheet", description=__doc__.split("\n\n")[0].partition(": ")[2]
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="PNG or JPEG file to write")
     parser.add_argument("--split", choices=sorted(SPLITS), default="train")
     parser.add_argument("--kinds", nargs="+", choices=names, default=names, metavar="KIND", help="default: all")
