@@ -42,19 +42,18 @@ def draw_tile(resources: RenderResources, split: str, kind: str, index: int) -> 
     rng = np.random.default_rng([index, len(kind)])
     pool = split_settings(split).pool
     mesh = instance_mesh(pool, kind, index)
-    pose = np.eye(4)
-    pose[:3, :3] = rotation_about("z", rng.uniform(-0.5, 0.5)) @ rotation_about("x", np.pi / 2)
-    pose[2, 3] = mesh.extents[1] / 2
     materials = sample_materials(rng, resources.textures, kind, mesh.surfaces)
+    scene = sample_scene(rng, split_settings(split), resources.textures, resources.environments)
+    azimuth, _ = scene.room.front  # elsewhere furniture may stand in front of the table
+    pose = np.eye(4)
+    pose[:3, :3] = rotation_about("z", azimuth + rng.uniform(0.1, 1.1)) @ rotation_about("x", np.pi / 2)
+    pose[2, 3] = mesh.extents[1] / 2
     item = PlacedObject(kind, 0, f"{kind}_{pool}_{index:04d}", mesh, materials, pose)
-    scene = replace(
-        sample_scene(rng, split_settings(split), resources.textures, resources.environments), objects=[item]
-    )
     renderer = resources.renderer
-    renderer.load(scene)
+    renderer.load(replace(scene, objects=[item]))
     size = renderer.width
     intrinsics = np.array([[FOCAL * size, 0, size / 2 - 0.5], [0, FOCAL * size, size / 2 - 0.5], [0, 0, 1]])
-    view = three_quarter_view(float(np.linalg.norm(mesh.extents)), -0.6, np.radians(28), mesh.extents[1] / 2)
+    view = three_quarter_view(float(np.linalg.norm(mesh.extents)), azimuth, np.radians(28), mesh.extents[1] / 2)
     tile = tone_map(renderer.render(intrinsics, view).radiance)
     for colour, thickness in (((255, 255, 255), 3), ((0, 0, 0), 1)):
         cv2.putText(tile, f"{kind} {index}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA)
