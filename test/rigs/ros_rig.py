@@ -216,7 +216,9 @@ class InProcess:
         self.thread.join()
         self.node.destroy_node()
         self.context.try_shutdown()
-        # rclpy destroys the services of a lifecycle node with the object: a later client must not discover them.
+        # rclpy destroys the services of a lifecycle node with their objects, which the traceback of a failed test keeps
+        # alive through the node: a later client must not discover them.
+        vars(self.node).clear()
         del self.node, self.executor
         gc.collect()
         if self.fault is not None:
