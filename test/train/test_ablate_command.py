@@ -100,7 +100,7 @@ def test_a_trained_row_is_scored_again_on_another_split_and_never_trained_again(
     trained: Command, no_training: None
 ) -> None:
     for more, split, iou in (((), "val", "oriented"), (("--split", "other", "--iou", "original"), "other", "original")):
-        trained("--rows", "w-o-memory", *more)
+        trained("--rows", "w/o memory", *more)
         (row,) = trained.rows()
         assert (row["measured on"], row["IoU kind"]) == (f"data, split {split}", iou)
         predictions = trained.out / "w-o-memory/seed-0/predictions"

@@ -29,6 +29,7 @@ from train.ablate.table import (
     row_config,
     rows_on_base,
     shorten_schedule,
+    slug,
     with_changes,
 )
 from train.ablate.table_files import write_table
@@ -44,7 +45,7 @@ _TABLES = Path(__file__).parents[2] / "config/ablate"
 class AblateOptions:
     """Options of the command.
 
-    :param rows: slugs of the rows to train; empty = all.
+    :param rows: names or slugs of the rows to train; empty = all.
     :param data, split, devices: override the configuration; None = keep it.
     :param steps: shorten the schedule to this number of steps; None = keep it.
     :param workers: processes that predict; None = one per core, on a GPU one.
@@ -117,8 +118,8 @@ def _select_rows(table: AblationTable, options: AblateOptions, base: TrainConfig
             if row not in rows:
                 print(f"{table.title}: {row.name!r} is the same run as {table.rows[-1].name!r} here; left out")
         return rows
-    rows = [row for row in table.rows if row.slug in options.rows]
-    unknown = sorted(set(options.rows) - {row.slug for row in rows})
+    rows = [row for row in table.rows if row.slug in map(slug, options.rows)]
+    unknown = sorted(name for name in options.rows if slug(name) not in {row.slug for row in rows})
     if unknown:
         known = (row.slug for row in table.rows)
         raise ValueError(f"no row {unknown[0]!r} in {options.table}; {config_io.nearest(unknown[0], known)}")
@@ -163,7 +164,7 @@ def _parse(arguments: Sequence[str] | None) -> AblateOptions:
     parser.add_argument("--data", type=Path, help="folder in the NOCS layout; overrides data.root")
     parser.add_argument("--split", help="split that rows are scored on (default: the first validation set)")
     parser.add_argument("--steps", type=int, help="shorten the schedule to this number of steps")
-    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these rows")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only the rows with these names")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="train each row with each seed (default: 0)")
     parser.add_argument("--devices", type=int, help="training processes of a row; overrides compute.devices")
     parser.add_argument(

@@ -52,7 +52,12 @@ class AblationRow:
     @property
     def slug(self) -> str:
         """The name as a folder name."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return slug(self.name)
+
+
+def slug(name: str) -> str:
+    """Lower-case letters and digits of a name, joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
