@@ -214,15 +214,14 @@ def time_message(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
-def growth_with_interval(times: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Mean growth per unit of time over 20 consecutive spans, and half of its 95 % interval.
+def slope_with_interval(times: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Slope of a line through (times, values), and half of its 95 % interval.
 
-    Memory of a process changes in steps, and a step stays. Its growth from span to span can therefore be treated as
-    independent. Its deviation from a fitted line cannot: a line through memory with a single step is significant.
+    The values are averaged in 10 consecutive blocks first, because neighbouring samples are correlated.
     """
-    from scipy.stats import t
+    from scipy.stats import linregress, t
 
-    ends = np.linspace(0, len(times) - 1, 21).round().astype(int)
-    x, y = np.asarray(times, np.float64)[ends], np.asarray(values, np.float64)[ends]
-    growth = np.diff(y) / np.diff(x)
-    return float(growth.mean()), float(t.ppf(0.975, len(growth) - 1) * growth.std(ddof=1) / len(growth) ** 0.5)
+    blocks = [np.array_split(np.asarray(data, np.float64), 10) for data in (times, values)]
+    x, y = (np.array([block.mean() for block in data]) for data in blocks)
+    fit = linregress(x, y)
+    return float(fit.slope), float(t.ppf(0.975, len(x) - 2) * fit.stderr)

@@ -132,7 +132,7 @@ def test_every_processed_image_has_ego_motion_with_tf_at_5_hz(client: Client, st
     time.sleep(0.3)
     ended.set()
     thread.join()
-    assert len(estimator.steps) >= 20  # beside other programs, a newer image may replace a waiting one
+    assert len(estimator.steps) >= 28
     for step in estimator.steps:
         assert step["camera_pose"] is not None
         assert step["camera_pose"][0, 3] == pytest.approx(step["stamp"] - begin, abs=1e-3)
