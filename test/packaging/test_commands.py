@@ -22,8 +22,12 @@ def _commands() -> list[Path]:
 def test_a_command_is_named_as_it_is_run(path: Path) -> None:
     parser = command_parser(ast.get_docstring(ast.parse((ROOT / path).read_text())))
     module = path.with_suffix("").as_posix().replace("/", ".").removesuffix(".__main__")
-    assert parser.prog in (f"python -m {module}", "seqpose-predict")
+    assert parser.prog == ("seqpose-predict" if module == "seqpose_core.predict" else f"python -m {module}")
     assert parser.description
+
+
+def test_commands_of_all_packages_are_found() -> None:
+    assert {path.parts[0] for path in _commands()} == {"seqpose_core", "seqpose_ros", "train"}
 
 
 def test_arguments_and_line_breaks_of_the_docstring_are_not_part_of_the_name() -> None:
