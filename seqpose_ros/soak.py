@@ -5,6 +5,7 @@ The node runs in its own process and gets images at a fixed rate. After each fau
 counted until the node publishes detections for one. The command fails if the node logs a traceback, ends, publishes a
 stamp that no image had, needs more than 3 valid images after a fault, uses more tf names than its pool has, or if its
 memory grows by more than MAX_GROWTH over the last two thirds of the run, at the lower end of the slope's 95 % interval.
+Runs of less than half a minute are too short for the last check; the command says so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes:
     """The report: what was measured, and the list of failed checks."""
     diagnostics = client.final_diagnostics()
     exit_status, log = process.stop(), process.log
-    slope, half, growth = memory_growth([sample for sample in record.memory if sample[0] >= 20.0 * minutes])
+    memory = memory_growth([sample for sample in record.memory if sample[0] >= 20.0 * minutes])
     worst: Counter[str] = Counter()
     for name, count in record.recovery:
         worst[name] = max(worst[name], count)
@@ -110,36 +111,62 @@ def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes:
     failures += [f"{log.count('Traceback')} tracebacks in the log"] if "Traceback" in log else []
     failures += [f"exit status {exit_status} after SIGINT"] if exit_status else []
     failures += [f"{names} tf names, at most {limit} are in the pool"] if names > limit else []
-    if growth > MAX_GROWTH:
-        rate = f"{60 * slope:.3f} ± {60 * half:.3f} MB per minute"
-        failures.append(f"memory grows by {rate}, at least {growth:.1f} MB in the evaluated time")
+    if memory is not None and memory.total > MAX_GROWTH:
+        rate = f"{60 * memory.slope:.3f} ± {60 * memory.half:.3f} MB per minute"
+        failures.append(f"memory grows by {rate}, at least {memory.total:.1f} MB in the evaluated time")
     return {
         "minutes": minutes,
         "images_sent": len(client.sent),
         "detections": len(client.received),
         "faults": len(record.recovery),
         "worst_recovery_images": dict(worst),
-        "memory_mb": {"first": record.memory[0][1], "last": record.memory[-1][1]},
-        "memory_slope_mb_per_minute": 60 * slope,
-        "memory_slope_interval_mb_per_minute": [60 * (slope - half), 60 * (slope + half)],
-        "memory_growth_mb_at_least": growth,
+        "memory_mb_by_minute": means_by_minute(record.memory),
+        "memory_growth": None
+        if memory is None
+        else {
+            "slope_mb_per_minute": 60 * memory.slope,
+            "interval_mb_per_minute": [60 * (memory.slope - memory.half), 60 * (memory.slope + memory.half)],
+            "at_least_mb": memory.total,
+        },
         "tf_names": names,
         "node": {key: value for key, value in diagnostics.items() if key.startswith("images_") or key.endswith("_ms")},
         "failures": failures,
     }
 
 
-def memory_growth(samples: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """Growth of the memory by a linear fit.
+class MemoryGrowth(NamedTuple):
+    """A linear fit of the memory.
+
+    :param slope: MB per second.
+    :param half: half of the slope's 95 % interval.
+    :param total: growth in MB over the time of the samples at the lower end of the interval.
+    """
+
+    slope: float
+    half: float
+    total: float
+
+
+def memory_growth(samples: Sequence[tuple[float, float]]) -> MemoryGrowth | None:
+    """Growth of the memory; None for less than 20 samples.
 
     :param samples: (seconds, megabytes).
-    :return: slope in MB per second, half of its 95 % interval, and the growth over the time of the samples in MB at the
-        lower end of the interval; NaN for less than 20 samples.
     """
     if len(samples) < 20:
-        return (float("nan"),) * 3
+        return None
     slope, half = slope_with_interval(*zip(*samples, strict=True))
-    return slope, half, (slope - half) * (samples[-1][0] - samples[0][0])
+    return MemoryGrowth(slope, half, (slope - half) * (samples[-1][0] - samples[0][0]))
+
+
+def means_by_minute(samples: Sequence[tuple[float, float]]) -> list[float]:
+    """Mean of each minute that has samples, in order.
+
+    :param samples: (seconds, megabytes).
+    """
+    minutes: dict[int, list[float]] = {}
+    for seconds, megabytes in samples:
+        minutes.setdefault(int(seconds // 60), []).append(megabytes)
+    return [round(float(np.mean(values)), 3) for values in minutes.values()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text + "\n")
+    if report["memory_growth"] is None:
+        print("soak: too short to evaluate the memory; --minutes 1 suffices", file=sys.stderr)
     for failure in report["failures"]:
         print(f"soak failed: {failure}", file=sys.stderr)
     return 1 if report["failures"] else 0

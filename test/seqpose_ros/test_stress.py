@@ -41,7 +41,17 @@ def test_a_leak_is_reported_and_memory_that_settles_is_not(grows: Callable[[floa
     """The last 20 of 30 minutes, sampled every second."""
     noise = np.random.default_rng(0).normal(0, 0.01, 1200)
     samples = [(t, 370.0 + grows(t) + error) for t, error in zip(np.arange(600.0, 1800.0), noise, strict=True)]
-    assert (soak.memory_growth(samples)[2] > soak.MAX_GROWTH) == reported
+    growth = soak.memory_growth(samples)
+    assert growth is not None
+    assert (growth.total > soak.MAX_GROWTH) == reported
+
+
+def test_the_memory_of_a_short_run_is_not_evaluated() -> None:
+    assert soak.memory_growth([(float(t), 300.0 + t) for t in range(19)]) is None
+
+
+def test_the_memory_is_reported_by_minute() -> None:
+    assert soak.means_by_minute([(0.0, 1.0), (59.0, 2.0), (60.0, 4.0), (185.0, 8.0)]) == [1.5, 4.0, 8.0]
 
 
 def test_random_messages_are_converted_or_refused_and_reproducible() -> None:
@@ -87,3 +97,4 @@ def test_soak_causes_faults_and_the_node_recovers(
     assert report["failures"] == []
     assert report["faults"] >= 1
     assert report["detections"] >= report["faults"]
+    assert report["memory_growth"] is None  # 6 seconds are too short
