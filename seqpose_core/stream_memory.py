@@ -58,8 +58,11 @@ class StreamMemory:
     def push(self, outputs: Mapping[str, np.ndarray], stamp: float | None, camera_pose: np.ndarray | None) -> None:
         """Insert the top queries of a frame in front and drop those of the oldest frame.
 
-        :param outputs: of the step, without batch axis: ``new_embedding``, ``new_reference``, ``new_valid``.
+        :param outputs: of the step, without batch axis: ``new_embedding``, ``new_reference``, ``new_valid``. A network
+            without memory has none, and a memory without slots needs none.
         """
+        if not len(self.valid):
+            return
         top_k = len(outputs["new_valid"])
         pose = camera_pose if _is_finite(camera_pose) else np.full((4, 4), np.nan)
         rows = {

@@ -82,7 +82,7 @@ def _build_torch(model: SeqPose, device: str, precision: str, compiled: bool = F
 
 def _build_default(model: SeqPose | Network, device: str, precision: str) -> Engine:
     """The engine of the runtime ``default``. Its choice is logged with the reason."""
-    reason = _obstacle(model.config, device) if isinstance(model, Network) else "the model is in memory and may change"
+    reason = _obstacle(device) if isinstance(model, Network) else "the model is in memory and may change"
     if reason is None:
         try:
             engine = build_engine(model, "openvino", device, precision)
@@ -96,13 +96,11 @@ def _build_default(model: SeqPose | Network, device: str, precision: str) -> Eng
     return build_engine(model, "eager", device, precision)
 
 
-def _obstacle(config: SeqPoseConfig, device: str) -> str | None:
+def _obstacle(device: str) -> str | None:
     """Why OpenVINO is not the default runtime here; None if it is."""
     if device != "cpu":
         return f"the device is {device}"
-    if "openvino" not in installed_runtimes():
-        return "OpenVINO is not installed"
-    return None if config.memory.frames else "a model with 0 memory frames cannot be exported"
+    return None if "openvino" in installed_runtimes() else "OpenVINO is not installed"
 
 
 def installed_runtimes() -> list[Format]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from seqpose_core.model.config import SeqPoseConfig
+from seqpose_core.weights import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +54,24 @@ class StepArrays(NamedTuple):
     embedding: np.ndarray
     reference: np.ndarray
     valid: np.ndarray
+
+
+def input_names(config: SeqPoseConfig) -> tuple[str, ...]:
+    """Names of the inputs of an exported step: all fields of StepArrays, or the first two without a memory."""
+    return StepArrays._fields if config.memory.frames else StepArrays._fields[:2]
+
+
+def check_inputs(count: int, config: SeqPoseConfig, path: Path) -> None:
+    """Check the number of inputs of an exported network.
+
+    :raises seqpose_core.weights.CheckpointError: if the network has more or less than its configuration.
+    """
+    expected = len(input_names(config))
+    if count != expected:
+        raise CheckpointError(
+            f"{path} has {count} inputs; with {config.memory.frames} memory frames it must have {expected}: "
+            "export the network again"
+        )
 
 
 @runtime_checkable

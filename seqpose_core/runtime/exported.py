@@ -70,16 +70,12 @@ def export(model: SeqPose, runtime: Format, folder: str | Path, calibration: Pat
     An earlier export in the folder is replaced.
 
     :param calibration: training clips for int8, see :mod:`seqpose_core.runtime.int8`; None: float32.
-    :raises RuntimeUnavailableError: if the runtime's package is missing, or the model has no memory.
+    :raises RuntimeUnavailableError: if the runtime's package is missing.
     :raises FileExistsError: if the folder has other files. :raises OSError: if the folder cannot be written.
     :raises ValueError: if the clips cannot be used.
     """
     if calibration is not None and runtime != "openvino":
         raise RuntimeUnavailableError(f"int8 is available in runtime openvino; runtime is {runtime}")
-    if not model.config.memory.frames:  # OpenVINO ends the process on tensors without elements
-        raise RuntimeUnavailableError(
-            "a model with 0 memory frames cannot be exported; export it with a memory and reset it before each frame"
-        )
     folder = Path(folder).expanduser()
     if folder.exists() and any(folder.iterdir()) and not is_exported(folder):
         raise FileExistsError(f"{folder} exists and is not an exported folder; choose another one")

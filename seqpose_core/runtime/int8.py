@@ -37,10 +37,12 @@ def quantize(model: SeqPose, calibration: Path, folder: Path) -> None:
         import nncf
     except ImportError as error:
         raise RuntimeUnavailableError(f"int8 needs the package nncf ({error}): pip install 'seqpose[int8]'") from error
-    steps = [list(step) for step in islice(calibration_steps(model, calibration), CALIBRATION_FRAMES)]
     path = folder / openvino.FILE
+    exported = core.read_model(path)
+    calibrating = islice(calibration_steps(model, calibration), CALIBRATION_FRAMES)
+    steps = [list(step)[: len(exported.inputs)] for step in calibrating]
     quantized = nncf.quantize(
-        core.read_model(path),
+        exported,
         nncf.Dataset(steps),
         subset_size=len(steps),
         # Everything but the encoder: a rounded reference point or pose is an error in millimetres.

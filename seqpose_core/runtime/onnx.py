@@ -11,7 +11,7 @@ import numpy as np
 
 from seqpose_core import threads
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.runtime.engine import RuntimeUnavailableError, StepArrays
+from seqpose_core.runtime.engine import RuntimeUnavailableError, StepArrays, check_inputs, input_names
 from seqpose_core.weights import CheckpointError
 
 if TYPE_CHECKING:
@@ -45,20 +45,20 @@ def convert(model: SeqPose, example: StepArrays, folder: Path) -> tuple[str, ...
         raise _missing(error) from error
     import torch
 
-    from seqpose_core.model.step_graph import StepGraph, output_names
+    from seqpose_core.model.step_graph import export_graph, output_names
 
-    names = output_names(model.config)
+    inputs, names = input_names(model.config), output_names(model.config)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns that shapes become constants, which is intended
         torch.onnx.export(
-            StepGraph(model).eval(),
-            tuple(torch.from_numpy(array) for array in example),
+            export_graph(model),
+            tuple(torch.from_numpy(getattr(example, name)) for name in inputs),
             str(folder / FILE),
             dynamo=False,
             opset_version=_OPSET,
-            input_names=list(StepArrays._fields),
+            input_names=list(inputs),
             output_names=list(names),
-            dynamic_axes={name: {0: "batch"} for name in (*StepArrays._fields, *names)},
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, *names)},
         )
     return names
 
@@ -71,7 +71,8 @@ class OnnxEngine:
     ) -> None:
         """:raises RuntimeUnavailableError: if ONNX Runtime or its provider for the device is not installed.
 
-        :raises seqpose_core.weights.CheckpointError: if the file is missing or damaged.
+        :raises seqpose_core.weights.CheckpointError: if the file is missing or damaged, or the network is of another
+            configuration.
         """
         runtime = import_onnxruntime()
         self.config, self.device, self.runtime = config, device, "tensorrt" if tensorrt else "onnx"
@@ -98,6 +99,7 @@ class OnnxEngine:
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise CheckpointError(f"{folder / FILE} cannot be loaded: {error}") from error
         self._inputs, self._outputs = [item.name for item in self._session.get_inputs()], outputs
+        check_inputs(len(self._inputs), config, folder / FILE)
 
     def compiled(self) -> bytes:
         """Empty: ONNX Runtime compiles the network at each start."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from seqpose_core import threads
 from seqpose_core.model.config import SeqPoseConfig
-from seqpose_core.runtime.engine import RuntimeUnavailableError, StepArrays
+from seqpose_core.runtime.engine import RuntimeUnavailableError, StepArrays, check_inputs, input_names
 from seqpose_core.weights import CheckpointError
 
 if TYPE_CHECKING:
@@ -45,17 +45,17 @@ def convert(model: SeqPose, example: StepArrays, folder: Path) -> tuple[str, ...
     """
     import torch
 
-    from seqpose_core.model.step_graph import StepGraph, output_names
+    from seqpose_core.model.step_graph import export_graph, output_names
 
     openvino = import_openvino()
-    tensors = tuple(torch.from_numpy(array) for array in example)
+    tensors = tuple(torch.from_numpy(getattr(example, name)) for name in input_names(model.config))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns that shapes become constants, which is intended
         try:
-            converted = openvino.convert_model(StepGraph(model).eval(), example_input=tensors)
+            converted = openvino.convert_model(export_graph(model), example_input=tensors)
         except Exception as error:  # of many types, of OpenVINO and of the tracer
             raise RuntimeUnavailableError(f"OpenVINO cannot convert this model: {error}") from error
-    converted.reshape({port.any_name: list(x.shape) for port, x in zip(converted.inputs, example, strict=True)})
+    converted.reshape({port.any_name: list(x.shape) for port, x in zip(converted.inputs, tensors, strict=True)})
     try:
         openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
     except RuntimeError as error:  # for example on a full disk
@@ -77,7 +77,8 @@ class OpenVinoEngine:
         """:param outputs: names of the outputs. :param compiled: of an earlier engine; None: the model is compiled.
 
         :raises RuntimeUnavailableError: if OpenVINO is missing or the CPU does not support the precision.
-        :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged.
+        :raises seqpose_core.weights.CheckpointError: if a file is missing or damaged, or the network is of another
+            configuration.
         """
         openvino = import_openvino()
         self.config, self.device, self.runtime = config, "cpu", "openvino"
@@ -103,7 +104,8 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise CheckpointError(f"{folder / FILE} cannot be loaded: {error}") from error
         self.threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
-        self._outputs = outputs
+        self._inputs, self._outputs = len(self._compiled.inputs), outputs
+        check_inputs(self._inputs, config, folder / FILE)
         self._request = self._compiled.create_infer_request()
         self._lock = threading.Lock()  # a request runs one step at a time
 
@@ -115,7 +117,7 @@ class OpenVinoEngine:
 
     def __call__(self, step: StepArrays) -> dict[str, np.ndarray]:
         # One sample after the other: on a CPU a batch is not faster, and it would need a second compiled model.
-        rows = [self._infer([array[i : i + 1] for array in step]) for i in range(len(step.image))]
+        rows = [self._infer([array[i : i + 1] for array in step[: self._inputs]]) for i in range(len(step.image))]
         outputs = rows[0] if len(rows) == 1 else [np.concatenate(arrays) for arrays in zip(*rows, strict=True)]
         return dict(zip(self._outputs, outputs, strict=True))
 

@@ -57,16 +57,11 @@ def test_explicit_eager_is_kept(weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "memory_frames", "installed", "reason"),
-    [
-        ("cuda:0", 3, True, "the device is cuda:0"),
-        ("cpu", 3, False, "OpenVINO is not installed"),
-        ("cpu", 0, True, "a model with 0 memory frames cannot be exported"),
-    ],
+    ("device", "installed", "reason"),
+    [("cuda:0", True, "the device is cuda:0"), ("cpu", False, "OpenVINO is not installed")],
 )
 def test_a_checkpoint_that_cannot_run_in_openvino_runs_in_eager_with_a_reason(
     device: str,
-    memory_frames: int,
     installed: bool,
     reason: str,
     weights: Path,
@@ -76,7 +71,7 @@ def test_a_checkpoint_that_cannot_run_in_openvino_runs_in_eager_with_a_reason(
     caplog.set_level(logging.INFO, "seqpose_core")
     monkeypatch.setattr(choose, "installed_runtimes", lambda: ["openvino"] if installed else [])
     monkeypatch.setattr(choose, "_build_torch", lambda *_: "eager engine")
-    network = Network.of_checkpoint(weights, memory_frames)
+    network = Network.of_checkpoint(weights)
     engine = choose.build_engine(network, "default", device, "fp32")
     assert engine == "eager engine"
     assert f"runtime default: eager, because {reason}" in caplog.messages

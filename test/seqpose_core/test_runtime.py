@@ -22,6 +22,7 @@ from seqpose_core.runtime import checked, choose, exported
 from seqpose_core.runtime.engine import RuntimeUnavailableError
 from seqpose_core.runtime.network import Network
 from seqpose_core.samples import sample_frames
+from seqpose_core.weights import CheckpointError
 
 RUNTIMES = ["openvino", "onnx"]
 
@@ -145,12 +146,26 @@ def test_a_folder_of_someone_else_is_always_checked_and_its_compiled_network_is_
         assert len(checks) == count
 
 
-def test_a_model_without_memory_is_not_exported_and_auto_runs_it_in_eager(tmp_path: Path) -> None:
-    require("openvino")
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_model_without_memory_agrees_with_eager(runtime: str, tmp_path: Path) -> None:
+    require(runtime)
     model = tiny_model(memory_frames=0)
-    with pytest.raises(RuntimeUnavailableError, match="a model with 0 memory frames cannot be exported"):
-        exported.export(model, "openvino", tmp_path / "exported")
-    assert choose.choose_fastest(Network.of_model(model), "cpu", "fp32") == "eager"
+    exported.export(model, runtime, tmp_path / "exported")  # type: ignore[arg-type]
+    estimator = PoseEstimator.from_pretrained(tmp_path / "exported", score_threshold=0.0)
+    assert_agree(run_samples(PoseEstimator(model, score_threshold=0.0)), run_samples(estimator))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_export_whose_configuration_was_changed_is_refused(
+    runtime: str, exports: Callable[..., Path], tmp_path: Path
+) -> None:
+    require(runtime)
+    folder = exports(runtime, tmp_path / "exported")
+    (folder / "config.yaml").write_text(tiny_model(memory_frames=0).config.to_yaml())
+    with pytest.raises(CheckpointError, match="has 8 inputs; with 0 memory frames it must have 2: export the network"):
+        PoseEstimator.from_pretrained(folder)
 
 
 @pytest.mark.slow
