@@ -12,10 +12,13 @@ import pytest
 from nocs_miniature import CAMERA, DROPPED, REAL, write_nocs_miniature
 
 from seqpose_core.camera import Camera
+from seqpose_core.categories import CATEGORIES
 from seqpose_ros.bags.bag import Bag
+from train.check.data_set import check_set
+from train.check.finding import Finding
 from train.data import NocsClips, open_layout
 from train.data.clips import ClipSample
-from train.data.nocs_sets import split_of_folder
+from train.data.nocs_sets import Labels, split_of_folder
 from train.evaluate.sets import open_set
 from train.to_bag import write_bag
 
@@ -118,6 +121,43 @@ def test_a_frame_with_a_broken_relabelled_pickle_is_skipped(
     layout = open_layout(tmp_path, "real_train", "relabelled")
     assert [frame.name for frame in layout.frames(0)] == ["0001"]
     assert reason in layout.report()
+
+
+@pytest.mark.parametrize(("labels", "part"), [("relabelled", "label.pkl"), ("gts", "color.png")])
+def test_frames_that_published_lists_leave_out_are_not_broken(
+    root: Path, tmp_path: Path, labels: Labels, part: str
+) -> None:
+    # pose_data.py writes no label for frames without a valid object; NOCS's dataset.py reads frames with an image only.
+    shutil.copytree(root, tmp_path / "nocs")
+    missing = tmp_path / f"nocs/camera/val/00000/0001_{part}"
+    missing.unlink()
+    layout = open_layout(tmp_path / "nocs", "camera_val", labels)
+    assert [frame.name for frame in layout.frames(0)] == ["0000"] == list(layout.clips[0].frames)
+    findings = {finding.subject: finding for finding in check_set(layout, "val", 0, CATEGORIES)}
+    assert findings["val: broken frames"] == Finding("ok", "val: broken frames", "0 of 1 read")
+    assert ("val: note" in findings) == (labels == "relabelled")
+    if labels == "relabelled":
+        assert f"1 of 2 frames have no relabelled label and are left out; the first is {missing}" in layout.report()
+
+
+def test_a_set_without_relabelled_pickles_is_refused_with_their_origin(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "real", tmp_path / "real")
+    shutil.copytree(root / "obj_models", tmp_path / "obj_models")
+    for label in tmp_path.glob("real/*/*/*_label.pkl"):
+        label.unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no <scene>/<frame>_label\.pkl; preprocess/pose_data\.py"):
+        open_layout(tmp_path, "real_train", "relabelled")
+
+
+@pytest.mark.parametrize(("absent", "name"), [(0, "CAMERA25"), (1, "part of CAMERA25 (21207 of 21208 frames)")])
+def test_camera25_is_complete_with_the_frames_that_were_published(tmp_path: Path, absent: int, name: str) -> None:
+    # Shape Prior Deformation's pose_data.py counts 3,792 of 25,000 images of CAMERA's val split without their files.
+    (tmp_path / "gts/val").mkdir(parents=True)
+    for index in range(25_000 - 3792 - absent):
+        image = tmp_path / f"camera/val/{index // 10:05d}/{index % 10:04d}_color.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
+    assert open_set(tmp_path, "camera_val").name == name
 
 
 def test_the_name_of_an_evaluation_set_includes_its_labels(root: Path) -> None:

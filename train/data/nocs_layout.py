@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -38,7 +38,7 @@ from train.data.nocs_files import (
     read_image,
     read_objects,
 )
-from train.data.relabelled import Relabelling
+from train.data.relabelled import LABEL, Relabelling
 
 # Intrinsics of REAL and CAMERA at 640x480, for scenes without an intrinsics.txt.
 REAL_INTRINSICS = np.array([[591.0125, 0, 322.525], [0, 590.16775, 244.11084], [0, 0, 1]])
@@ -58,7 +58,9 @@ class NocsLayout(Layout):
     :param motion_from_labels: estimate the camera poses of scenes without a camera_poses.txt from the labels (see
         train.data.camera_motion). For training only: in evaluation it would pass ground truth to the network.
     :param categories: that the class ids of meta files and labels refer to.
-    :raises FileNotFoundError: a folder is missing or holds no frames.
+    :param only_with_image: frames without a color.png are not part of the set, as in NOCS's reader of CAMERA; otherwise
+        they are broken.
+    :raises FileNotFoundError: a folder is missing or holds no frames, or no frame has a relabelled label.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class NocsLayout(Layout):
         motion_from_labels: bool = False,
         categories: Sequence[Category] = CATEGORIES,
         sizes: ModelSizes | None = None,
+        only_with_image: bool = False,
     ) -> None:
         super().__init__()
         self.frames_folder = Path(frames)
@@ -81,7 +84,15 @@ class NocsLayout(Layout):
         for folder in (self.frames_folder, self.labels):
             if isinstance(folder, Path) and not folder.is_dir():
                 raise FileNotFoundError(f"{folder} is not a folder; a NOCS layout has scene folders and gts/<split>")
-        self.clips = tuple(_list_clips(self.frames_folder))
+        relabelled = isinstance(self.labels, Relabelling)
+        #: Missing relabelled labels: they leave out frames without a valid object, which are not part of the set then.
+        self.missing_labels: list[str] = []
+        self.clips = self._list_clips(only_with_image, relabelled)
+        if not self.clips and self.missing_labels:
+            raise FileNotFoundError(
+                f"{self.frames_folder} holds no <scene>/<frame>_{LABEL}; preprocess/pose_data.py of Shape Prior "
+                "Deformation writes them"
+            )
         if not self.clips:
             raise FileNotFoundError(f"{self.frames_folder} holds no <scene>/<frame>_color.png")
 
@@ -100,6 +111,38 @@ class NocsLayout(Layout):
     @property
     def left_out(self) -> dict[str, str]:
         return self.labels.unaligned if isinstance(self.labels, Alignment) else {}
+
+    @property
+    def notes(self) -> list[str]:
+        if not self.missing_labels:
+            return []
+        total = len(self.missing_labels) + sum(len(clip.frames) for clip in self.clips)
+        count = f"{len(self.missing_labels)} of {total} frames"
+        return [f"{count} have no relabelled label and are left out; the first is {self.missing_labels[0]}: is missing"]
+
+    def _list_clips(self, only_with_image: bool, relabelled: bool) -> tuple[Clip, ...]:
+        with os.scandir(self.frames_folder) as entries:
+            # A leading dot marks a clip that the renderer is still writing.
+            scenes = sorted((entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir())
+        clips = []
+        for scene, folder in scenes:
+            parts: dict[str, set[str]] = {}
+            for file in os.listdir(folder):
+                name, _, part = file.partition("_")
+                if part in (*_PARTS, LABEL) and name.isdecimal():
+                    parts.setdefault(name, set()).add(part)
+            names = []
+            for name in sorted(parts, key=int):
+                # Any file counts: a frame with a missing file is broken, not absent.
+                if "color.png" not in parts[name] and (only_with_image or parts[name] == {LABEL}):
+                    continue
+                if relabelled and LABEL not in parts[name]:
+                    self.missing_labels.append(os.path.join(folder, f"{name}_{LABEL}"))
+                else:
+                    names.append(name)
+            if names:
+                clips.append(Clip(scene, folder, tuple(names)))
+        return tuple(clips)
 
     def _read(self, clip: Clip, name: str) -> Frame:
         stem = os.path.join(clip.folder, name)
@@ -187,18 +230,3 @@ class NocsLayout(Layout):
             return self._objects(clip.scene, name, stem, no_mask, no_coord, any_pixels)
         except BrokenFrameError:
             return None
-
-
-def _list_clips(frames: Path) -> Iterator[Clip]:
-    with os.scandir(frames) as entries:
-        # A leading dot marks a clip that the renderer is still writing.
-        scenes = sorted((entry.name, entry.path) for entry in entries if entry.name[0] != "." and entry.is_dir())
-    for scene, folder in scenes:
-        names = set()
-        for file in os.listdir(folder):
-            name, _, part = file.partition("_")
-            # Any file counts: a frame with a missing file is broken, not absent.
-            if part in _PARTS and name.isdecimal():
-                names.add(name)
-        if names:
-            yield Clip(scene, folder, tuple(sorted(names, key=int)))

@@ -87,10 +87,14 @@ def open_layout(
         return NocsLayout.open(root, split, categories, motion_from_labels)
     nocs = NOCS_SPLITS[split]
     motion_from_labels = motion_from_labels and nocs.frame_rate is not None
+    # A seventh of the images of camera_val was not published, and NOCS's reader passes over them.
+    only_with_image = split.startswith("camera_")
     folder = _scenes_folder(root, split)
     if labels == "relabelled":
         relabelling = Relabelling.open(root / "obj_models", split)
-        return NocsLayout(folder, relabelling, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
+        return NocsLayout(
+            folder, relabelling, nocs.intrinsics, nocs.frame_rate, motion_from_labels, only_with_image=only_with_image
+        )
     sizes = ModelSizes(root / "obj_models" / nocs.gts)
     if labels != "relabelled" and not sizes.folder.is_dir() and not _labels_have_sizes(root / "gts" / nocs.gts):
         raise FileNotFoundError(
@@ -98,7 +102,9 @@ def open_layout(
         )
     if labels == "aligned":
         alignment = Alignment(nocs.intrinsics, sizes, aligned_cache)
-        return NocsLayout(folder, alignment, nocs.intrinsics, nocs.frame_rate, motion_from_labels)
+        return NocsLayout(
+            folder, alignment, nocs.intrinsics, nocs.frame_rate, motion_from_labels, only_with_image=only_with_image
+        )
     gts = root / "gts" / nocs.gts
     if not gts.is_dir():
         remedy = "unzip gts.zip into the same folder"
@@ -108,7 +114,15 @@ def open_layout(
                 "from the NOCS maps, or with the relabelled pickles (labels: relabelled)"
             )
         raise FileNotFoundError(f"{gts} is not a folder; {remedy}")
-    return NocsLayout(folder, gts, nocs.intrinsics, nocs.frame_rate, motion_from_labels, sizes=sizes)
+    return NocsLayout(
+        folder,
+        gts,
+        nocs.intrinsics,
+        nocs.frame_rate,
+        motion_from_labels,
+        sizes=sizes,
+        only_with_image=only_with_image,
+    )
 
 
 def has_hidden_handles(split: str, labels: Labels) -> bool:

@@ -2,9 +2,10 @@
 """The relabelled pickles (Tian et al., Shape Prior Deformation, ECCV 2020), widely used on CAMERA and REAL.
 
 They are stored next to the images as <frame>_label.pkl and list instance ids; objects with fewer than 64 pixels of
-depth are left out. Sizes are twice the largest coordinate of a model's points. The origin of mugs is on the axis of
-the body instead of the box centre, so figures on mugs are not comparable with those on the labels of NOCS. They exist
-for the six NOCS categories only, so the categories are not configurable here.
+depth are left out, and frames without other objects or with an object across the full image have no file. Sizes are
+twice the largest coordinate of a model's points. The origin of mugs is on the axis of the body instead of the box
+centre, so figures on mugs are not comparable with those on the labels of NOCS. They exist for the six NOCS categories
+only, so the categories are not configurable here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from train.data import safe_pickle
 from train.data.frame import SceneObject
 from train.data.nocs_files import BrokenFrameError, read_bytes, read_meta, rigid_part
 
+LABEL = "label.pkl"  #: of a frame, after its name and an underscore
 _MUG = category("mug").id
 
 
@@ -58,7 +60,7 @@ class Relabelling:
 
         :param pixels: (256,) number of pixels of each value in the mask.
         """
-        path = f"{stem}_label.pkl"
+        path = f"{stem}_{LABEL}"
         data = read_bytes(path)
         try:
             label = safe_pickle.loads(data)
