@@ -52,13 +52,14 @@ class Change:
 
 @dataclass
 class _Entry:
-    """Latest detection of a track, and what the planning scene has of it (None: nothing)."""
+    """Latest detection of a track, and what was sent of it (None: nothing); ``lost``: a planning scene may lack it."""
 
     object: ObjectPose
     frame_id: str
     last_seen: float
     sent: ObjectPose | None = None
     sent_frame_id: str = ""
+    lost: bool = False
 
 
 def object_name(item: ObjectPose) -> str:
@@ -116,14 +117,25 @@ class SceneChanges:
             operation = self._operation(entry)
             if operation is None:
                 continue
-            entry.sent, entry.sent_frame_id = entry.object, entry.frame_id
+            entry.sent, entry.sent_frame_id, entry.lost = entry.object, entry.frame_id, False
             changes[operation].append(Change(operation, name, entry.object, entry.frame_id))
         return [change for group in changes.values() for change in group]
 
+    def drop_unsent(self, now: float) -> None:
+        """Drop objects that are gone and were never sent, which would add up between rare calls of :meth:`collect`."""
+        if self._frozen:
+            return
+        for name, entry in list(self._entries.items()):
+            if entry.sent is None and now - entry.last_seen > self.limits.time_to_live:
+                del self._entries[name]
+
     def resend(self) -> None:
-        """Let the next :meth:`collect` add every object again, for a planning scene that may have lost them."""
+        """Let the next :meth:`collect` add every object again, for a planning scene that may have lost them.
+
+        An object that is gone by then is removed: other planning scenes may have it.
+        """
         for entry in self._entries.values():
-            entry.sent = None
+            entry.lost = True
 
     def clear(self) -> list[Change]:
         """Remove all objects, also while frozen."""
@@ -137,7 +149,7 @@ class SceneChanges:
 
     def _operation(self, entry: _Entry) -> Operation | None:
         new, sent, limits = entry.object, entry.sent, self.limits
-        if sent is None:
+        if sent is None or entry.lost:
             return Operation.ADD
         if np.any(np.abs(np.asarray(new.size) / np.asarray(sent.size) - 1) > limits.size_deadband):
             return Operation.ADD

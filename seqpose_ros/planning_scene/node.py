@@ -16,6 +16,7 @@ from typing import Any
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from builtin_interfaces.msg import Time
 from moveit_msgs.msg import PlanningScene
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool, Trigger
@@ -29,7 +30,8 @@ from seqpose_ros.run_node import run_node
 from seqpose_ros.simple_parameters import declare_fields, parameter
 from seqpose_ros.to_messages import restore_nocs_axes
 
-_EXPIRE_PERIOD = 0.25  # seconds between checks of the time to live while no images come
+_CHECK_PERIOD = 0.25  # seconds between checks of the time to live, and of the subscribers, while nothing is published
+_ACK_TIMEOUT = Duration(seconds=2)  # for a subscriber that does not respond when the node ends
 _ACTIVE = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
 
 
@@ -75,8 +77,7 @@ class PlanningSceneNode(Node):
         self.create_subscription(ObjectPoseArray, "seqpose_node/objects", self._on_objects, 10)
         self.create_service(SetBool, "~/freeze", self._on_freeze)
         self.create_service(Trigger, "~/refresh", self._on_refresh)
-        if settings.refresh == "continuous":
-            self.create_timer(_EXPIRE_PERIOD, self._publish)
+        self.create_timer(_CHECK_PERIOD, self._publish if settings.refresh == "continuous" else self._check)
         if settings.refresh == "on_goal":
             latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             topic = f"{settings.goal_action}/_action/status"
@@ -86,7 +87,7 @@ class PlanningSceneNode(Node):
         """Remove the objects from the planning scene, then destroy the node."""
         if self.context.ok():
             self._send(self._changes.clear())
-            self._publisher.wait_for_all_acked()
+            self._publisher.wait_for_all_acked(_ACK_TIMEOUT)
         super().destroy_node()
 
     def _on_objects(self, message: ObjectPoseArray) -> None:
@@ -126,13 +127,21 @@ class PlanningSceneNode(Node):
 
     def _publish(self) -> list[Change]:
         """Publish and return the changes since the last diff."""
+        self._check_subscribers()
+        changes = self._changes.collect(self._now())
+        self._send(changes)
+        return changes
+
+    def _check(self) -> None:
+        """What must not wait for the next diff: a move_group that restarts between two of them has no objects."""
+        self._check_subscribers()
+        self._changes.drop_unsent(self._now())
+
+    def _check_subscribers(self) -> None:
         subscribers = self._publisher.get_subscription_count()
         if subscribers > self._subscribers:  # a planning scene that has none of the objects yet
             self._changes.resend()
         self._subscribers = subscribers
-        changes = self._changes.collect(self._now())
-        self._send(changes)
-        return changes
 
     def _send(self, changes: Sequence[Change]) -> None:
         if changes:

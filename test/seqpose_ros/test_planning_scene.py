@@ -202,6 +202,22 @@ def test_a_manual_scene_changes_on_refresh_only(client: Client, start_scene: Cal
     assert rig.operations() == [(ADD, "mug_7")]
 
 
+def test_a_move_group_that_restarts_between_two_refreshes_gets_every_object(
+    client: Client, start_scene: Callable[..., Rig]
+) -> None:
+    rig = start_scene(refresh="manual", time_to_live=60.0)
+    rig.send(mug(7))
+    client.until(lambda: rig.call(Trigger, "refresh", Trigger.Request()).message.startswith("0 remove, 1 add"), "mug_7")
+    (subscription,) = (s for s in client.node.subscriptions if s.topic_name == "/planning_scene")
+    client.node.destroy_subscription(subscription)
+    client.until(lambda: rig.node._subscribers == 0, "the end of the first subscription")
+    restarted = client.listen(PlanningScene, "/planning_scene")
+    client.until(lambda: rig.node._publisher.get_subscription_count() == 1, "the second subscription")
+    assert rig.call(Trigger, "refresh", Trigger.Request()).message == "0 remove, 1 add, 0 move"
+    client.until(lambda: restarted, "the diff")
+    assert [o.id for o in restarted[0].world.collision_objects] == ["mug_7"]
+
+
 def test_each_new_goal_refreshes_the_scene_once(client: Client, start_scene: Callable[..., Rig]) -> None:
     rig = start_scene(refresh="on_goal", time_to_live=60.0)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

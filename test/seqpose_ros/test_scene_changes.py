@@ -124,6 +124,41 @@ def test_a_new_subscriber_gets_every_object_again() -> None:
     assert step(scene, [mug(7)], 0.1) == [("add", "mug_7"), ("add", "can_8")]
 
 
+def test_an_object_that_is_gone_before_it_is_sent_again_is_removed() -> None:
+    """A scene with refresh: manual. The release from ~/freeze and a second subscriber to planning_scene both resend."""
+    scene = SceneChanges(LIMITS)
+    step(scene, [mug(7)], 0.0)
+    scene.resend()
+    assert scene.names == ["mug_7"]  # move_group has it
+    assert step(scene, [], 10.0) == [("remove", "mug_7")]
+
+
+def test_objects_that_were_never_sent_are_dropped_after_their_time_to_live() -> None:
+    scene = SceneChanges(LIMITS)
+    step(scene, [mug(7)], 0.0)
+    for track_id in range(8, 1000):  # tracks of 0.1 s each, between two calls of collect
+        scene.observe([mug(track_id)], "world", 0.1 * track_id)
+        scene.drop_unsent(0.1 * track_id)
+    assert len(scene._entries) <= 1 + 21  # mug_7, and those of the last 2 s
+    assert [(c.operation, c.name) for c in scene.collect(0.1 * 999 + 60.0)] == [(Operation.REMOVE, "mug_7")]
+
+
+def test_a_frozen_scene_drops_no_object() -> None:
+    scene = SceneChanges(LIMITS)
+    scene.observe([mug(7)], "world", 0.0)
+    scene.freeze(True, 1.0)
+    scene.drop_unsent(60.0)
+    scene.freeze(False, 60.0)
+    assert step(scene, [], 61.0) == [("add", "mug_7")]
+
+
+def test_clearing_removes_objects_that_were_to_be_sent_again() -> None:
+    scene = SceneChanges(LIMITS)
+    step(scene, [mug(7)], 0.0)
+    scene.resend()
+    assert [(c.operation, c.name) for c in scene.clear()] == [(Operation.REMOVE, "mug_7")]
+
+
 def test_a_clock_that_is_set_back_restarts_the_time_to_live() -> None:
     scene = SceneChanges(LIMITS)
     step(scene, [mug(7)], 1000.0)
