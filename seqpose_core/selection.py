@@ -35,7 +35,7 @@ def select_objects(
     # logaddexp: exp of the logit of an invalid query, -1e4, would overflow.
     scores = np.exp(-np.logaddexp(0.0, -outputs["logits"].astype(np.float64))) * reported
     label, score = scores.argmax(-1), scores.max(-1)
-    order = np.argsort(-score, kind="stable")[:max_objects]
+    order = np.argsort(-score, kind="stable")
     # An invalid query scores exactly 0 and is never reported.
     order = order[(score[order] >= thresholds[label[order]]) & (score[order] > 0)]
     label = label[order]
@@ -44,7 +44,7 @@ def select_objects(
         rows = np.arange(len(order))
         kept["rotation"], kept["size"] = kept.pop("rotations")[rows, label], kept.pop("sizes")[rows, label]
     duplicate = _same_object(kept["translation"], kept["size"]) & (label[:, None] == label)
-    single = ~np.tril(duplicate, -1).any(-1)  # the best of each group
+    single = _greedy_suppression(duplicate)[:max_objects]
     kept, label, score = {name: value[single] for name, value in kept.items()}, label[single], score[order][single]
     symmetric = np.array([categories[index].symmetric for index in label], bool)
     spread = pose_covariance(_without_yaw(kept, symmetric))
@@ -81,6 +81,18 @@ def _same_object(position: np.ndarray, size: np.ndarray) -> np.ndarray:
     across = np.linalg.norm(offset - along[..., None] * sight[:, None], axis=-1)
     diagonal = np.linalg.norm(size, axis=-1)
     return (across < _DUPLICATE_ACROSS * diagonal) & (np.abs(along) < _DUPLICATE_ALONG * diagonal)
+
+
+def _greedy_suppression(duplicate: np.ndarray) -> np.ndarray:
+    """Indices of the detections that are no duplicate of a better one that is kept.
+
+    :param duplicate: (N, N) bool, in descending order of score: whether detections i and j may be one object.
+    """
+    kept: list[int] = []
+    for index in range(len(duplicate)):
+        if not duplicate[index, kept].any():
+            kept.append(index)
+    return np.array(kept, dtype=int)
 
 
 def pose_covariance(objects: Mapping[str, np.ndarray]) -> np.ndarray:
