@@ -33,6 +33,9 @@ from seqpose_ros.transforms import TransformLookup
 
 _LOG_PERIOD = 5.0  # seconds between repeated warnings
 _SELECT_PERIOD = 0.5  # seconds between attempts to select
+_QUEUE = 10  # messages of each topic
+#: Images without a message on selected_object after which nothing is selected: seqpose_node was restarted.
+_MAX_UNSELECTED = 2 * _QUEUE
 
 
 @dataclass(frozen=True)
@@ -64,24 +67,32 @@ class GraspNode(Node):
         self.gripper = Gripper(opening=settings.opening, finger_depth=settings.finger_depth, standoff=settings.standoff)
         self._transforms = TransformLookup(self) if settings.support_frame or settings.base_frame else None
         self._selected: SelectedObject | None = None
+        self._unselected = 0  # images since the last message on selected_object
         self._grasps = self.create_publisher(GraspArray, "~/grasps", 10)
         self._poses = self.create_publisher(PoseArray, "~/poses", 10)
         self._markers = self.create_publisher(MarkerArray, "~/markers", 10)
-        self.create_subscription(SelectedObject, "seqpose_node/selected_object", self._on_selected, 10)
-        self.create_subscription(ObjectPoseArray, "seqpose_node/objects", self._on_objects, 10)
+        self.create_subscription(SelectedObject, "seqpose_node/selected_object", self._on_selected, _QUEUE)
+        self.create_subscription(ObjectPoseArray, "seqpose_node/objects", self._on_objects, _QUEUE)
         if settings.select_category:
             self._select = self.create_client(SelectObject, "seqpose_node/select")
             self.create_timer(_SELECT_PERIOD, self._select_again)
 
     def _on_selected(self, message: SelectedObject) -> None:
         """Published before the objects of the same image."""
-        self._selected = message
+        self._selected, self._unselected = message, 0
         if message.state != SelectedObject.VISIBLE:
             self._publish(message.header, [], None)
 
     def _on_objects(self, message: ObjectPoseArray) -> None:
         selected = self._selected
-        if selected is None or selected.state != SelectedObject.VISIBLE or selected.header != message.header:
+        if selected is None:
+            return
+        self._unselected += 1
+        if self._unselected > _MAX_UNSELECTED:
+            self._selected = None
+            self._publish(message.header, [], None)
+            return
+        if selected.state != SelectedObject.VISIBLE or selected.header != message.header:
             return
         try:
             objects = restore_nocs_axes(objects_from_array(message), self.settings.object_axes)

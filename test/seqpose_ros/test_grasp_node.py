@@ -26,6 +26,7 @@ from seqpose_ros.grasps.messages import grasps_message
 from seqpose_ros.grasps.node import GraspNode
 from seqpose_ros.message_builders import ObjectFields, ObjectsBuilder
 from seqpose_ros.msg import GraspArray, ObjectPoseArray, SelectedObject
+from seqpose_ros.srv import SelectObject
 from seqpose_ros.to_messages import convert_axes, object_message
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,35 @@ def test_a_hidden_or_lost_object_has_no_grasps(client: Client, start_grasps: Cal
     client.until(lambda: len(rig.grasps) == len(rig.markers) == 3, "empty grasps")
     assert [len(message.grasps) for message in rig.grasps[1:]] == [0, 0]
     assert [m.action for m in rig.markers[-1].markers] == [Marker.DELETEALL]
+
+
+def test_an_object_is_selected_again_after_a_restart_of_seqpose_node(
+    client: Client, start_grasps: Callable[..., Rig]
+) -> None:
+    """The new process publishes objects, but has no selection."""
+    requests: list[SelectObject.Request] = []
+
+    def on_select(request: SelectObject.Request, response: SelectObject.Response) -> SelectObject.Response:
+        requests.append(request)
+        return response
+
+    rig = start_grasps(select_category="bottle")
+    rig.send(STAMP, SelectedObject.VISIBLE, [bottle(1, 0.5)])
+    client.until(lambda: rig.grasps, "grasps")
+    service = client.node.create_service(SelectObject, "/seqpose_node/select", on_select)
+    client.until(lambda: rig.node._select.service_is_ready(), "the service")
+    requests.clear()
+    image = 0
+    while not requests:
+        image += 1
+        at = header(STAMP + image / 10, "world")
+        rig.objects.publish(ObjectsBuilder().message(at, ObjectFields.of([bottle(2, 0.5)])))
+        client.executor.spin_once(timeout_sec=0.1)
+        assert image < 1000
+    assert requests[0].category == "bottle"
+    client.until(lambda: len(rig.grasps) == 2, "empty grasps")
+    assert list(rig.grasps[1].grasps) == []
+    client.node.destroy_service(service)
 
 
 def test_rep103_axes_give_the_same_grasps(client: Client, start_grasps: Callable[..., Rig]) -> None:
