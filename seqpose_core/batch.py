@@ -12,6 +12,7 @@ from seqpose_core.camera import Camera
 from seqpose_core.estimator import NonFiniteError, PoseEstimator
 from seqpose_core.objects import ObjectPose
 from seqpose_core.runtime.engine import StepArrays
+from seqpose_core.tracking import check_camera_pose
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def step_together(estimators: Sequence[PoseEstimator], frames: Sequence[StreamFr
     engine = estimators[0].engine
     if any(estimator.engine is not engine for estimator in estimators):
         raise ValueError("the estimators have different engines; load them from one checkpoint with the same options")
+    for f in frames:
+        check_camera_pose(f.camera_pose)
     images = [estimator.fit(f.image, f.camera) for estimator, f in zip(estimators, frames, strict=True)]
     inputs = [
         estimator.prepare(*fitted, f.stamp, f.camera_pose)

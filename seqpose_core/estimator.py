@@ -25,7 +25,7 @@ from seqpose_core.runtime.network import Network, with_memory
 from seqpose_core.selection import select_objects
 from seqpose_core.stream_memory import StreamMemory
 from seqpose_core.support_plane import SupportPlane, fuse_support_plane
-from seqpose_core.tracking import Tracker
+from seqpose_core.tracking import Tracker, check_camera_pose
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from seqpose_core.model.seqpose import SeqPose
@@ -157,12 +157,14 @@ class PoseEstimator:
         :param support_plane: plane that objects stand on, in the camera frame; None: the poses are the network's own.
         :param depth: (H, W) floats along z, metres, registered to the image; 0, NaN and infinity are unknown. None: as
             for ``support_plane``.
-        :raises ValueError: for an image of another shape or type, or an image or depth not of the camera's size.
+        :raises ValueError: for an image of another shape or type, an image or depth not of the camera's size, or a
+            camera pose that is not a finite (4, 4) matrix; memory and tracks have not changed.
         :raises NonFiniteError: if the network returned NaN or infinity; memory and tracks were reset.
         """
         pixels, intrinsics = self.fit(image, camera)
         if depth is not None:
             check_depth(depth, camera)
+        check_camera_pose(camera_pose)
         outputs = self._engine(self.prepare(pixels, intrinsics, stamp, camera_pose))
         objects = self.select({name: array[0] for name, array in outputs.items()}, stamp, camera_pose)
         if depth is not None:

@@ -142,9 +142,7 @@ class Tracker:
         """Transform the tracks to this update's frame (world or camera); returns (4, 4) from the camera to it."""
         if stamp is not None and self._stamp is not None and stamp < self._stamp:
             raise ValueError(f"stamp {stamp} lies before the last one, {self._stamp}; call reset() first")
-        pose = None if camera_pose is None else np.asarray(camera_pose, dtype=np.float64)
-        if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
-            raise ValueError(f"camera_pose is {camera_pose}; it must be finite (4, 4), or None if unknown")
+        pose = check_camera_pose(camera_pose)
         self._stamp = self._stamp if stamp is None else stamp
         if pose is None:
             if self._camera_pose is not None:  # the pose became unknown: continue in the last camera frame
@@ -203,6 +201,14 @@ class Tracker:
     def _gain(self, count: int) -> float:
         """Weight of the newest of ``count`` poses: the arithmetic mean at first, then exponential."""
         return max(1 - self.smoothing, 1 / count) if self.smoothing > 0 else 1.0
+
+
+def check_camera_pose(camera_pose: np.ndarray | None) -> np.ndarray | None:
+    """A camera pose as float64. :raises ValueError: it is neither None nor a finite (4, 4) matrix."""
+    pose = None if camera_pose is None else np.asarray(camera_pose, dtype=np.float64)
+    if pose is not None and (pose.shape != (4, 4) or not np.isfinite(pose).all()):
+        raise ValueError(f"camera_pose is {camera_pose}; it must be finite (4, 4), or None if unknown")
+    return pose
 
 
 def _sort_key(item: ObjectPose) -> tuple[float, str, list[float], list[float]]:

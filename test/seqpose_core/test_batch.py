@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 
+import numpy as np
 import pytest
 from runtime_rig import PACKAGES, assert_same_objects, moved_camera, require
 from tiny import tiny_model
@@ -44,6 +46,15 @@ def test_a_wrong_set_of_estimators_is_refused() -> None:
         step_together([one, one], [frame, frame])
     with pytest.raises(ValueError, match="different engines"):
         step_together([one, other], [frame, frame])
+
+
+def test_a_bad_camera_pose_of_one_stream_changes_no_stream() -> None:
+    engine = PoseEstimator(tiny_model()).engine
+    estimators = [PoseEstimator(engine) for _ in range(2)]
+    frame = StreamFrame(*next(sample_frames()))
+    with pytest.raises(ValueError, match="it must be finite"):
+        step_together(estimators, [frame, replace(frame, camera_pose=np.full((4, 4), np.nan))])
+    assert [estimator.memory_queries for estimator in estimators] == [0, 0]
 
 
 @pytest.mark.slow

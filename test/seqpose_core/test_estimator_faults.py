@@ -44,3 +44,31 @@ def test_weights_that_become_nan_never_give_objects() -> None:
     for index in range(2):
         with pytest.raises(NonFiniteError):
             estimator.step(image(index), CAMERA, 0.1 * index)
+
+
+@pytest.mark.parametrize("pose", [np.full((4, 4), np.nan), np.eye(3)])
+def test_a_bad_camera_pose_is_refused_before_the_memory_changes(pose: np.ndarray) -> None:
+    estimator = make_estimator()
+    with pytest.raises(ValueError, match="it must be finite"):
+        estimator.step(image(0), CAMERA, 0.0, pose)
+    assert estimator.memory_queries == 0
+
+
+class ResetByAnotherThread(PoseEstimator):
+    """An estimator whose memory another thread resets after it was read once."""
+
+    _reads = 0
+
+    @property
+    def _memory(self) -> object:
+        self._reads += 1
+        return self.__dict__["_memory"] if self._reads == 1 else None
+
+
+def test_the_memory_can_be_counted_while_another_thread_resets_it() -> None:
+    estimator = make_estimator()
+    estimator.step(image(0), CAMERA, 0.0)
+    expected = estimator.memory_queries
+    assert expected > 0
+    estimator.__class__ = ResetByAnotherThread
+    assert estimator.memory_queries == expected
