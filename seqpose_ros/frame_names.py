@@ -10,6 +10,7 @@ A name is ``<tf_prefix><category>_<n>`` with n from 0 to POOL_SIZE - 1:
   default, so no lookup returns or interpolates poses of two different objects. Listeners with a longer cache time must
   not look up poses that are older than REUSE_AFTER.
 - After a jump back in image time (a bag is replayed), REUSE_AFTER is measured in wall time.
+- After :meth:`FrameNamePool.forget_tracks` every track is a new one, also if its id was used before.
 - If all names of a category are in use, further tracks get no name and are not broadcast.
 """
 
@@ -27,9 +28,9 @@ REUSE_AFTER = 12.0  # seconds; more than the default cache time of tf buffers, 1
 
 @dataclass
 class _Use:
-    """The track that has a name, and when it was last broadcast: image stamp and wall time, seconds."""
+    """The track that has a name, None if it ended; stamp of its last image and wall time of its broadcast, seconds."""
 
-    track_id: int
+    track_id: int | None
     stamp: float
     wall_time: float
 
@@ -63,6 +64,12 @@ class FrameNamePool:
             if number is not None:
                 names[o.track_id] = f"{o.category}_{number}"
         return names
+
+    def forget_tracks(self) -> None:
+        """End all tracks, because their ids start again. Their names stay in use for REUSE_AFTER."""
+        for uses in self._uses.values():
+            for use in uses.values():
+                use.track_id = None
 
     @staticmethod
     def _number(uses: dict[int, _Use], track_id: int, stamp: float, now: float) -> int | None:

@@ -152,6 +152,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         if self._transforms is not None:
             self._transforms.close()
         self._transforms, self._estimator = None, None
+        self._outputs.forget_tracks()
 
     # Services, parameters, diagnostics ----------------------------------------------------------------------
 

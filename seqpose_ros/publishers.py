@@ -124,6 +124,10 @@ class Publishers:
         if _has_subscribers(self._markers):
             self._markers.publish(self._build_markers.clear())
 
+    def forget_tracks(self) -> None:
+        """The next estimator starts with track id 1 again: its tracks get other tf names than those of the last one."""
+        self._frame_names.forget_tracks()
+
     def subscription_counts(self) -> dict[str, int]:
         """Number of subscriptions per output, and of tf child frame names used so far."""
         publishers = {

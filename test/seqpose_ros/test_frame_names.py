@@ -56,6 +56,15 @@ def test_after_a_jump_back_in_time_a_name_is_reused_after_wall_time() -> None:
     assert pool.assign(mugs(7 + 2 * POOL_SIZE), 51.0) == {7 + 2 * POOL_SIZE: "mug_7"}
 
 
+def test_a_track_of_the_next_estimator_does_not_get_the_name_of_a_track_with_its_id() -> None:
+    """Track ids start at 1 again after the node is cleaned up and configured."""
+    pool = FrameNamePool()
+    assert pool.assign(mugs(1), 100.0) == {1: "mug_1"}
+    pool.forget_tracks()
+    assert pool.assign(mugs(1), 101.0) == {1: "mug_2"}
+    assert pool.assign(mugs(1), 102.0) == {1: "mug_2"}
+
+
 def test_if_all_names_are_in_use_further_tracks_have_none() -> None:
     names = FrameNamePool().assign(mugs(*range(POOL_SIZE + 5)), 0.0)
     assert list(names) == list(range(POOL_SIZE))

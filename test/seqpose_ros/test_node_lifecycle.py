@@ -68,6 +68,27 @@ def test_the_model_is_loaded_on_configure_and_freed_on_cleanup(client: Client) -
         rig.close()
 
 
+def test_tracks_after_a_new_configuration_do_not_get_the_tf_names_of_earlier_ones(client: Client) -> None:
+    """Track ids start at 1 again, and tf buffers still have the earlier object."""
+    transforms = client.listen(TFMessage, "/tf")
+    rig = InProcess(partial(SeqPoseNode, lambda settings: FakeEstimator([mug(1)])), autostart=False)
+    try:
+        client.until(lambda: rig.node._outputs._tf.get_subscription_count() == 1, "the subscription to tf")
+        for stamp, name in ((STAMP, "mug_1"), (STAMP + 1.0, "mug_2")):
+            assert change(client, Transition.TRANSITION_CONFIGURE)
+            assert change(client, Transition.TRANSITION_ACTIVATE)
+            client.detections.clear()
+            transforms.clear()
+            client.send_first(picture(), stamp)
+            client.until(lambda: transforms, "the transform")
+            assert [t.child_frame_id for t in transforms[0].transforms] == [name]
+            assert change(client, Transition.TRANSITION_DEACTIVATE)
+            assert change(client, Transition.TRANSITION_CLEANUP)
+            client.until(lambda: client.image.get_subscription_count() == 0, "the end of the subscription")
+    finally:
+        rig.close()
+
+
 def test_a_model_that_cannot_be_loaded_leaves_the_node_unconfigured(client: Client) -> None:
     def load(settings: Any) -> FakeEstimator:
         raise ValueError("no such checkpoint")
