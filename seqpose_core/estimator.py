@@ -118,7 +118,8 @@ class PoseEstimator:
     @property
     def memory_queries(self) -> int:
         """Number of valid queries in the memory."""
-        return 0 if self._memory is None else int(self._memory.valid.sum())
+        memory = self._memory  # read once: another thread may reset it
+        return 0 if memory is None else int(memory.valid.sum())
 
     def reset(self) -> None:
         """Clear memory and tracks. Track ids continue, so that no id is given to a second object."""

@@ -183,10 +183,12 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         return SetParametersResult(successful=True)
 
     def _publish_label_info(self) -> None:
-        assert self._estimator is not None
+        estimator = self._estimator
+        if estimator is None:  # freed by a transition in another thread
+            return
         stamp = self.get_clock().now().to_msg()
         chosen = parameters.estimator_options(self.settings).score_threshold
-        self._outputs.publish_label_info(stamp, self._estimator.categories, chosen)
+        self._outputs.publish_label_info(stamp, estimator.categories, chosen)
 
     def _log_warning(self, text: str) -> None:
         self.get_logger().warning(text)
@@ -202,18 +204,21 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             values["runtime"] = estimator.runtime  # the parameter can be default or auto
         return values | {"openmp_waiting": threads.wait_policy()}
 
+    def _memory(self) -> dict[str, int]:
+        estimator = self._estimator  # read once: a transition in another thread may free it
+        return {} if estimator is None else {"memory_queries": estimator.memory_queries}
+
     def _publish_diagnostics(self) -> None:
         stream = self._stream
         if stream is not None:
             self._report_missing_images(stream)
             self._report_while("shared_topics", stream.inputs.explain_shared_topics(), WARN)
             self._report_second_node()
-        memory = {} if self._estimator is None else {"memory_queries": self._estimator.memory_queries}
         support = {} if stream is None else stream.pipeline.support
         facts = {
             "state": self.state_label,
             **self._engine(),
-            **memory,
+            **self._memory(),
             **support,
             **self._outputs.subscription_counts(),
         }
