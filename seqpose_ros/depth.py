@@ -21,6 +21,9 @@ from seqpose_ros.subscriptions import subscribe
 
 #: Nanoseconds between the stamps of a colour image and of its depth image.
 TOLERANCE = 20_000_000
+#: Nanoseconds. A depth image that is later than the colour image by less than this shows that none with its stamp will
+#: come; one that is later by more was received before the stamps jumped back.
+_JUMP = 1_000_000_000
 _KEPT = 8
 _QOS = QoSProfile(depth=_KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: encoding: samples, and metres per unit.
@@ -39,7 +42,8 @@ class DepthInput:
     def at(self, stamp: Time, camera: Camera, timeout: float) -> np.ndarray:
         """The depth image at the stamp of a colour image.
 
-        :param camera: of the colour image. :param timeout: seconds of wall time to wait for the depth image.
+        :param camera: of the colour image. :param timeout: seconds of wall time to wait for the depth image; it is not
+            waited for if a later one has arrived.
         :return: (H, W) float32, metres, 0 or NaN where unknown.
         :raises InputError: none arrived in time, or it cannot be used.
         """
@@ -47,7 +51,7 @@ class DepthInput:
         with self._condition:
             while (message := self._nearest(expected)) is None:
                 remaining = deadline - time.monotonic()
-                if remaining <= 0:
+                if remaining <= 0 or self._is_missed(expected):
                     topic = self._subscription.topic_name
                     text = f"no depth image on {topic} within {TOLERANCE / 1e6:g} ms of the image's stamp"
                     raise InputError("depth", text)
@@ -62,6 +66,10 @@ class DepthInput:
     def close(self) -> None:
         """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
+
+    def _is_missed(self, stamp: int) -> bool:
+        """Whether a later depth image has arrived: the one at ``stamp`` was dropped, or depth has a lower rate."""
+        return any(TOLERANCE < stamp_nanoseconds(m.header.stamp) - stamp < _JUMP for m in self._messages)
 
     def _on_depth(self, message: Image) -> None:
         with self._condition:

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
-from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, header, mug, picture
+from ros_rig import CAMERA, STAMP, TIMEOUT, Client, FakeEstimator, InProcess, header, mug, picture
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from seqpose_ros.depth import decode_depth
+from seqpose_ros.depth import DepthInput, decode_depth
 from seqpose_ros.errors import InputError
 from seqpose_ros.msg import ObjectPoseArray
 
@@ -91,6 +92,25 @@ def test_without_a_depth_image_it_continues_and_warns(client: Client, start: Sta
     client.send_first(picture(), STAMP)
     assert estimator.steps[-1]["depth"] is None
     client.until(lambda: "no depth image on /depth" in client.diagnostics[-1].status[0].message, "the warning")
+
+
+def test_a_depth_image_is_not_waited_for_once_a_later_one_has_arrived(client: Client) -> None:
+    """Depth at half the rate of the images would otherwise delay every second image by the timeout."""
+    depth = DepthInput(client.node)
+    for stamp in (STAMP - 0.033, STAMP + 0.033):
+        depth._on_depth(depth_message(np.ones((48, 64), np.float32), "32FC1", stamp))
+    with pytest.raises(InputError, match="no depth image on /depth within 20 ms"):
+        depth.at(header(STAMP).stamp, CAMERA, timeout=np.inf)  # waiting raises OverflowError
+    depth.close()
+
+
+def test_a_depth_image_is_waited_for_after_the_stamps_jumped_back(client: Client) -> None:
+    depth, image = DepthInput(client.node), np.full((48, 64), 0.5, np.float32)
+    depth._on_depth(depth_message(image, "32FC1", STAMP + 60.0))  # of the end of the recording
+    timer = threading.Timer(0.2, lambda: depth._on_depth(depth_message(image, "32FC1", STAMP)))
+    timer.start()
+    np.testing.assert_array_equal(depth.at(header(STAMP).stamp, CAMERA, timeout=TIMEOUT), image)
+    depth.close()
 
 
 def test_plane_and_depth_are_not_given_by_default(client: Client, start: Start) -> None:
