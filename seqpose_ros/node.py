@@ -51,10 +51,13 @@ class SeqPoseNode(ResponsiveLifecycleNode):
     """Estimates object poses in the images of one camera.
 
     :param load: creates the estimator from the settings, on configuration.
+    :param tf_prefix: used while the parameter of this name is empty.
     :raises ValueError, rclpy.exceptions.ParameterException: an invalid parameter value was given at start.
     """
 
-    def __init__(self, load: Callable[[Settings], Estimator] = load_estimator, **node_options: Any) -> None:
+    def __init__(
+        self, load: Callable[[Settings], Estimator] = load_estimator, tf_prefix: str = "", **node_options: Any
+    ) -> None:
         super().__init__("seqpose_node", **node_options)
         for name, guess in parameters.declare(self).items():
             self.get_logger().warning(f"there is no parameter {name!r}; did you mean {guess!r}?")
@@ -62,7 +65,7 @@ class SeqPoseNode(ResponsiveLifecycleNode):
         self._load = load
         # Two functions: rclpy raises if one source line logs with different severities.
         self._diagnostics = NodeDiagnostics(self._log_warning, self._log_error)
-        self._outputs = Publishers(self)
+        self._outputs = Publishers(self, tf_prefix)
         self._transforms: TransformLookup | None = None
         self._estimator: Estimator | None = None
         self._stream: CameraStream | None = None  # while active
@@ -246,6 +249,12 @@ class SeqPoseNode(ResponsiveLifecycleNode):
             self._diagnostics.resolve(kind)
 
 
+def camera_node(load: Callable[[Settings], Estimator], namespace: str, **node_options: Any) -> SeqPoseNode:
+    """The node of one of several cameras. Its tf names begin with its namespace, because all cameras share /tf."""
+    prefix = "".join(f"{part}_" for part in namespace.split("/") if part)
+    return SeqPoseNode(load, prefix, namespace=namespace, **node_options)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until shutdown; ``autostart`` configures and activates it first.
 
@@ -263,7 +272,7 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.init(args=list(arguments))
         initialized = True
         load = EstimatorLoader()
-        nodes = [SeqPoseNode(load, namespace=name) for name in options.cameras] or [SeqPoseNode()]
+        nodes = [camera_node(load, name) for name in options.cameras] or [SeqPoseNode()]
     except (KeyboardInterrupt, NotInitializedException):  # a signal shut ROS down
         rclpy.try_shutdown()
         return 0

@@ -162,7 +162,10 @@ class Settings:
     )
     publish_tf: bool = field(default=True, metadata=describe("Broadcast one tf frame per confirmed track.", live=True))
     tf_prefix: str = field(
-        default="", metadata=describe("Prefix of the tf child frame names.", check=checks.check_prefix)
+        default="",
+        metadata=describe(
+            "Prefix of the tf child frame names; empty with --cameras: the namespace.", check=checks.check_prefix
+        ),
     )
     object_axes: str = field(
         default="nocs",

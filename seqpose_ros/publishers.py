@@ -36,9 +36,13 @@ _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durabilit
 
 
 class Publishers:
-    """The publishers of one node. All are lifecycle publishers except those of /tf and /diagnostics."""
+    """The publishers of one node. All are lifecycle publishers except those of /tf and /diagnostics.
 
-    def __init__(self, node: ResponsiveLifecycleNode) -> None:
+    :param tf_prefix: of the tf child frames while the parameter of this name is empty.
+    """
+
+    def __init__(self, node: ResponsiveLifecycleNode, tf_prefix: str = "") -> None:
+        self._tf_prefix = tf_prefix
         self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", _DEPTH)
         self._objects = node.create_lifecycle_publisher(ObjectPoseArray, "~/objects", _DEPTH)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", _DEPTH)
@@ -91,7 +95,7 @@ class Publishers:
             up_axis = 2 if settings.object_axes == "rep103" else 1
             self._markers.publish(self._build_markers.message(header, fields, up_axis))
         if broadcast:
-            self._broadcast(header, fields, settings.tf_prefix)
+            self._broadcast(header, fields, settings.tf_prefix or self._tf_prefix)
 
     def _broadcast(self, header: Header, fields: ObjectFields, prefix: str) -> None:
         names = self._frame_names.assign(fields.objects, stamp_seconds(header.stamp))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_rig import STAMP, Client, FakeEstimator, InProcess, header, mug, picture
-from sensor_msgs.msg import Image
+from ros_rig import CAMERA, STAMP, Client, FakeEstimator, InProcess, header, info_message, mug, picture
+from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import LabelInfo
 from visualization_msgs.msg import Marker, MarkerArray
 
 from seqpose_ros import publishers
+from seqpose_ros.images import image_fields
 from seqpose_ros.msg import ObjectPoseArray
+from seqpose_ros.node import camera_node
 
 Start = Callable[..., InProcess]
 
@@ -43,6 +46,32 @@ def test_every_output_has_the_object_with_the_stamp_and_frame_of_the_image(clien
     (transform,) = transforms[-1].transforms
     assert transform.child_frame_id == "mug_7"
     assert (transform.transform.translation.x, transform.transform.translation.z) == (0.1, 0.9)
+
+
+@pytest.mark.parametrize(("parameter", "name"), [("", "robot_left_mug_7"), ("seen_", "seen_mug_7")])
+def test_tf_names_of_one_of_several_cameras_begin_with_its_namespace(client: Client, parameter: str, name: str) -> None:
+    """Otherwise /tf would have the frame mug_7 of two cameras, with two parents."""
+    estimator = FakeEstimator([mug(7)])
+    transforms = client.listen(TFMessage, "/tf")
+    rig = InProcess(partial(camera_node, lambda settings: estimator, "/robot/left"), tf_prefix=parameter)
+    try:
+        rig.node.trigger_configure()
+        rig.node.trigger_activate()
+        publishers = [
+            client.node.create_publisher(kind, f"/robot/left/{topic}", 10)
+            for kind, topic in ((CameraInfo, "camera_info"), (Image, "image"))
+        ]
+        client.until(lambda: all(p.get_subscription_count() for p in publishers), "the node")
+        client.until(lambda: rig.node._outputs._tf.get_subscription_count() == 1, "the subscription to tf")
+        messages = (info_message(CAMERA), Image(header=header(STAMP), **image_fields(picture())))
+        while not transforms:
+            for publisher, message in zip(publishers, messages, strict=True):
+                publisher.publish(message)
+                client.executor.spin_once(timeout_sec=0.2)
+            messages[1].header.stamp.sec += 1
+        assert [t.child_frame_id for t in transforms[0].transforms] == [name]
+    finally:
+        rig.close()
 
 
 def test_the_debug_image_is_drawn_only_if_it_has_subscribers(
