@@ -9,19 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from tiny import tiny_config
 from training_rig import small_training
 
 from seqpose_core import checkpoint
 from train.data.sampler import Stage
 from train.export import export
-from train.fit.callbacks import AtomicCheckpointIO, AveragedWeights
+from train.fit.callbacks import AtomicCheckpointIO, AveragedWeights, ExportBest
 from train.fit.config import OptimizerConfig, TrainConfig
+from train.fit.module import SeqPoseModule
 from train.fit.run import fit, make_trainer
 
 Weights = dict[str, torch.Tensor]
@@ -73,6 +75,28 @@ def test_best_and_the_exported_end_hold_the_averaged_weights(config: TrainConfig
     assert ends and all(distance(end, after_three) < 1e-6 for end in ends)
     export(tmp_path / "run", tmp_path / "last")
     assert distance(read(tmp_path / "last"), after_three) < 1e-6
+
+
+def test_a_resumed_run_keeps_the_best_model_that_was_validated_after_its_checkpoint(tmp_path: Path) -> None:
+    module = SeqPoseModule(TrainConfig(model=tiny_config()))
+    bias = "heads.0.classify.bias"
+
+    def validate(callback: ExportBest, value: float) -> float:
+        torch.nn.init.constant_(dict(module.model.named_parameters())[bias], value)
+        state = SimpleNamespace(
+            callback_metrics={"val": torch.tensor(value)}, sanity_checking=False, is_global_zero=True
+        )
+        callback.on_validation_end(cast(lightning.Trainer, state), module)
+        return float(read(tmp_path / "best")[bias][0])
+
+    started = ExportBest(tmp_path / "best", "val", averaging=None)
+    assert validate(started, 30.0) == 30.0
+    saved = started.state_dict()  # of a step with a validation: last.ckpt is written before it
+    assert validate(started, 40.0) == 40.0
+    resumed = ExportBest(tmp_path / "best", "val", averaging=None)
+    resumed.load_state_dict(saved)
+    assert validate(resumed, 35.0) == 40.0
+    assert validate(resumed, 45.0) == 45.0
 
 
 def test_averaged_weights_are_on_the_device_of_the_strategy() -> None:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from seqpose_core import checkpoint
 from seqpose_core.model.seqpose import SeqPose
-from train.data.atomic_file import atomic_write
+from train.data.atomic_file import atomic_write, atomic_write_text
 from train.fit.distributed import gather_items
 from train.fit.module import SeqPoseModule
 
@@ -75,12 +75,19 @@ class ExportBest(Callback):
         assert isinstance(module, SeqPoseModule)
         # Lightning restores the module's own weights before this hook, so the averaged ones are read from averaging.
         checkpoint.save(self.averaging.network if self.averaging else module.model, self.out)
+        atomic_write_text(self._score, f"{value!r}\n")
+
+    @property
+    def _score(self) -> Path:
+        return self.out.with_name(f"{self.out.name}_score.txt")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        # A step's checkpoint is saved before its validation, which a resumed run does not repeat.
+        stored = float(self._score.read_text(encoding="utf-8")) if self._score.is_file() else -1.0
+        self.best = max(state["best"], stored)
 
 
 class SaveLastCheckpoint(Callback):
