@@ -243,6 +243,16 @@ def test_the_papers_figures_are_shown_for_real275_only(tmp_path: Path) -> None:
     assert "| full (paper) | 0.0 | 1.0 | 2.0 | 3.0 |" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.parametrize("iou", ["original", "oriented"])
+def test_the_papers_figures_are_given_with_their_kind_of_iou(tmp_path: Path, iou: str) -> None:
+    # docs/metrics.md: the same predictions differ by tens of points between kinds; the paper's is the original one.
+    row = AblationRow("full", paper=tuple(float(k) for k in range(8)))
+    write_table(tmp_path, "Title", iou, [(row, [RowResult(dict.fromkeys(COLUMNS, 0.5), "REAL275", 10)])])
+    text = (tmp_path / "table.md").read_text()
+    assert f"IoU kind {iou}, measured on REAL275" in text and "Rows of the paper have IoU kind original?." in text
+    assert ("They cannot be compared with kind oriented: use --iou original." in text) == (iou == "oriented")
+
+
 def test_several_seeds_give_mean_and_standard_deviation(tmp_path: Path) -> None:
     runs = [RowResult(dict.fromkeys(COLUMNS, ap), "data", 10) for ap in (0.1, 0.2, 0.3)]
     write_table(tmp_path, "Title", "oriented", [(AblationRow("full"), runs)])

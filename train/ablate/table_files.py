@@ -14,9 +14,10 @@ from seqpose_core.evaluation.tables import number
 from seqpose_core.metrics.ap_report import COLUMNS
 from train.ablate.row import RowResult
 from train.ablate.table import AblationRow
-from train.evaluate.paper_results import REAL275
+from train.evaluate.paper_results import REAL275, ROWS
 
 _PLOTTED = ("IoU50", "10cm", "10°", "10°10cm", "5°5cm")
+_PAPER_KIND = next(row.iou_kind for row in ROWS[REAL275] if row.method == "SeqPose, multi frame")
 
 #: Rows, each with the result of every seed.
 TableResults = Sequence[tuple[AblationRow, Sequence[RowResult]]]
@@ -46,6 +47,7 @@ def _percent(runs: Sequence[RowResult]) -> np.ndarray:
 
 def _markdown(title: str, iou: str, results: TableResults) -> str:
     lines = [f"| {title} | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    papers = False
     for row, runs in results:
         values = _percent(runs)
         cells = [number(v) for v in values.mean(axis=0)]
@@ -53,6 +55,7 @@ def _markdown(title: str, iou: str, results: TableResults) -> str:
             cells = [f"{c} ± {number(s)}" for c, s in zip(cells, values.std(axis=0, ddof=1), strict=True)]
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
         if row.paper and all(run.measured_on == REAL275 for run in runs):
+            papers = True
             lines.append(f"| {row.name} (paper) | {' | '.join(number(v) for v in row.paper)} |")
     runs = [run for _, of_seeds in results for run in of_seeds]
     steps = sorted({run.steps for run in runs})
@@ -62,6 +65,8 @@ def _markdown(title: str, iou: str, results: TableResults) -> str:
         f"{'; '.join(sorted({run.measured_on for run in runs}))}. Each row trained for "
         f"{' / '.join(map(str, steps))} steps with {seeds} seed{'s' if seeds > 1 else ''}"
         + (", mean ± standard deviation." if seeds > 1 else ".")
+        + (f" Rows of the paper have IoU kind {_PAPER_KIND}." if papers else "")
+        + (f" They cannot be compared with kind {iou}: use --iou original." if papers and iou != "original" else "")
     )
     return "\n".join(lines) + "\n"
 
