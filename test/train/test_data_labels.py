@@ -14,7 +14,9 @@ from seqpose_core.camera import Camera
 from train.data import NocsClips, NocsLayout, Stage, StepSampler, make_loader
 from train.data.augment import Augmentation
 from train.data.clips import ClipSample
+from train.data.frame import Frame, SceneObject
 from train.data.labels import surface_normals
+from train.data.layout import Clip, Layout
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,37 @@ def test_an_instance_keeps_its_slot_and_the_most_visible_are_kept(tree: Path) ->
     best = sorted(sorted(total, key=lambda i: -total[i])[:2])
     sample = NocsClips([layout], max_objects=2)[ClipSample(0, (0, 1, 2, 3), 0)]
     assert sample["instance"].tolist() == [best] * 4
+
+
+class Crowded(Layout):
+    """One frame with 18 objects side by side, 1 m away; NOCS's dataset.py accepts fewer than 20 values in a mask."""
+
+    clips = (Clip("scene", "", ("0000",)),)
+
+    def _read(self, clip: Clip, name: str) -> Frame:
+        mask = np.full((168, 224), 255, np.uint8)
+        objects = []
+        for index in range(18):
+            mask[40:80, 4 + 12 * index : 14 + 12 * index] = index + 1
+            place = np.array([0.05 * index - 0.45, 0, 1])
+            objects.append(SceneObject(1 + index % 6, index + 1, np.eye(3), place, np.full(3, 0.04), True, 400))
+        return Frame(
+            scene=clip.scene,
+            name=name,
+            image=np.zeros((168, 224, 3), np.uint8),
+            mask=mask,
+            coord_bgr=np.full((168, 224, 3), 128, np.uint8),
+            depth_mm=np.full((168, 224), 1000, np.uint16),
+            objects=tuple(objects),
+            camera=Camera(200, 200, 111.5, 83.5, 224, 168),
+            stamp=None,
+            camera_pose=None,
+        )
+
+
+def test_every_object_of_a_crowded_frame_is_a_target() -> None:
+    sample = NocsClips([Crowded()])[ClipSample(0, (0,), 0)]
+    assert sorted(set(sample["instance"][0].tolist()) - {-1}) == list(range(1, 19))
 
 
 def test_other_sizes_resample_image_and_camera(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class NocsClips(Dataset[dict[str, Any]]):
 
     :param image_size: (height, width) of the model's input.
     :param label_size: (height, width) of the target grid.
-    :param max_objects: M; if there are more objects, the most visible are kept.
+    :param max_objects: M; if there are more objects, the most visible are kept. NOCS's own reader has the same limit.
     :param min_visible_pixels: targets with fewer visible pixels at 224x168 (scaled by area for other sizes) are left
         out.
     :param hidden_handles: treat mugs with hidden handles as symmetric (see canonicalize_objects).
@@ -74,7 +74,7 @@ class NocsClips(Dataset[dict[str, Any]]):
         *,
         image_size: tuple[int, int] = (168, 224),
         label_size: tuple[int, int] = (48, 64),
-        max_objects: int = 8,
+        max_objects: int = 20,
         augmentation: Augmentation | None = None,
         min_visible_pixels: float = 16,
         hidden_handles: bool = False,
