@@ -76,3 +76,5 @@ def test_torchrun_and_slurm_override_the_number_of_processes(monkeypatch: pytest
     for name, value in {"SLURM_NTASKS": "16", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "fit"}.items():
         monkeypatch.setenv(name, value)
     assert distributed.process_layout(config) == (8, 2)
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # this process starts the others
+    assert distributed.process_layout(config) == (2, 3)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from training_rig import small_training
 
 from seqpose_core import config_io
@@ -120,12 +121,16 @@ def test_zero_devices_or_threads_are_refused(
     assert f"{option} is 0; it must be at least 1" in capsys.readouterr().err
 
 
-def test_under_slurm_a_new_run_ignores_the_checkpoint_of_another_run(config: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_in_a_slurm_task_a_run_starts_its_processes_and_ignores_the_checkpoint_of_another_run(
+    processes: int, config: TrainConfig, tmp_path: Path
+) -> None:
     (tmp_path / "train.yaml").write_text(config_io.dump_yaml(config))
     # The path where Lightning saves on SLURM's signal and resumes from. Reading this file would fail.
     (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"of another run")
     run = subprocess.run(
-        [sys.executable, "-m", "train.fit", "--config", "train.yaml", "--out", "new", "--threads", "1"],
+        [sys.executable, "-m", "train.fit", "--config", "train.yaml", "--out", "new", "--threads", "1"]
+        + ["--devices", str(processes)],
         env={**os.environ, **SLURM, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -134,13 +139,19 @@ def test_under_slurm_a_new_run_ignores_the_checkpoint_of_another_run(config: Tra
     )
     assert run.returncode == 0, run.stderr[-4000:]
     assert step(tmp_path / "new") == 2
+    assert ("MEMBER: 2/2" in run.stderr) == (processes == 2)
 
 
 def test_slurm_does_not_requeue_and_torchrun_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert distributed.slurm_plugins() == []
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    assert [environment.auto_requeue for environment in distributed.slurm_plugins()] == [False]
+    assert [type(environment) for environment in distributed.slurm_plugins()] == [LightningEnvironment]
+    for name in ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"):  # Lightning needs both
+        monkeypatch.setenv(name, "2")
+    (environment,) = distributed.slurm_plugins()
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     assert distributed.slurm_plugins() == []

@@ -8,32 +8,42 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from torch import Tensor
 
 from train.fit.config import ComputeConfig
 
 
 def process_layout(config: ComputeConfig) -> tuple[int, int]:
-    """(processes per node, nodes): from the environment of torchrun or srun, else from the configuration."""
+    """(processes per node, nodes): from the environment of torchrun or srun, else from the configuration.
+
+    In a SLURM job with one task this process starts the others itself, as outside of SLURM.
+    """
     if TorchElasticEnvironment.detect():
         per_node = int(os.environ["LOCAL_WORLD_SIZE"])
         return per_node, int(os.environ["WORLD_SIZE"]) // per_node
-    if SLURMEnvironment.detect():
+    if SLURMEnvironment.detect() and (tasks := int(os.environ["SLURM_NTASKS"])) > 1:
         nodes = int(os.environ["SLURM_NNODES"])
-        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
+        return tasks // nodes, nodes
     return config.devices, config.num_nodes
 
 
-def slurm_plugins() -> list[SLURMEnvironment]:
-    """Lightning's SLURM plugin without automatic requeueing if this is a SLURM job, else nothing.
+def slurm_plugins() -> list[ClusterEnvironment]:
+    """How Lightning finds the other processes of a SLURM job, without automatic requeueing; nothing elsewhere.
 
+    With one task, Lightning's own environment, which starts processes, replaces that of SLURM, which does not.
     By default Lightning requeues the job on SLURM's signal, and any new run in the folder resumes from the checkpoint
     that it saved then. Here runs resume from their own last.ckpt only.
     """
     if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
         return []
-    return [SLURMEnvironment(auto_requeue=False)]
+    several = int(os.environ["SLURM_NTASKS"]) > 1
+    return [SLURMEnvironment(auto_requeue=False) if several else LightningEnvironment()]
 
 
 def strategy_name(config: ComputeConfig, processes: int) -> str:
