@@ -2,12 +2,14 @@
 """``ros2 run seqpose_ros grasp_node``: ranked grasps of the object that is selected in seqpose_node.
 
 For every image with the selected object it publishes ~/grasps, ~/poses and ~/markers, in the frame of ~/objects. They
-are empty while the object is hidden or lost.
+are empty while the object is hidden or lost, and if tf has not support_frame or base_frame at the stamp of the image
+within _TF_TIMEOUT: without the plane, grasps could go through the table. While one image waits, later ones are ignored.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,7 @@ from seqpose_ros.transforms import TransformLookup
 
 _LOG_PERIOD = 5.0  # seconds between repeated warnings
 _SELECT_PERIOD = 0.5  # seconds between attempts to select
+_TF_TIMEOUT, _TF_PERIOD = 0.5, 0.01  # seconds of wall time to wait for the transforms of an image, and between lookups
 _QUEUE = 10  # messages of each topic
 #: Images without a message on selected_object after which nothing is selected: seqpose_node was restarted.
 _MAX_UNSELECTED = 2 * _QUEUE
@@ -55,6 +58,16 @@ class GraspSettings:
     )
 
 
+@dataclass(frozen=True)
+class _Image:
+    """The objects of an image with the selected one, and the wall time, in seconds, until which it waits for tf."""
+
+    header: Header
+    target: ObjectPose
+    others: Sequence[ObjectPose]
+    deadline: float
+
+
 class GraspNode(Node):
     """Plans grasps of the selected object.
 
@@ -68,19 +81,25 @@ class GraspNode(Node):
         self._transforms = TransformLookup(self) if settings.support_frame or settings.base_frame else None
         self._selected: SelectedObject | None = None
         self._unselected = 0  # images since the last message on selected_object
+        self._waiting: _Image | None = None
         self._grasps = self.create_publisher(GraspArray, "~/grasps", 10)
         self._poses = self.create_publisher(PoseArray, "~/poses", 10)
         self._markers = self.create_publisher(MarkerArray, "~/markers", 10)
         self.create_subscription(SelectedObject, "seqpose_node/selected_object", self._on_selected, _QUEUE)
         self.create_subscription(ObjectPoseArray, "seqpose_node/objects", self._on_objects, _QUEUE)
+        if self._transforms is not None:
+            self.create_timer(_TF_PERIOD, self._plan_waiting)
         if settings.select_category:
             self._select = self.create_client(SelectObject, "seqpose_node/select")
             self.create_timer(_SELECT_PERIOD, self._select_again)
 
     def _on_selected(self, message: SelectedObject) -> None:
         """Published before the objects of the same image."""
-        self._selected, self._unselected = message, 0
+        previous, self._selected, self._unselected = self._selected, message, 0
+        if previous is not None and previous.object.track_id != message.object.track_id:
+            self._waiting = None
         if message.state != SelectedObject.VISIBLE:
+            self._waiting = None
             self._publish(message.header, [], None)
 
     def _on_objects(self, message: ObjectPoseArray) -> None:
@@ -92,7 +111,7 @@ class GraspNode(Node):
             self._selected = None
             self._publish(message.header, [], None)
             return
-        if selected.state != SelectedObject.VISIBLE or selected.header != message.header:
+        if selected.state != SelectedObject.VISIBLE or selected.header != message.header or self._waiting is not None:
             return
         try:
             objects = restore_nocs_axes(objects_from_array(message), self.settings.object_axes)
@@ -101,35 +120,46 @@ class GraspNode(Node):
             return
         target = next((o for o in objects if o.track_id == selected.object.track_id), None)
         if target is not None:
-            plane = self._support_plane(message.header)
-            self._publish(message.header, self._plan(target, objects, plane, message.header), plane)
+            others = [o for o in objects if o is not target]
+            self._waiting = _Image(message.header, target, others, time.monotonic() + _TF_TIMEOUT)
+            self._plan_waiting()
 
-    def _plan(
-        self, target: ObjectPose, objects: Sequence[ObjectPose], plane: SupportPlane | None, header: Header
-    ) -> list[Grasp]:
-        base = self._lookup(header, self.settings.base_frame)
-        return plan_grasps(
-            target,
-            [o for o in objects if o is not target],
-            gripper=self.gripper,
-            plane=plane,
-            base=None if base is None else base[:3, 3],
-            max_reach=self.settings.max_reach,
-        )
+    def _plan_waiting(self) -> None:
+        """Plan grasps in the waiting image once tf has its frames, or publish none after the time to wait."""
+        image = self._waiting
+        if image is None:
+            return
+        try:
+            plane, base = self._support_plane(image.header), self._lookup(image.header, self.settings.base_frame)
+        except InputError as error:
+            if time.monotonic() < image.deadline:
+                return
+            self.get_logger().warning(f"no grasps: {error}", throttle_duration_sec=_LOG_PERIOD)
+            grasps, plane = [], None
+        else:
+            grasps = plan_grasps(
+                image.target,
+                image.others,
+                gripper=self.gripper,
+                plane=plane,
+                base=None if base is None else base[:3, 3],
+                max_reach=self.settings.max_reach,
+            )
+        self._waiting = None
+        self._publish(image.header, grasps, plane)
 
     def _support_plane(self, header: Header) -> SupportPlane | None:
         matrix = self._lookup(header, self.settings.support_frame)
         return None if matrix is None else SupportPlane.from_frame(matrix, self.settings.support_height)
 
     def _lookup(self, header: Header, frame: str) -> np.ndarray | None:
-        """(4, 4) from a frame to that of the objects; None without a frame or a transform."""
+        """(4, 4) from a frame to that of the objects; None if the name is empty.
+
+        :raises InputError: tf has no transform at this stamp.
+        """
         if not frame or frame == header.frame_id or self._transforms is None:
             return np.eye(4) if frame else None
-        try:
-            return self._transforms.lookup(header.frame_id, frame, header.stamp)
-        except InputError as error:
-            self.get_logger().warning(f"planned without {frame!r}: {error}", throttle_duration_sec=_LOG_PERIOD)
-            return None
+        return self._transforms.lookup(header.frame_id, frame, header.stamp)
 
     def _publish(self, header: Header, grasps: Sequence[Grasp], plane: SupportPlane | None) -> None:
         self._grasps.publish(grasps_message(header, grasps, plane))

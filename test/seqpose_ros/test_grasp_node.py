@@ -13,15 +13,17 @@ from typing import Any
 import launch_rig
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseArray
+from geometry_msgs.msg import PoseArray, TransformStamped
 from ros_rig import STAMP, Client, InProcess, header
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from seqpose_core import ObjectPose
 from seqpose_core.grasping import plan_grasps
 from seqpose_core.support_plane import SupportPlane
 from seqpose_ros.from_messages import matrix_from_pose
+from seqpose_ros.grasps import node as node_module
 from seqpose_ros.grasps.messages import grasps_message
 from seqpose_ros.grasps.node import GraspNode
 from seqpose_ros.message_builders import ObjectFields, ObjectsBuilder
@@ -39,6 +41,13 @@ def bottle(track_id: int, x: float) -> ObjectPose:
     return ObjectPose(
         "bottle", 0.9, upright, np.array([x, 0.0, 0.1]), np.array([0.06, 0.2, 0.06]), covariance, track_id
     )
+
+
+def frame_at(name: str, stamp: float, height: float) -> TFMessage:
+    """A frame parallel to the world's, above its origin by ``height`` metres."""
+    transform = TransformStamped(header=header(stamp, "world"), child_frame_id=name)
+    transform.transform.translation.z, transform.transform.rotation.w = height, 1.0
+    return TFMessage(transforms=[transform])
 
 
 def test_the_messages_have_the_order_of_the_plan_and_the_plane() -> None:
@@ -133,6 +142,34 @@ def test_a_hidden_or_lost_object_has_no_grasps(client: Client, start_grasps: Cal
     client.until(lambda: len(rig.grasps) == len(rig.markers) == 3, "empty grasps")
     assert [len(message.grasps) for message in rig.grasps[1:]] == [0, 0]
     assert [m.action for m in rig.markers[-1].markers] == [Marker.DELETEALL]
+
+
+def test_an_image_waits_for_the_transform_of_the_support_plane(
+    client: Client, start_grasps: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "_TF_TIMEOUT", 60.0)
+    rig = start_grasps(support_frame="table")
+    broadcaster = client.tf_publisher()
+    rig.send(STAMP, SelectedObject.VISIBLE, [bottle(1, 0.5)])
+    client.until(lambda: rig.node._waiting, "the image")
+    at = rig.send(STAMP + 0.1, SelectedObject.VISIBLE, [bottle(1, 0.5)])  # replaces no image that waits
+    for stamp in (STAMP - 0.1, STAMP + 0.2):
+        broadcaster.publish(frame_at("table", stamp, height=-0.01))
+    client.until(lambda: rig.grasps, "grasps")
+    assert rig.grasps[0].header == header(STAMP, "world") != at
+    assert rig.grasps[0].grasps
+    np.testing.assert_allclose(rig.grasps[0].support_plane, [0.0, 0.0, 1.0, 0.01], atol=1e-9)
+
+
+@pytest.mark.parametrize("frame", ["support_frame", "base_frame"])
+def test_there_are_no_grasps_without_the_transform_of_a_requested_frame(
+    frame: str, client: Client, start_grasps: Callable[..., Rig]
+) -> None:
+    rig = start_grasps(**{frame: "unknown"})
+    at = rig.send(STAMP, SelectedObject.VISIBLE, [bottle(1, 0.5)])
+    client.until(lambda: rig.grasps, "a message")
+    assert rig.grasps[0].header == at
+    assert list(rig.grasps[0].grasps) == []
 
 
 def test_an_object_is_selected_again_after_a_restart_of_seqpose_node(
