@@ -66,7 +66,7 @@ def test_batch_has_the_documented_tensors(tree: Path) -> None:
     clips = NocsClips([NocsLayout.open(tree, "train")], augmentation=Augmentation())
     sampler = StepSampler(clips.clip_lengths, [Stage(1, 3, 2)])
     batch = next(iter(make_loader(clips, sampler, workers=0)))
-    b, t, m = 2, 3, 8
+    b, t, m = 2, 3, 20
     expected = {
         "image": (torch.uint8, (b, t, 3, 168, 224)),
         "intrinsics": (torch.float32, (b, t, 3, 3)),
