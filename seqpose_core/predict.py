@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ _DEFAULT_RATE = 30.0
 class InputFrame:
     """One frame of the input.
 
-    :param name: file stem, or the frame's number in a video.
+    :param name: file stem, file name if the folder has several files of this stem, or the frame's number in a video.
     :param image: (H, W, 3) uint8 RGB. :param stamp: seconds from the start, None for photographs.
     """
 
@@ -57,8 +58,9 @@ def read_frames(path: Path) -> Iterator[InputFrame]:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise FileNotFoundError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+        stems = Counter(file.stem for file in files)
         for file in files:
-            yield InputFrame(file.stem, _read_image(file), None)
+            yield InputFrame(file.stem if stems[file.stem] == 1 else file.name, _read_image(file), None)
     elif not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give an image, a video or a folder of images")
     elif path.suffix.lower() in IMAGE_SUFFIXES:
@@ -122,9 +124,11 @@ def predict(
     :param fx: focal length, pixels; None: from ``fov``, the horizontal field of view in degrees.
     :param single: whether the memory is reset before each frame.
     :return: the number of frames.
-    :raises FileNotFoundError, ValueError: as :func:`read_frames`.
+    :raises FileNotFoundError, ValueError: as :func:`read_frames`; ValueError also if an output would replace an input.
     """
     is_video = source.is_file() and source.suffix.lower() not in IMAGE_SUFFIXES
+    if source.is_dir() and out.is_dir() and out.samefile(source):
+        raise ValueError(f"the pictures would replace the images in {source}; choose another --out")
     count = 0
     with ExitStack() as stack:
         poses = writer = None
@@ -141,15 +145,22 @@ def predict(
             if is_video:
                 if writer is None:
                     codec, rate = cv2.VideoWriter.fourcc(*"mp4v"), video_rate(source)
-                    writer = cv2.VideoWriter(str(out / "video.mp4"), codec, rate, (width, height))
+                    writer = cv2.VideoWriter(str(_output(out / "video.mp4", source)), codec, rate, (width, height))
                     stack.callback(writer.release)
                 writer.write(drawn)
             else:
-                cv2.imwrite(str(out / f"{frame.name}.png"), drawn)
+                cv2.imwrite(str(_output(out / f"{frame.name}.png", source)), drawn)
             record = {"frame": frame.name, "stamp": frame.stamp, "objects": [as_json(item) for item in objects]}
             poses.write(json.dumps(record) + "\n")
             count += 1
     return count
+
+
+def _output(path: Path, source: Path) -> Path:
+    """``path``. :raises ValueError: it is the input."""
+    if path.exists() and path.samefile(source):
+        raise ValueError(f"{path} is the input and would be replaced; choose another --out")
+    return path
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -220,7 +220,7 @@ def object_from_detection(detection: Any, categories: Sequence[Category] = CATEG
         translation=position,
         size=size,
         covariance=covariance,
-        track_id=int(track_id) if track_id.isdecimal() else None,
+        track_id=int(track_id) if track_id.isdecimal() and int(track_id) < 2**63 else None,
         category_info=info,
     )
 

@@ -140,7 +140,7 @@ class Bag:
                 continue
             for text in camera_warnings(self.image.topic, info, camera, self._rectified):
                 self.warn(text)
-            frame_id = message.header.frame_id
+            frame_id = message.header.frame_id.lstrip("/")  # as the node and tf2 do, for bags from ROS 1
             yield BagFrame(index, stamp, frame_id, image, camera, self._ground_truth_of(stamp, frame_id))
         if unmatched:
             self.warn(f"{len(unmatched)} of {len(self._ground_truth)} ground truths have the stamp of no image")
@@ -206,7 +206,7 @@ class Bag:
             if len(messages) > 1:
                 self.warn(f"the ground truth of stamp {_format_stamp(stamp)} is recorded {len(messages)} times")
             objects = self._ground_truth_objects(stamp, messages[0].detections)
-            ground_truth[stamp] = _GroundTruth(messages[0].header.frame_id, objects)
+            ground_truth[stamp] = _GroundTruth(messages[0].header.frame_id.lstrip("/"), objects)
         return ground_truth
 
     def _ground_truth_objects(self, stamp: int, detections: Any) -> list[ObjectPose]:

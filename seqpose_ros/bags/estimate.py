@@ -27,6 +27,9 @@ from seqpose_ros.bags.scoring import FrameGroundTruth
 from seqpose_ros.from_messages import matrix_from_transform
 from seqpose_ros.stamps import seconds
 
+#: Transforms are kept by their stamps, which can span more time than the recording: a simulation faster than real time.
+_ALL = Duration(seconds=2**31 - 1)
+
 
 @dataclass(frozen=True)
 class SupportFrame:
@@ -107,7 +110,7 @@ def support_planes(bag: Bag, support: SupportFrame) -> Callable[[BagFrame], Supp
 
 def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray | None]:
     """The (4, 4) transform from camera to ``fixed_frame`` of a frame, None where the bag's tf does not have it."""
-    buffer = Buffer(cache_time=Duration(nanoseconds=bag.duration + 10**10))
+    buffer = Buffer(cache_time=_ALL)
     refused: list[str] = []
     for raw, static in bag.transforms():
         store = buffer.set_transform_static if static else buffer.set_transform

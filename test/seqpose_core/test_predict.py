@@ -51,6 +51,26 @@ def test_a_folder_gives_a_picture_per_image(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "out").glob("*.png")) == ["0.png", "1.png"]
 
 
+def test_no_input_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = next(iter(sample_frames()))[0]
+    video, picture = write_video(tmp_path / "video.mp4", 2), tmp_path / "images/a.png"
+    picture.parent.mkdir()
+    cv2.imwrite(str(picture), image[..., ::-1])
+    for path, out in ((picture.parent, picture.parent), (picture, picture.parent), (video, tmp_path)):
+        before = {file: file.read_bytes() for file in (video, picture)}
+        assert main([str(path), "--out", str(out)]) == 1
+        assert "choose another --out" in capsys.readouterr().err
+        assert {file: file.read_bytes() for file in before} == before
+
+
+def test_images_of_equal_stems_have_pictures_of_their_own(tmp_path: Path) -> None:
+    image = next(iter(sample_frames()))[0]
+    for name in ("a.png", "a.jpg", "b.jpg"):
+        cv2.imwrite(str(tmp_path / name), image[..., ::-1])
+    assert main([str(tmp_path), "--single", "--out", str(tmp_path / "out")]) == 0
+    assert sorted(file.name for file in (tmp_path / "out").glob("*.png")) == ["a.jpg.png", "a.png.png", "b.png"]
+
+
 @pytest.mark.parametrize("name", ["missing.mp4", "broken.mp4", "broken.png", "empty"])
 def test_the_error_names_an_unreadable_input(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()

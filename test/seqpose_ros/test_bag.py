@@ -20,7 +20,7 @@ from seqpose_ros.bags.bag import Bag
 from seqpose_ros.bags.estimate import SupportFrame, camera_poses, predict_bag
 from seqpose_ros.bags.scoring import is_yaw_known
 from seqpose_ros.images import image_fields
-from train.bag_messages import typestore
+from train.bag_messages import MessageBuilder, typestore
 from train.to_bag import EPOCH, WrittenBag, main, write_bag
 
 
@@ -64,6 +64,39 @@ def test_the_transforms_of_the_bag_are_the_camera_poses(bag_path: Path) -> None:
         for frame in bag.frames():
             np.testing.assert_allclose(pose(frame), camera_pose(frame.index), atol=1e-9)
         assert camera_poses(bag, "map")(frame) is None
+
+
+def write_moving_camera(path: Path, frames: int, period: float, frame: str) -> None:
+    """Images logged every 0.1 s with stamps every ``period`` seconds; the camera is at x = index, in metres."""
+    store = typestore()
+    builder = MessageBuilder(store, 90)
+    picture = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections: dict[str, Any] = {}
+        for index in range(frames):
+            stamp, pose = round(1e9 * (1 + period * index)), np.eye(4)
+            pose[0, 3] = index
+            info, image = builder.camera_info(CAMERA, stamp), builder.image(picture, stamp)
+            info.header.frame_id = image.header.frame_id = frame
+            messages = {"/tf": builder.transform(pose, stamp), "/camera_info": info, "/image/compressed": image}
+            for offset, (topic, message) in enumerate(messages.items()):
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=store)
+                writer.write(connections[topic], 10**9 + index * 10**8 + offset, store.serialize_cdr(message, kind))
+
+
+@pytest.mark.parametrize(
+    ("period", "frame"),
+    [(1.0, "camera_optical_frame"), (0.1, "/camera_optical_frame")],
+    ids=["stamps that span more time than the recording", "a frame with a slash"],
+)
+def test_every_image_has_the_camera_pose_of_its_stamp(period: float, frame: str, tmp_path: Path) -> None:
+    write_moving_camera(tmp_path / "bag", 41, period, frame)
+    with Bag(tmp_path / "bag") as bag:
+        pose = camera_poses(bag, "world")
+        poses = [pose(frame) for frame in bag.frames()]
+    assert [None if matrix is None else matrix[0, 3] for matrix in poses] == pytest.approx(list(range(41)))
 
 
 def test_raw_images_in_a_sqlite_bag_are_read(tmp_path: Path, bag_path: Path) -> None:

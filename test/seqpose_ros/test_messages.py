@@ -57,6 +57,13 @@ def info(width: int = 640, height: int = 480, d: Sequence[float] = ()) -> Camera
     return message
 
 
+@pytest.mark.parametrize(("text", "number"), [("7", 7), (str(2**63 - 1), 2**63 - 1), (str(2**63), None), ("a7", None)])
+def test_an_id_that_is_no_64_bit_number_is_no_track_id(text: str, number: int | None) -> None:
+    (detection,) = DetectionsBuilder().message(HEADER, ObjectFields.of(random_objects()[:1])).detections
+    detection.id = text
+    assert objects_from_detections([detection])[0].track_id == number
+
+
 def test_converting_to_detections_and_back_is_lossless() -> None:
     objects = random_objects()
     restored = objects_from_detections(DetectionsBuilder().message(HEADER, ObjectFields.of(objects)).detections)
