@@ -70,23 +70,26 @@ def play(
     move_stamps: bool = False,
     wait_for: Sequence[str] = (),
     wait_timeout: float = MATCH_TIMEOUT,
+    excluded: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Publish the messages of the bag in recorded order, each at its replay time.
 
     :param topics: topics to play; empty plays all topics whose message type is installed.
-    :param clock: publish the recorded (or restamped) time on /clock before each message.
+    :param clock: publish the recorded (or restamped) time on /clock before each message, in place of a recorded /clock.
     :param wait_for: topics that must have a subscription before the first message.
     :param wait_timeout: seconds to wait for these subscriptions.
+    :param excluded: topics that are not played; a name with a slash at its end stands for all topics below it.
     :return: ``sent`` messages by topic, the ``timeline``, and the worst lateness in ``late_ms``.
     :raises TimeoutError: a topic of ``wait_for`` got no subscription.
     :raises BagError: the bag cannot be read. A damaged bag is played up to the damage.
     """
     with BagReader(bag) as reader:
+        left_out = (*excluded, "/clock") if clock else excluded
         publishers: dict[str, Publisher] = {}
         kinds: dict[str, type] = {}
         for connection in reader.connections:
             kind = message_class(connection.msgtype)
-            if topics and connection.topic not in topics:
+            if (topics and connection.topic not in topics) or _matches(connection.topic, left_out):
                 continue
             if kind is None:
                 node.get_logger().warning(f"{connection.topic}: {connection.msgtype} is not installed; not played")
@@ -150,12 +153,20 @@ def _wait_for_subscriptions(publishers: dict[str, Publisher], wait_for: Sequence
             time.sleep(0.01)
 
 
+def _matches(topic: str, names: Sequence[str]) -> bool:
+    """Whether ``names`` has the topic, or a name with a slash at its end that the topic begins with."""
+    return any(topic == name or (name.endswith("/") and topic.startswith(name)) for name in names)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; also accepts ROS arguments (``--ros-args -r /a:=/b``)."""
     parser = command_parser(__doc__)
     parser.add_argument("bag", type=Path)
     parser.add_argument("--rate", type=float, default=1.0, help="times the recorded speed (default 1)")
     parser.add_argument("--topics", nargs="+", default=[], help="topics to play (default all)")
+    parser.add_argument(
+        "--exclude", nargs="+", default=[], metavar="TOPIC", help="topics not to play; /name/ excludes all below it"
+    )
     parser.add_argument("--clock", action="store_true", help="publish /clock, for nodes with use_sim_time")
     parser.add_argument("--restamp", action="store_true", help="move header stamps to the time of the replay")
     parser.add_argument(
@@ -182,6 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.restamp,
             options.wait_for,
             options.wait_timeout,
+            options.exclude,
         )
     except (TimeoutError, ValueError) as error:
         node.get_logger().fatal(str(error))

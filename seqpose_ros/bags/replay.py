@@ -116,7 +116,8 @@ def run(
             player = _start(
                 "seqpose_ros.bags.player",
                 [str(bag), "--rate", str(rate), "--restamp", "--report", str(report)]
-                + ["--wait-for", image, camera_info],
+                # Outputs of a node that ran while the bag was recorded would be recorded as those of this one.
+                + ["--wait-for", image, camera_info, "--exclude", "/seqpose_node/", "/diagnostics", "/clock"],
             )
             try:
                 _spin_until(spin_once, lambda: player.poll() is not None, None, "run during the replay", node)
