@@ -5,7 +5,8 @@ The node runs in its own process and gets images at a fixed rate. After each fau
 counted until the node publishes detections for one. The command fails if the node logs a traceback, ends, publishes a
 stamp that no image had, needs more than 3 valid images after a fault, uses more tf names than its pool has, or if its
 memory grows by more than MAX_GROWTH over the last two thirds of the run, at the lower end of the slope's 95 % interval.
-Runs of less than half a minute are too short for the last check; the command says so.
+Runs of less than half a minute are too short for the last check; the command says so. Runs of 30 minutes or more also
+report the growth of the last 20 minutes.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes:
     diagnostics = client.final_diagnostics()
     exit_status, log = process.stop(), process.log
     memory = memory_growth([sample for sample in record.memory if sample[0] >= 20.0 * minutes])
+    at_end = [sample for sample in record.memory if sample[0] >= 60.0 * (minutes - 20)]
+    last = memory_growth(at_end) if minutes >= 30 else None
     worst: Counter[str] = Counter()
     for name, count in record.recovery:
         worst[name] = max(worst[name], count)
@@ -121,13 +124,8 @@ def summarize(client: Client, process: NodeProcess, record: SoakRecord, minutes:
         "faults": len(record.recovery),
         "worst_recovery_images": dict(worst),
         "memory_mb_by_minute": means_by_minute(record.memory),
-        "memory_growth": None
-        if memory is None
-        else {
-            "slope_mb_per_minute": 60 * memory.slope,
-            "interval_mb_per_minute": [60 * (memory.slope - memory.half), 60 * (memory.slope + memory.half)],
-            "at_least_mb": memory.total,
-        },
+        "memory_growth": None if memory is None else memory.report(),
+        "memory_growth_last_20_minutes": None if last is None else last.report(),
         "tf_names": names,
         "node": {key: value for key, value in diagnostics.items() if key.startswith("images_") or key.endswith("_ms")},
         "failures": failures,
@@ -145,6 +143,15 @@ class MemoryGrowth(NamedTuple):
     slope: float
     half: float
     total: float
+
+    def report(self) -> dict[str, Any]:
+        """The numbers in MB and minutes."""
+        interval = [60 * (self.slope - self.half), 60 * (self.slope + self.half)]
+        return {
+            "slope_mb_per_minute": 60 * self.slope,
+            "interval_mb_per_minute": interval,
+            "at_least_mb": self.total,
+        }
 
 
 def memory_growth(samples: Sequence[tuple[float, float]]) -> MemoryGrowth | None:

@@ -87,8 +87,8 @@ class GraspNode(Node):
         self._markers = self.create_publisher(MarkerArray, "~/markers", 10)
         self.create_subscription(SelectedObject, "seqpose_node/selected_object", self._on_selected, _QUEUE)
         self.create_subscription(ObjectPoseArray, "seqpose_node/objects", self._on_objects, _QUEUE)
-        if self._transforms is not None:
-            self.create_timer(_TF_PERIOD, self._plan_waiting)
+        self._retry = self.create_timer(_TF_PERIOD, self._plan_waiting)
+        self._retry.cancel()  # it runs only while an image waits
         if settings.select_category:
             self._select = self.create_client(SelectObject, "seqpose_node/select")
             self.create_timer(_SELECT_PERIOD, self._select_again)
@@ -97,9 +97,9 @@ class GraspNode(Node):
         """Published before the objects of the same image."""
         previous, self._selected, self._unselected = self._selected, message, 0
         if previous is not None and previous.object.track_id != message.object.track_id:
-            self._waiting = None
+            self._stop_waiting()
         if message.state != SelectedObject.VISIBLE:
-            self._waiting = None
+            self._stop_waiting()
             self._publish(message.header, [], None)
 
     def _on_objects(self, message: ObjectPoseArray) -> None:
@@ -122,7 +122,12 @@ class GraspNode(Node):
         if target is not None:
             others = [o for o in objects if o is not target]
             self._waiting = _Image(message.header, target, others, time.monotonic() + _TF_TIMEOUT)
+            self._retry.reset()
             self._plan_waiting()
+
+    def _stop_waiting(self) -> None:
+        self._waiting = None
+        self._retry.cancel()
 
     def _plan_waiting(self) -> None:
         """Plan grasps in the waiting image once tf has its frames, or publish none after the time to wait."""
@@ -145,7 +150,7 @@ class GraspNode(Node):
                 base=None if base is None else base[:3, 3],
                 max_reach=self.settings.max_reach,
             )
-        self._waiting = None
+        self._stop_waiting()
         self._publish(image.header, grasps, plane)
 
     def _support_plane(self, header: Header) -> SupportPlane | None:

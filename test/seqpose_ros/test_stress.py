@@ -50,6 +50,14 @@ def test_the_memory_of_a_short_run_is_not_evaluated() -> None:
     assert soak.memory_growth([(float(t), 300.0 + t) for t in range(19)]) is None
 
 
+def test_the_growth_is_reported_in_megabytes_per_minute() -> None:
+    growth = soak.memory_growth([(float(t), 300.0 + 0.01 * t) for t in range(600)])
+    assert growth is not None
+    report = growth.report()
+    assert report.pop("interval_mb_per_minute") == pytest.approx([0.6, 0.6])
+    assert report == pytest.approx({"slope_mb_per_minute": 0.6, "at_least_mb": 5.99})
+
+
 def test_the_memory_is_reported_by_minute() -> None:
     assert soak.means_by_minute([(0.0, 1.0), (59.0, 2.0), (60.0, 4.0), (185.0, 8.0)]) == [1.5, 4.0, 8.0]
 
@@ -97,4 +105,4 @@ def test_soak_causes_faults_and_the_node_recovers(
     assert report["failures"] == []
     assert report["faults"] >= 1
     assert report["detections"] >= report["faults"]
-    assert report["memory_growth"] is None  # 6 seconds are too short
+    assert report["memory_growth"] is report["memory_growth_last_20_minutes"] is None  # 6 seconds are too short

@@ -27,23 +27,28 @@ def process_layout(config: ComputeConfig) -> tuple[int, int]:
     if TorchElasticEnvironment.detect():
         per_node = int(os.environ["LOCAL_WORLD_SIZE"])
         return per_node, int(os.environ["WORLD_SIZE"]) // per_node
-    if SLURMEnvironment.detect() and (tasks := int(os.environ["SLURM_NTASKS"])) > 1:
+    if (tasks := _slurm_tasks()) > 1:
         nodes = int(os.environ["SLURM_NNODES"])
         return tasks // nodes, nodes
     return config.devices, config.num_nodes
 
 
 def slurm_plugins() -> list[ClusterEnvironment]:
-    """How Lightning finds the other processes of a SLURM job, without automatic requeueing; nothing elsewhere.
+    """Lightning's plugin for the processes of a SLURM job, without automatic requeueing; nothing outside of SLURM.
 
     With one task, Lightning's own environment, which starts processes, replaces that of SLURM, which does not.
     By default Lightning requeues the job on SLURM's signal, and any new run in the folder resumes from the checkpoint
     that it saved then. Here runs resume from their own last.ckpt only.
     """
-    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+    tasks = _slurm_tasks()
+    if TorchElasticEnvironment.detect() or tasks == 0:
         return []
-    several = int(os.environ["SLURM_NTASKS"]) > 1
-    return [SLURMEnvironment(auto_requeue=False) if several else LightningEnvironment()]
+    return [SLURMEnvironment(auto_requeue=False) if tasks > 1 else LightningEnvironment()]
+
+
+def _slurm_tasks() -> int:
+    """Number of tasks of the SLURM job; 0 outside of SLURM."""
+    return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else 0
 
 
 def strategy_name(config: ComputeConfig, processes: int) -> str:
