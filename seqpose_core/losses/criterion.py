@@ -30,7 +30,9 @@ class LossWeights:
     :param centre_uv, log_depth: L1 of the projected centre (in image widths and heights) and of log z.
     :param position: L1 in metres (the paper's λ2; by default the two terms above are used instead).
     :param rotation: mean difference of the three axes, see ``CriterionConfig.rotation``.
-    :param rotation_mode: cross entropy on which rotation mode is nearest, if the head has several; not in Eq. 10.
+    :param rotation_mode: of the scores of the rotation modes, if the head has several; not in Eq. 10.
+    :param angular_size: L1 of the logarithm of diagonal / z. An image determines this ratio much better than size or
+        distance alone. Not in Eq. 10.
     :param log_size: L1 of the logarithm of the extents.
     :param size: L1 of the extents in metres (the paper's λ4; by default the term above is used instead).
     :param uncertainty: negative log likelihood of the errors, which trains the uncertainty only.
@@ -42,9 +44,10 @@ class LossWeights:
     log_depth: float = 5.0
     position: float = 0.0
     rotation: float = 3.0
-    rotation_mode: float = 4.0
+    rotation_mode: float = 1.0
     log_size: float = 2.0
     size: float = 0.0
+    angular_size: float = 3.0
     uncertainty: float = 0.02
     denoising: float = 1.0
     segmentation: float = 1.0
@@ -195,6 +198,7 @@ def object_losses(
         "rotation": mean(rotation_loss),
         "log_size": mean(distance.of_extents(size.log(), target_size.log(), symmetric)),
         "size": mean(distance.of_extents(size, target_size, symmetric)),
+        "angular_size": mean((size.norm(dim=-1).log() - target_size.norm(dim=-1).log() - log_z).abs()),
         "uncertainty": mean(_uncertainty_loss(error, prediction.log_scale[row, q], symmetric, options.likelihood)),
         **extra,
     }

@@ -56,12 +56,12 @@ def centre_losses(
     rows, columns = logits.shape[2:]
     stride = pinhole.image_size / pinhole.image_size.new_tensor([columns, rows])
     cells = (pinhole.project(targets.translation) + 0.5) / stride - 0.5  # (B, M, 2): cell centres at integers
-    nearest = cells.round()
-    inside = (nearest >= 0).all(-1) & (nearest < nearest.new_tensor([columns, rows])).all(-1)
-    inside = inside & targets.present
+    # An object that the border cuts may have its centre outside the image: its peak is in the nearest cell.
+    nearest = torch.minimum(cells.round().clamp_min(0), cells.new_tensor([columns - 1, rows - 1]))
+    present = targets.present
     radius = targets.size.norm(dim=-1) / 2 * pinhole.mean_focal[:, None] / targets.translation[..., 2].clamp_min(NEAR)
     sigma = (radius / stride.mean() / 3).clamp(0.4, 3.0)
-    peaks = _gaussians(nearest, sigma, rows, columns) * inside[..., None, None]
+    peaks = _gaussians(nearest, sigma, rows, columns) * present[..., None, None]
     one_hot = F.one_hot(targets.classes.clamp_min(0), logits.shape[1]).to(peaks.dtype)  # (B, M, C)
     heat = (peaks[:, :, None] * one_hot[..., None, None]).amax(1)
 
@@ -72,16 +72,16 @@ def centre_losses(
         (1 - probability) ** 2 * F.softplus(-logits),
         (1 - heat) ** 4 * probability**2 * F.softplus(logits),
     )
-    count = normalise(inside.sum())
-    # Computed for all M and masked: selecting those inside would make a GPU wait for their number.
+    count = normalise(present.sum())
+    # Computed for all M and masked: selecting those present would make a GPU wait for their number.
     sample = torch.arange(len(cells), device=cells.device)[:, None]
-    x, y = torch.where(inside[..., None], nearest, torch.zeros_like(nearest)).long().unbind(-1)
+    x, y = torch.where(present[..., None], nearest, torch.zeros_like(nearest)).long().unbind(-1)
     z = targets.translation[..., 2].clamp_min(NEAR)
     scale = (pinhole.mean_focal / canonical_focal)[:, None]
     depth_error = prediction.log_depth[sample, y, x] - (z / scale).log()
     offset_error = prediction.offset[sample, :, y, x] - (cells - nearest)
     errors = depth_error.abs() + offset_error.abs().sum(-1)
-    return {"heat": loss.sum() / count, "centre": torch.where(inside, errors, 0.0).sum() / count}
+    return {"heat": loss.sum() / count, "centre": torch.where(present, errors, 0.0).sum() / count}
 
 
 def _gaussians(centre: Tensor, sigma: Tensor, rows: int, columns: int) -> Tensor:

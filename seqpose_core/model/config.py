@@ -75,6 +75,7 @@ class DecoderConfig:
         is decoded further; empty = all of them in all layers.
     :param shared_values: whether all layers sample the same projection of z_i, instead of one each.
     :param finest_level: the finest level that is sampled; 0 = z_0, 1 leaves it out.
+    :param position_in_head: whether the head also takes the encoding of the reference point that it corrects.
     :param dropout: of the outputs of attention and feed-forward networks in training, before they are added.
     :param guided: whether estimated depth and normals change the attention weights of Eq. 8 (see
         seqpose_core.model.guidance); needs the heads for both.
@@ -90,6 +91,7 @@ class DecoderConfig:
     kept_queries: tuple[int, ...] = ()
     shared_values: bool = False
     finest_level: int = 0
+    position_in_head: bool = False
     dropout: float = 0.0
     guided: bool = False
 

@@ -76,6 +76,8 @@ class SeqPose(nn.Module):
         self.heads = nn.ModuleList(
             PoseHead(config.head, width, config.canonical_focal, sizes) for _ in range(config.decoder.layers)
         )
+        if config.decoder.position_in_head:
+            self.head_positions = nn.ModuleList(_zero_linear(width) for _ in range(config.decoder.layers))
         mean, std = pixel_statistics(config.encoder.kind)
         self.register_buffer("pixel_mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std)[:, None, None], persistent=False)
@@ -199,18 +201,21 @@ class SeqPose(nn.Module):
         for number, (layer, head, kept) in enumerate(zip(self.layers, self.heads, kept_queries, strict=False), start=1):
             assert isinstance(head, PoseHead)
             query = layer(QueryTokens(query, position, condition), memory, bias, reference, image_features)
+            read = query  # what the head reads
+            if self.config.decoder.position_in_head:
+                read = query + self.head_positions[number - 1](position)
             last, prunes = number == len(self.layers), kept < valid.shape[1]
             objects: ObjectPrediction | None = None
             if auxiliary or last or prunes:
                 decoded = valid if denoising is None else torch.cat([valid, denoising.present], dim=1)
-                objects = mask_invalid(head(query, reference, pinhole), decoded)
+                objects = mask_invalid(head(read, reference, pinhole), decoded)
             if objects is not None and (auxiliary or last):
                 layers.append(objects)
                 layer_valid.append(valid)
             if last:
                 break
             if self.config.decoder.refine:
-                centre = objects.translation if objects else head.translation(query, reference, pinhole)
+                centre = objects.translation if objects else head.translation(read, reference, pinhole)
                 reference = centre.detach()
             if objects is not None and prunes:
                 best = top_k_indices(objects.logits.detach()[:, : valid.shape[1]].amax(-1), kept)
@@ -275,6 +280,13 @@ def _keep(x: Tensor, best: Tensor, count: int) -> Tensor:
     """Rows ``best`` (B, K) of the first ``count`` rows of x (B, Q, C), then the rows after them."""
     kept = gather_queries(x[:, :count], best)
     return kept if count == x.shape[1] else torch.cat([kept, x[:, count:]], dim=1)
+
+
+def _zero_linear(width: int) -> nn.Linear:
+    """A linear layer without bias that returns zero until it is trained."""
+    layer = nn.Linear(width, width, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 def _frustum_points(config: SeqPoseConfig) -> Tensor:

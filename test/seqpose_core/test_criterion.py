@@ -20,6 +20,7 @@ from seqpose_core.losses.matching import MatchingWeights, match, matching_cost
 from seqpose_core.losses.targets import Targets
 from seqpose_core.model.dense_heads import CentrePrediction
 from seqpose_core.model.pose_head import ObjectPrediction
+from seqpose_core.model.proposals import select_proposals
 from seqpose_core.model.seqpose import Prediction
 from train.fit.config import load
 
@@ -59,7 +60,8 @@ def test_perfect_prediction_has_no_loss() -> None:
     matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     assert torch.equal(matches.query, matches.target)
     terms = object_losses(prediction, valid, ground_truth, matches, pinhole(intrinsics))
-    for name in ("classification", "centre_uv", "log_depth", "position", "rotation", "log_size", "uncertainty"):
+    names = ("classification", "centre_uv", "log_depth", "position", "rotation", "log_size", "angular_size", "uncertainty")
+    for name in names:
         assert float(terms[name]) == pytest.approx(0, abs=2e-3), name
 
 
@@ -162,6 +164,18 @@ def test_more_objects_than_queries_raise() -> None:
         CRITERION(model(images, intrinsics)[0], ground_truth, pinhole(intrinsics))
 
 
+def test_angular_size_has_no_loss_for_a_larger_object_farther_away() -> None:
+    """Twice the size at twice the distance looks the same; at the same distance the ratio is off by log 2."""
+    ground_truth, (_, intrinsics) = targets(1, [1]), frames(1)
+    valid = torch.ones(1, 5, dtype=torch.bool)
+    larger = replace(perfect(ground_truth), size=2 * ground_truth.size)
+    farther = replace(larger, translation=2 * ground_truth.translation)
+    for prediction, expected in ((farther, 0.0), (larger, 0.693147)):
+        matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
+        term = object_losses(prediction, valid, ground_truth, matches, pinhole(intrinsics))["angular_size"]
+        assert float(term) == pytest.approx(expected, abs=1e-5)
+
+
 def test_invalid_queries_are_never_matched() -> None:
     ground_truth, (_, intrinsics) = targets(1, [2]), frames(1)
     valid = torch.tensor([[False, True, True, True, False]])
@@ -227,6 +241,24 @@ def test_perfect_centre_map_has_no_loss() -> None:
         replace(perfect_map, heat=heat.flip(1)), ground_truth, pinhole(intrinsics), canonical_focal=100.0
     )
     assert float(wrong["heat"]) > 10
+
+
+def test_an_object_with_its_centre_outside_the_image_has_its_peak_at_the_border() -> None:
+    """The centre is 5 cells left of the first column of a 24x32 map, in the middle of row 6."""
+    (_, intrinsics), ground_truth = frames(1), targets(1, [1])
+    u, v, z = (-5 + 0.5) * 3.5 - 0.5, (6 + 0.5) * 3.5 - 0.5, 0.8
+    k = intrinsics[0]
+    ground_truth.translation[0, 0] = torch.tensor([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z])
+    heat = torch.full((1, 6, 24, 32), -20.0)
+    heat[0, ground_truth.classes[0, 0], 6, 0] = 20.0
+    log_depth, offset = torch.zeros(1, 24, 32), torch.zeros(1, 2, 24, 32)
+    log_depth[0, 6, 0] = torch.log(z * 100.0 / k[0, 0])
+    offset[0, 0, 6, 0] = -5
+    losses = centre_losses(CentrePrediction(heat, log_depth, offset), ground_truth, pinhole(intrinsics), 100.0)
+    assert float(losses["heat"]) == pytest.approx(0, abs=1e-4)
+    assert float(losses["centre"]) == pytest.approx(0, abs=1e-4)
+    found = select_proposals(CentrePrediction(heat, log_depth, offset), 1, pinhole(intrinsics), 100.0)
+    torch.testing.assert_close(found.reference[0, 0], ground_truth.translation[0, 0], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("counts", [[3, 5], [0, 0], [1, 0]])
