@@ -77,6 +77,8 @@ class SeqPoseModule(lightning.LightningModule):
         images, intrinsics = batch["image"], batch["intrinsics"]
         clips, frames = images.shape[:2]
         pixels = images.flatten(0, 1).to(self.model.pixel_mean.dtype) / 255
+        if self.config.precision.endswith("-mixed"):  # convolutions in half precision are faster with channels last
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = self.encode(pixels, intrinsics.flatten(0, 1))
         memory = self.model.empty_memory(clips) if memory is None else memory
         predictions = []
