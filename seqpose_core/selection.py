@@ -67,9 +67,9 @@ def _without_yaw(kept: Mapping[str, np.ndarray], symmetric: np.ndarray) -> dict[
     changed = {**kept, "log_scale": kept["log_scale"].copy()}
     changed["log_scale"][symmetric, 4] = _UNIFORM_YAW_LOG_SCALE
     if "mode_logits" in kept:  # modes differ in yaw, which is counted already
-        logits = kept["mode_logits"]
-        others = logits < logits.max(-1, keepdims=True)
-        changed["mode_logits"] = np.where(symmetric[:, None] & others, -1e4, logits)
+        distance = np.abs(kept["modes"] - kept["rotation"][:, None]).sum((-1, -2))
+        others = np.arange(distance.shape[1]) != distance.argmin(-1)[:, None]
+        changed["mode_logits"] = np.where(symmetric[:, None] & others, -1e4, kept["mode_logits"])
     return changed
 
 

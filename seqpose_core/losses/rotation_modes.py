@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqpose_core.losses.symmetry import PoseDistance
 
-#: Distance at which a mode is e times less likely a target of the scores than the nearest one: a yaw of about 9 degrees.
+#: At this distance more than the nearest mode, a mode is e times less likely in the target: a yaw of about 9 degrees.
 _TEMPERATURE = 0.1
 #: Share of the mean over all modes in the regression loss: it keeps modes that are never nearest from drifting.
 _SHARE_OF_MEAN = 0.05

@@ -32,7 +32,7 @@ class ObjectPrediction:
     :param rotations, sizes: (B, Q, C, 3, 3) and (B, Q, C, 3), a pose per category, if the head is per category;
         ``rotation`` and ``size`` are then those of the category with the highest score.
     :param modes, mode_logits: (B, Q, K, 3, 3) and (B, Q, K), the rotation hypotheses and their softmax logits, if the
-        head has K > 1 of them; ``rotation`` is then the one with the highest logit.
+        head has K > 1 of them; ``rotation`` is then the one in the densest place, see :func:`densest_mode`.
     """
 
     logits: Tensor
@@ -85,6 +85,23 @@ def mode_rotations(count: int) -> Tensor:
     standing = torch.tensor([[1.0, 0.0, 0.0], [0.0, -cosine, sine], [0.0, -sine, -cosine]])
     yaw = 2 * math.pi / count * torch.arange(count)
     return standing @ roma.rotvec_to_rotmat(F.pad(yaw[:, None], (1, 1)))
+
+
+#: Distance at which one mode supports another by 1/e of its probability: a yaw of about 26 degrees.
+_SUPPORT = 0.3
+
+
+def densest_mode(modes: Tensor, logits: Tensor) -> Tensor:
+    """The hypothesis with the most probability in and near it.
+
+    Several hypotheses often lie close to one rotation and share its probability. The one with the highest score alone
+    may then be a less likely rotation that has one hypothesis only.
+
+    :param modes: (B, Q, K, 3, 3). :param logits: (B, Q, K). Returns (B, Q) int64.
+    """
+    chords = torch.linalg.vector_norm(modes[:, :, :, None] - modes[:, :, None], dim=-2)  # (B, Q, K, K, 3), per axis
+    support = (-chords.mean(-1) / _SUPPORT).exp()
+    return (support * logits.softmax(-1)[:, :, None]).sum(-1).argmax(-1)
 
 
 class PoseHead(nn.Module):
@@ -140,8 +157,8 @@ class PoseHead(nn.Module):
         objects = ObjectPrediction(logits, translation, rotations[:, :, 0], sizes[:, :, 0], log_scale)
         if self.score_modes is not None:
             mode_logits = self.score_modes(x).float()
-            best = mode_logits.argmax(-1)[..., None, None, None].expand(-1, -1, -1, 3, 3)
-            rotation = rotations.gather(2, best)[:, :, 0]
+            best = densest_mode(rotations.detach(), mode_logits.detach())
+            rotation = rotations.gather(2, best[..., None, None, None].expand(-1, -1, 1, 3, 3))[:, :, 0]
             return replace(objects, rotation=rotation, modes=rotations, mode_logits=mode_logits)
         if self.poses_per_query == 1:
             return objects

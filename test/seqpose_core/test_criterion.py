@@ -60,7 +60,16 @@ def test_perfect_prediction_has_no_loss() -> None:
     matches = match(prediction, valid, ground_truth, pinhole(intrinsics), MatchingWeights())
     assert torch.equal(matches.query, matches.target)
     terms = object_losses(prediction, valid, ground_truth, matches, pinhole(intrinsics))
-    names = ("classification", "centre_uv", "log_depth", "position", "rotation", "log_size", "angular_size", "uncertainty")
+    names = (
+        "classification",
+        "centre_uv",
+        "log_depth",
+        "position",
+        "rotation",
+        "log_size",
+        "angular_size",
+        "uncertainty",
+    )
     for name in names:
         assert float(terms[name]) == pytest.approx(0, abs=2e-3), name
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several rotation hypotheses per query: the nearest is trained, the best-scored is published."""
+"""Several rotation hypotheses per query: the nearest is trained, the most probable rotation is published."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 from tiny import frames, targets, tiny_config
 from torch import Tensor
@@ -20,7 +21,7 @@ from seqpose_core.losses.matching import Matches, MatchingWeights, match
 from seqpose_core.losses.rotation_modes import mode_losses
 from seqpose_core.losses.symmetry import CANONICAL, PoseDistance
 from seqpose_core.model.config import HeadConfig
-from seqpose_core.model.pose_head import ObjectPrediction, PoseHead, mode_rotations
+from seqpose_core.model.pose_head import ObjectPrediction, PoseHead, densest_mode, mode_rotations
 from seqpose_core.model.projection import Pinhole
 from seqpose_core.selection import pose_covariance
 
@@ -59,7 +60,16 @@ def test_modes_start_at_equally_spaced_yaws_of_a_standing_object() -> None:
         np.testing.assert_allclose(step, [0, 60, 0], atol=1e-4)
 
 
-def test_a_new_head_predicts_its_starting_modes_and_publishes_the_best_scored() -> None:
+def test_modes_near_one_rotation_outweigh_a_mode_with_a_higher_score() -> None:
+    """40 % at 0 degrees; 30 % each at 100 and 110, whose distance 4/3 · sin 5° = 0.116 leaves 68 % of their support."""
+    modes = torch.stack([about_y(0), about_y(100), about_y(110)])[None, None]
+    logits = torch.tensor([0.4, 0.31, 0.29]).log()[None, None]
+    assert densest_mode(modes, logits).tolist() == [[1]]
+    sure = torch.tensor([0.7, 0.16, 0.14]).log()[None, None]
+    assert densest_mode(modes, sure).tolist() == [[0]]
+
+
+def test_a_new_head_predicts_its_starting_modes_and_publishes_one_of_them() -> None:
     torch.manual_seed(0)
     head = PoseHead(SIX, 16, 100.0, TYPICAL_SIZES)
     with torch.no_grad():
@@ -67,10 +77,11 @@ def test_a_new_head_predicts_its_starting_modes_and_publishes_the_best_scored() 
         prediction = head(torch.randn(1, 9, 16), torch.tensor([0.0, 0.0, 1.0]).expand(1, 9, 3), PINHOLE)
     assert prediction.modes is not None and prediction.mode_logits is not None
     torch.testing.assert_close(prediction.modes, mode_rotations(6).expand(1, 9, 6, 3, 3), atol=1e-6, rtol=0)
-    best = prediction.mode_logits[0].argmax(-1)
-    assert len(best.unique()) > 1
-    for query, index in enumerate(best.tolist()):
-        assert torch.equal(prediction.rotation[0, query], prediction.modes[0, query, index])
+    same = (prediction.rotation[0, :, None] == prediction.modes[0]).all(-1).all(-1)
+    assert same.sum(1).tolist() == [1] * 9
+    # The starting modes are equally spaced, so the best-scored one is also the densest unless its neighbours score more.
+    sure = 10 * F.one_hot(torch.tensor([3, 0]), 6).float()[None]
+    assert densest_mode(mode_rotations(6).expand(1, 2, 6, 3, 3), sure).tolist() == [[3, 0]]
 
 
 def test_a_plain_head_has_neither_modes_nor_their_weights() -> None:
@@ -171,7 +182,7 @@ def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
     query, reference = torch.randn(1, 1, 16).expand(2, 1, 16), torch.tensor([0.0, 0.0, 1.0]).expand(2, 1, 3)
     standing = mode_rotations(1)[0]
     ground_truth = torch.stack([standing @ about_y(70), standing @ about_y(-70)])
-    optimizer = torch.optim.Adam(head.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(150):
         prediction = head(query, reference, PINHOLE)
         assert prediction.modes is not None and prediction.mode_logits is not None
@@ -188,8 +199,12 @@ def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
     published = Rotation.from_matrix(prediction.rotation[0, 0].detach().double().numpy())
     errors = [(published.inv() * Rotation.from_matrix(t.double().numpy())).magnitude() for t in ground_truth]
     assert math.degrees(min(errors)) < 5
-    probability = prediction.mode_logits[0, 0].detach().softmax(-1).sort(descending=True).values
-    torch.testing.assert_close(probability[:2], torch.tensor([0.5, 0.5]), atol=0.05, rtol=0)
+    # Several modes may end near the same yaw and share its probability.
+    found = Rotation.from_matrix(prediction.modes[0, 0].detach().double().numpy())
+    probability = prediction.mode_logits[0, 0].detach().softmax(-1).double().numpy()
+    for truth in ground_truth:
+        near = (found.inv() * Rotation.from_matrix(truth.double().numpy())).magnitude() < math.radians(20)
+        assert probability[near].sum() == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_criterion_trains_the_scores_of_every_layer() -> None:
