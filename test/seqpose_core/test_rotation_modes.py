@@ -79,7 +79,7 @@ def test_a_new_head_predicts_its_starting_modes_and_publishes_one_of_them() -> N
     torch.testing.assert_close(prediction.modes, mode_rotations(6).expand(1, 9, 6, 3, 3), atol=1e-6, rtol=0)
     same = (prediction.rotation[0, :, None] == prediction.modes[0]).all(-1).all(-1)
     assert same.sum(1).tolist() == [1] * 9
-    # The starting modes are equally spaced, so the best-scored one is also the densest unless its neighbours score more.
+    # The starting modes are equally spaced, so a mode with nearly all the probability is the densest.
     sure = 10 * F.one_hot(torch.tensor([3, 0]), 6).float()[None]
     assert densest_mode(mode_rotations(6).expand(1, 2, 6, 3, 3), sure).tolist() == [[3, 0]]
 
@@ -141,7 +141,7 @@ def test_the_uncertainty_is_trained_within_the_nearest_mode() -> None:
     )
     # Laplace with error 0 and b = 0.1 in six components: 6 log 0.1.
     torch.testing.assert_close(losses["uncertainty"], torch.tensor([6 * math.log(0.1)]), atol=1e-2, rtol=0)
-    # 180 degrees of yaw are a distance of 4/3, 10 · 4/3 in the exponent: the target is the second mode, -log softmax of 0.
+    # 180 degrees of yaw are a distance of 4/3: the target is 1 - exp(-13) for the second mode, whose logit is 0.
     torch.testing.assert_close(losses["rotation_mode"], torch.tensor([math.log(1 + math.exp(2.0))]), atol=1e-3, rtol=0)
 
 
