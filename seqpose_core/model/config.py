@@ -133,7 +133,8 @@ class HeadConfig:
     :param rotation: ``egocentric`` = relative to the camera axes; ``allocentric`` = to the ray through the centre.
     :param per_category: whether rotation and size are regressed separately for each category.
     :param rotation_modes: number of rotation hypotheses per query, of which the one with the most
-        probability in and near it is reported; 1 = plain regression, whose yaw tends to the mean where several are plausible.
+        probability in and near it is reported; 1 = plain regression, whose yaw tends to the mean where several are
+        plausible.
     """
 
     translation: Literal["projected", "direct"] = "projected"
