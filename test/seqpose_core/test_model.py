@@ -121,3 +121,20 @@ def test_network_without_dense_heads_runs_and_trains() -> None:
     assert prediction.dense is None
     prediction.objects.translation.sum().backward()
     assert not [name for name, _ in model.named_parameters() if "dense" in name]
+
+
+def test_position_in_head_starts_without_effect_and_then_depends_on_the_reference() -> None:
+    """With equal weights elsewhere, a network with untrained position layers predicts what one without them does."""
+    plain, config = tiny_model(memory_frames=0), tiny_config(memory_frames=0)
+    positioned = SeqPose(replace(config, decoder=replace(config.decoder, position_in_head=True))).eval()
+    missing, unexpected = positioned.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected and missing == ["head_positions.0.weight", "head_positions.1.weight"]
+    images, intrinsics = frames(1)
+    with torch.no_grad():
+        expected, _ = plain(images, intrinsics)
+        same, _ = positioned(images, intrinsics)
+        positioned.head_positions[1].weight.normal_(std=0.1)
+        changed, _ = positioned(images, intrinsics)
+    torch.testing.assert_close(same.objects.translation, expected.objects.translation)
+    assert (changed.layers[0].translation == expected.layers[0].translation).all()
+    assert ((changed.objects.size - expected.objects.size).abs().amax(-1) > 1e-4)[expected.valid].all()
