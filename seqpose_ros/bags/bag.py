@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
+from seqpose_ros.bags.camera_infos import CameraInfos
 from seqpose_ros.bags.reader import BagError, BagReader
 from seqpose_ros.bags.topics import IMAGE_TYPES, select_camera_info, select_image
 from seqpose_ros.errors import InputError
@@ -81,7 +82,7 @@ class Bag:
             self.camera_info = select_camera_info(self._reader, self.image, camera_info_topic)
             if self.image.msgcount == 0:
                 raise BagError(f"{path} has no message on {self.image.topic}")
-            self._infos, self._first_info = self._read_infos()
+            self._infos = self._read_infos()
             self._ground_truth = self._read_ground_truth(ground_truth_topic)
         except ValueError as error:
             self._reader.close()
@@ -120,12 +121,12 @@ class Bag:
         return self.image.msgcount
 
     def frames(self) -> Iterator[BagFrame]:
-        """Every usable image in recorded order, with the camera_info of the same stamp, or else the first one.
+        """Every usable image in recorded order, with its camera_info (see :meth:`CameraInfos.of_image`).
 
         Images that the node would refuse are skipped and listed in :attr:`skipped_frames`.
         """
         unmatched = set(self._ground_truth)
-        for index, (_, message) in enumerate(self._reader.deserialized(self.image)):
+        for index, (recorded, message) in enumerate(self._reader.deserialized(self.image)):
             if isinstance(message, ValueError):
                 self.skipped_frames[f"frame {index}"] = str(message)
                 continue
@@ -133,7 +134,7 @@ class Bag:
             unmatched.discard(stamp)
             try:
                 image = decode(message)
-                info = self._infos.get(stamp, self._first_info)
+                info = self._infos.of_image(recorded, stamp)
                 camera = camera_for_image(image, info, self._rectified)
             except InputError as error:
                 self.skipped_frames[f"frame {index} (stamp {_format_stamp(stamp)})"] = str(error)
@@ -156,25 +157,27 @@ class Bag:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def _read_infos(self) -> tuple[dict[int, Any], Any]:
-        """camera_info messages by stamp, and the first message. If several share a stamp, the first one is used."""
-        messages = [m for _, m in self._reader.deserialized(self.camera_info)]
-        infos = [m for m in messages if not isinstance(m, ValueError)]
-        if not infos:
-            reason = f"; {messages[0]}" if messages else ""
+    def _read_infos(self) -> CameraInfos:
+        messages = list(self._reader.deserialized(self.camera_info))
+        readable = [(time, info) for time, info in messages if not isinstance(info, ValueError)]
+        if not readable:
+            reason = f"; {messages[0][1]}" if messages else ""
             raise BagError(f"{self.path} has no readable message on {self.camera_info.topic}{reason}")
-        if len(infos) < len(messages):
+        damaged = len(messages) - len(readable)
+        if damaged:
+            self.warn(f"{damaged} of {len(messages)} messages on {self.camera_info.topic} cannot be read")
+        infos = CameraInfos(readable, self._rectified)
+        if infos.refused:
             self.warn(
-                f"{len(messages) - len(infos)} of {len(messages)} messages on {self.camera_info.topic} cannot be read"
+                f"{len(infos.refused)} of {len(readable)} messages on {self.camera_info.topic} are not used; "
+                f"the first: {infos.refused[0]}"
             )
-        by_stamp: dict[int, Any] = {}
-        for info in infos:
-            first = by_stamp.setdefault(stamp_nanoseconds(info.header.stamp), info)
-            if not _same_camera(first, info):
-                self.warn(
-                    f"messages on {self.camera_info.topic} share a stamp and differ; the first of each stamp is used"
-                )
-        return by_stamp, infos[0]
+        if infos.ambiguous:
+            self.warn(
+                f"messages on {self.camera_info.topic} share a stamp and differ; of each stamp the latest one before "
+                "the image is used"
+            )
+        return infos
 
     def _read_ground_truth(self, topic: str) -> dict[int, _GroundTruth]:
         found = [t for t in self._reader.connections if t.topic == topic]
@@ -228,15 +231,6 @@ class Bag:
             )
             return None
         return ground_truth.objects
-
-
-def _same_camera(first: Any, second: Any) -> bool:
-    """Whether two camera_info messages describe the same camera."""
-    return (first.width, first.height, first.distortion_model) == (
-        second.width,
-        second.height,
-        second.distortion_model,
-    ) and all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("d", "k", "p"))
 
 
 def _format_stamp(nanoseconds: int) -> str:
