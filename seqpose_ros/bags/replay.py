@@ -26,6 +26,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import CATEGORIES, Category, ObjectPose
+from seqpose_ros.diagnostics import is_status_of
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -80,7 +81,7 @@ class Recorder(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(self._node_name.lstrip("/")):
+            if is_status_of(status, self._node_name):
                 self.recording.diagnostics = {v.key: v.value for v in status.values} | {"message": status.message}
 
 
