@@ -204,17 +204,18 @@ def evaluate(options: BagEvaluationOptions) -> int:
                 report["realtime"] = {"error": str(error)}
                 print(f"evaluate_bag: --realtime failed: {error}", file=sys.stderr)
                 status = 1
-        if options.video:
-            _write_video(bag, predictions, options)
+        # Figures first: pictures may fail, for example without space on the disk.
+        path = options.out / "report.json"
+        write_json(path, report)
+        print(f"\nwritten to {path}")
         if options.report and run is None:
             print("no report is written: the bag has no ground truth", file=sys.stderr)
         elif options.report:
             scored = {name: run for name, run in runs.items() if run is not None}
-            path = write_report(options.out / "report", options.evaluation(scored, bag))
-            print(f"report written to {path}")
-    path = options.out / "report.json"
-    write_json(path, report)
-    print(f"\nwritten to {path}")
+            page = write_report(options.out / "report", options.evaluation(scored, bag))
+            print(f"report written to {page}")
+        if options.video:
+            _write_video(bag, predictions, options)
     return status
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -37,12 +37,14 @@ def write_video(
 ) -> Path:
     """Write :func:`draw_frame` of every frame as MP4, or as GIF if ffmpeg is not available.
 
+    The size is that of the first frame; frames of another size are fitted into it.
+
     :param predictions: by frame index; frames without an entry were dropped.
     :return: the file written: ``path``, or the same path with suffix .gif.
     """
     import imageio.v2 as imageio  # only needed for videos; some distributions have an older version without v2
 
-    pictures = (draw_frame(frame, predictions.get(frame.index)) for frame in frames)
+    pictures = _of_one_size(draw_frame(frame, predictions.get(frame.index)) for frame in frames)
     try:
         import imageio_ffmpeg
 
@@ -75,11 +77,25 @@ def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int
         if third not in best or score > best[third][0]:
             best[third] = (score, frame)
     chosen = [best[third][1] for third in sorted(best)]
-    rows = [draw_frame(frame, predictions[frame.index]) for frame in chosen]
-    sheet = np.concatenate(rows, axis=0)
+    rows = _of_one_size(draw_frame(frame, predictions[frame.index]) for frame in chosen)
+    sheet = np.concatenate(list(rows), axis=0)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise OSError(f"could not write {path}")
     return [frame.index for frame in chosen]
+
+
+def _of_one_size(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Fit pictures (H, W, 3) into the size of the first one, with black borders."""
+    size: tuple[int, int] | None = None
+    for picture in pictures:
+        size = size or (picture.shape[0], picture.shape[1])
+        if picture.shape[:2] != size:
+            scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+            height, width = (max(int(scale * side), 1) for side in picture.shape[:2])
+            fitted = np.zeros((*size, 3), np.uint8)
+            fitted[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            picture = fitted
+        yield picture
 
 
 def _crop_to_even(picture: np.ndarray) -> np.ndarray:
