@@ -60,7 +60,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
         scored = score_frames(frames, run.predictions, bag_path.name, options)
         print("drawing")
         video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
-        shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)
+        shown = write_sheet(out / "demo.png", bag.frames(), run.predictions, categories)
         page = write_scene_page(out / "scene.html", bag_path.name, bag.frames(), run.predictions)
     report = {
         **run.statistics,

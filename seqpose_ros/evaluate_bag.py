@@ -276,7 +276,7 @@ def _write_video(bag: Bag, predictions: BagPredictions, options: BagEvaluationOp
     least = options.scoring.recall_score
     drawn = {index: [o for o in objects if o.reaches(least)] for index, objects in predictions.objects.items()}
     write_video(options.out / "video.mp4", bag.frames(), drawn, bag.rate)
-    write_sheet(options.out / "frames.png", bag.frames(), drawn)
+    write_sheet(options.out / "frames.png", bag.frames(), drawn, bag.categories)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from seqpose_core import ObjectPose
+from seqpose_core import CATEGORIES, Category, ObjectPose
 from seqpose_core.metrics.errors import match_detections
 from seqpose_core.visualize import GROUND_TRUTH, Style, draw_objects, hstack_images
 from seqpose_ros.bags.bag import BagFrame
@@ -60,19 +60,28 @@ def write_video(
     return path
 
 
-def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
+def write_sheet(
+    path: Path,
+    frames: Iterable[BagFrame],
+    predictions: Mapping[int, Sequence[ObjectPose]],
+    categories: Sequence[Category] = CATEGORIES,
+) -> list[int]:
     """Write the best frames as one PNG, ground truth next to the prediction; return their indices.
 
-    One processed frame is selected from each third of the clip: that with the largest sum over detected objects of
+    One frame is selected from each third of the processed ones: that with the largest sum over detected objects of
     1 - distance / 10 cm from the ground truth.
+
+    :param predictions: by frame index; frames without an entry were dropped.
+    :param categories: of ground truth and predictions.
     """
+    third_of = {index: rank * _SHEET_ROWS // len(predictions) for rank, index in enumerate(sorted(predictions))}
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in frames:
-        if frame.index not in predictions:
+        third = third_of.get(frame.index)
+        if third is None:
             continue
-        third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
-        result = frame_result(frame.ground_truth or [], predictions[frame.index])
-        errors = match_detections([result], min_score=0.0)
+        result = frame_result(frame.ground_truth or [], predictions[frame.index], categories)
+        errors = match_detections([result], min_score=0.0, categories=categories)
         score = float(np.clip(1.0 - errors.centimetres[errors.detected] / 10.0, 0.0, None).sum())
         if third not in best or score > best[third][0]:
             best[third] = (score, frame)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import numpy as np
 from bag_rig import CAMERA, FRAMES, HEIGHT, WIDTH, rewrite, upright_object
 
 from seqpose_core import ObjectPose
-from seqpose_ros.bags.bag import BagFrame
+from seqpose_core.categories import Category
+from seqpose_ros.bags.bag import Bag, BagFrame
 from seqpose_ros.bags.video import write_sheet, write_video
 from train.bag_messages import IMAGE_TOPIC, INFO_TOPIC
-
-SECOND = 10**9
 
 
 def frame(index: int, scale: int = 1) -> BagFrame:
@@ -29,6 +29,23 @@ def frame(index: int, scale: int = 1) -> BagFrame:
 
 def off_by(centimetres: float) -> list[ObjectPose]:
     return [upright_object("mug", (0.01 * centimetres, 0, 1))]
+
+
+def test_the_sheet_has_the_best_of_each_third_of_the_processed_frames(tmp_path: Path) -> None:
+    # Frames 0 to 11 were skipped, so the processed frames are 12 to 20; those off by 1 cm are the best of their thirds.
+    errors = {12: 5, 13: 1, 14: 5, 15: 5, 16: 5, 17: 1, 18: 1, 19: 5, 20: 5}
+    predictions = {index: off_by(error) for index, error in errors.items()}
+    frames = [frame(index) for index in range(21)]
+    assert write_sheet(tmp_path / "sheet.png", frames, predictions) == [13, 17, 18]
+
+
+def test_the_sheet_compares_objects_of_the_given_categories(tmp_path: Path) -> None:
+    pan = Category(1, "pan", False, (0.3, 0.05, 0.5), (0, 0, 0))
+    errors = (5, 1, 5, 1, 5, 1)
+    predictions = {i: [replace(o, category="pan", category_info=pan) for o in off_by(e)] for i, e in enumerate(errors)}
+    exact = [replace(upright_object("mug", (0, 0, 1)), category="pan", category_info=pan)]
+    frames = [replace(frame(index), ground_truth=exact) for index in range(6)]
+    assert write_sheet(tmp_path / "sheet.png", frames, predictions, [pan]) == [1, 3, 5]
 
 
 def test_images_of_another_size_are_fitted_into_the_video_and_the_sheet(tmp_path: Path) -> None:
