@@ -42,6 +42,14 @@ class BagFrame:
 
 
 @dataclass(frozen=True)
+class ImageTime:
+    """Time of recording and stamp of an image, nanoseconds; ``stamp`` is None for an image that cannot be read."""
+
+    recorded: int
+    stamp: int | None
+
+
+@dataclass(frozen=True)
 class _GroundTruth:
     frame_id: str
     objects: list[ObjectPose]
@@ -82,6 +90,8 @@ class Bag:
             self.camera_info = select_camera_info(self._reader, self.image, camera_info_topic)
             if self.image.msgcount == 0:
                 raise BagError(f"{path} has no message on {self.image.topic}")
+            #: Of every image, in recorded order: the index is that of the frame.
+            self.image_times = self._read_image_times()
             self._infos = self._read_infos()
             self._ground_truth = self._read_ground_truth(ground_truth_topic)
         except ValueError as error:
@@ -102,15 +112,11 @@ class Bag:
         return self.image.msgtype == IMAGE_TYPES[1]
 
     @property
-    def duration(self) -> int:
-        """Nanoseconds from the first message to the last."""
-        return self._reader.duration
-
-    @property
     def rate(self) -> float:
-        """Mean frame rate in Hz, from the recorded times of the images."""
-        duration = self.duration * 1e-9
-        return (self.image.msgcount - 1) / duration if self.image.msgcount > 1 and duration > 0 else 1.0
+        """Mean frame rate in Hz, from the recorded times of the images; 1 for a single image."""
+        recorded = [time.recorded for time in self.image_times]
+        duration = (recorded[-1] - recorded[0]) * 1e-9 if recorded else 0.0
+        return (len(recorded) - 1) / duration if duration > 0 else 1.0
 
     @property
     def damage(self) -> list[str]:
@@ -156,6 +162,12 @@ class Bag:
         """Add to :attr:`warnings`, once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def _read_image_times(self) -> list[ImageTime]:
+        return [
+            ImageTime(recorded, None if isinstance(message, ValueError) else stamp_nanoseconds(message.header.stamp))
+            for recorded, message in self._reader.deserialized(self.image)
+        ]
 
     def _read_infos(self) -> CameraInfos:
         messages = list(self._reader.deserialized(self.camera_info))

@@ -11,13 +11,18 @@ from typing import Any
 import cv2
 import imageio.v2 as imageio
 import numpy as np
+import pytest
 from bag_rig import CAMERA, FRAMES, HEIGHT, WIDTH, rewrite, upright_object
+from foreign_bag_rig import READ, content
+from mcap_rig import McapFile
 
 from seqpose_core import ObjectPose
 from seqpose_core.categories import Category
 from seqpose_ros.bags.bag import Bag, BagFrame
 from seqpose_ros.bags.video import write_sheet, write_video
 from train.bag_messages import IMAGE_TOPIC, INFO_TOPIC
+
+SECOND = 10**9
 
 
 def frame(index: int, scale: int = 1) -> BagFrame:
@@ -90,3 +95,16 @@ def test_pictures_that_cannot_be_written_do_not_lose_the_figures(
     status, error, report = evaluate(bag_path, "--video")
     assert (status, report["frames_processed"]) == (1, FRAMES)
     assert error.startswith("evaluate_bag: ")
+
+
+def test_the_frame_rate_is_that_of_the_images_alone(bag_path: Path, tmp_path: Path) -> None:
+    """A transform is recorded 10 s after the last image."""
+    file, rows = McapFile(), []
+    for topic, (msgtype, definition, messages) in content(bag_path).items():
+        channel = file.channel(topic, file.schema(msgtype, definition))
+        late = 0 if topic in READ else 10 * SECOND
+        rows += [(time + late, channel, raw) for time, raw in messages]
+    for time, channel, raw in sorted(rows):
+        file.message(channel, time, raw)
+    with Bag(file.write(tmp_path / "bag.mcap")) as bag:
+        assert bag.rate == pytest.approx(10.0)
