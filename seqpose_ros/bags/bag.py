@@ -13,8 +13,9 @@ import numpy as np
 
 from seqpose_core import CATEGORIES, Camera, Category, ObjectPose
 from seqpose_ros.bags.camera_infos import CameraInfos
-from seqpose_ros.bags.reader import BagError, BagReader
+from seqpose_ros.bags.reader import BagError, BagReader, Topic
 from seqpose_ros.bags.topics import IMAGE_TYPES, select_camera_info, select_image
+from seqpose_ros.bags.transform_topics import TF_TYPE, is_static, select_transforms
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_for_image, camera_warnings, object_from_detection
 from seqpose_ros.images import decode
@@ -112,6 +113,11 @@ class Bag:
         return self.image.msgtype == IMAGE_TYPES[1]
 
     @property
+    def transform_topics(self) -> list[Topic]:
+        """The topics that transforms are read from: those of the images' robot."""
+        return select_transforms(self._reader.connections, self.image.topic)
+
+    @property
     def rate(self) -> float:
         """Mean frame rate in Hz, from the recorded times of the images; 1 for a single image."""
         recorded = [time.recorded for time in self.image_times]
@@ -153,10 +159,17 @@ class Bag:
             self.warn(f"{len(unmatched)} of {len(self._ground_truth)} ground truths have the stamp of no image")
 
     def transforms(self) -> Iterator[tuple[bytes, bool]]:
-        """Every serialized tf2_msgs/TFMessage, and whether it was recorded on /tf_static."""
-        connections = [c for c in self._reader.connections if c.msgtype == "tf2_msgs/msg/TFMessage"]
-        for connection, _, raw in self._reader.messages(connections):
-            yield bytes(raw), connection.topic.endswith("tf_static")
+        """Every serialized tf2_msgs/TFMessage of :attr:`transform_topics`, and whether it is static."""
+        selected = self.transform_topics
+        names = {c.topic for c in selected}
+        ignored = sorted({c.topic for c in self._reader.connections if c.msgtype == TF_TYPE} - names)
+        if ignored:
+            self.warn(
+                f"transforms are read from {', '.join(sorted(names)) or 'no topic'}, next to {self.image.topic}; "
+                f"not from {', '.join(ignored)}"
+            )
+        for connection, _, raw in self._reader.messages(selected):
+            yield bytes(raw), is_static(connection.topic)
 
     def warn(self, text: str) -> None:
         """Add to :attr:`warnings`, once."""

@@ -52,6 +52,7 @@ def run(
         rate,
         player_report,
         bag.categories,
+        [topic.topic for topic in bag.transform_topics],
     )
     return summarize_replay(bag.image.topic, frames, recording, json.loads(player_report.read_text()))
 

@@ -53,10 +53,12 @@ class Recording:
 class Recorder(Node):
     """Records the outputs of one ``seqpose_node``.
 
-    :param categories: of the node's checkpoint.
+    :param categories: of the node's checkpoint. :param tf: the topic that its /tf is remapped to.
     """
 
-    def __init__(self, node_name: str, context: Context, categories: Sequence[Category] = CATEGORIES) -> None:
+    def __init__(
+        self, node_name: str, context: Context, categories: Sequence[Category] = CATEGORIES, tf: str = "/tf"
+    ) -> None:
         super().__init__("seqpose_recorder", context=context)
         self.recording = Recording()
         self._node_name, self._categories = node_name, categories
@@ -65,7 +67,7 @@ class Recorder(Node):
         deep = QoSProfile(depth=1000)
         on_detections: Any = self._on_detections  # rclpy passes the message info to a callback with two arguments
         self.create_subscription(Detection3DArray, f"{node_name}/detections", on_detections, deep)
-        self.create_subscription(TFMessage, "/tf", self._on_transforms, deep)
+        self.create_subscription(TFMessage, tf, self._on_transforms, deep)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
 
     def _on_detections(self, message: Detection3DArray, info: dict[str, int]) -> None:
@@ -94,6 +96,7 @@ def run(
     rate: float,
     report: Path,
     categories: Sequence[Category] = CATEGORIES,
+    transforms: Sequence[str] = (),
     log: Callable[[str], None] = print,
 ) -> Recording:
     """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
@@ -102,13 +105,17 @@ def run(
     :param parameters: of the node.
     :param report: file for the player's report.
     :param categories: of the node's checkpoint.
+    :param transforms: recorded topics named tf and tf_static, if they are in a namespace.
     :raises ReplayError: a process died or was not ready in time, or the node exited with an error.
     """
     base = image.removesuffix("/compressed")
     arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
+    tf = {f"/{topic.rpartition('/')[2]}": topic for topic in transforms}
+    for name, topic in tf.items():
+        arguments += ["-r", f"{name}:={topic}"]
     for name, value in {**parameters, "image_transport": "compressed" if compressed else "raw"}.items():
         arguments += ["-p", f"{name}:={value}"]
-    with _recorder(categories) as (recorder, spin_once):
+    with _recorder(categories, tf.get("/tf", "/tf")) as (recorder, spin_once):
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
             log("waiting for the node to load its model")
@@ -175,10 +182,10 @@ def _free_domain() -> int:
 
 
 @contextlib.contextmanager
-def _recorder(categories: Sequence[Category]) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+def _recorder(categories: Sequence[Category], tf: str) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     context = Context()
     rclpy.init(context=context)
-    recorder = Recorder("/seqpose_node", context, categories)
+    recorder = Recorder("/seqpose_node", context, categories, tf)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
     try:

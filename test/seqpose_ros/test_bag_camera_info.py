@@ -18,7 +18,7 @@ MILLISECOND = 1_000_000
 
 
 def with_infos(bag: Path, out: Path, change: Callable[[int, Any], Any]) -> Path:
-    """The bag with other camera_info messages: ``change`` takes the number and the message. It is stamped 1 ms before its
+    """The bag with other camera_info messages: ``change`` takes the number and the message, stamped 1 ms before the
     image."""
 
     def edit(topic: str, number: int, message: Any) -> Any:
