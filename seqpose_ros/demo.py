@@ -54,7 +54,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
     out.mkdir(parents=True, exist_ok=True)
     categories = checkpoint.read_config(name).categories
     with Bag(bag_path, categories=categories) as bag:
-        frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
+        frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth, None, f.sequence) for f in bag.frames()]
         run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
         options = ScoringOptions(iou_kinds=(), categories=categories)
         scored = score_frames(frames, run.predictions, bag_path.name, options)

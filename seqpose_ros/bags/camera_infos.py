@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seqpose_ros.bags.clock_resets import ClockResets
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import camera_from_info
 from seqpose_ros.stamps import stamp_nanoseconds
@@ -24,7 +25,7 @@ class CameraInfos:
     :param rectified: as the node's parameter of that name.
     """
 
-    def __init__(self, messages: Sequence[tuple[int, Any]], rectified: bool) -> None:
+    def __init__(self, messages: Sequence[tuple[int, Any]], rectified: bool, resets: ClockResets) -> None:
         problems = [_problem(info, rectified) for _, info in messages]
         #: Why messages cannot be used.
         self.refused = [problem for problem in problems if problem]
@@ -32,9 +33,11 @@ class CameraInfos:
         #: Whether messages of one stamp describe different cameras.
         self.ambiguous = False
         self._all = usable
-        self._by_stamp: dict[int, list[tuple[int, Any]]] = {}
+        self._resets = resets
+        self._by_stamp: dict[tuple[int, int], list[tuple[int, Any]]] = {}
         for time, info in usable:
-            same = self._by_stamp.setdefault(stamp_nanoseconds(info.header.stamp), [])
+            stamp = stamp_nanoseconds(info.header.stamp)
+            same = self._by_stamp.setdefault((resets.sequence(time, stamp), stamp), [])
             self.ambiguous |= bool(same) and not _same_camera(same[-1][1], info)
             same.append((time, info))
 
@@ -46,7 +49,7 @@ class CameraInfos:
 
         :param recorded: time at which the image was recorded, ns. :param stamp: of the image, ns.
         """
-        candidates = self._by_stamp.get(stamp, self._all)
+        candidates = self._by_stamp.get((self._resets.sequence(recorded, stamp), stamp), self._all)
         after = bisect_right(candidates, recorded, key=lambda item: item[0])
         return candidates[max(after - 1, 0)][1]
 

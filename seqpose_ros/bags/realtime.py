@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,9 @@ def summarize_replay(
     stamps = {frame.index: frame.stamp for frame in frames}
     predictions, latencies = predictions_by_index(recording, Timeline(**player_report["timeline"]), stamps)
     sent, state = int(player_report["sent"][image_topic]), recording.diagnostics
+    repeated = sum(count for count in Counter(stamps.values()).values() if count > 1)
+    if not predictions and repeated:
+        raise ReplayError(f"{repeated} of {len(stamps)} images share a stamp, so the node's output has no image")
     if not predictions:
         raise ReplayError(
             f"seqpose_node published nothing for the {sent} images sent: it received "
@@ -78,7 +82,8 @@ def summarize_replay(
     statistics = {
         "frames_sent": sent,
         "frames_processed": len(predictions),
-        "frames_dropped": sent - len(predictions),
+        "frames_dropped": sent - len(predictions) - repeated,
+        "frames_with_repeated_stamp": repeated,
         "frames_refused": int(state.get("images_refused", 0)),
         "latency_ms": {**latency, "max": round(1e3 * max(latencies), 2)},
         "tf_frames": sorted(recording.tf_frames),
@@ -94,9 +99,11 @@ def predictions_by_index(
     """Assign the recorded objects to the frames.
 
     :param stamps: recorded image stamp by frame index, nanoseconds.
-    :return: objects by index of the processed frames, and their latencies in seconds.
+    :return: objects by index of the processed frames, and their latencies in seconds. Frames that share a stamp have
+        none: the output of the node cannot be assigned to one of them.
     """
-    index_of = {timeline.replayed(stamp): index for index, stamp in stamps.items()}
+    shared = {stamp for stamp, count in Counter(stamps.values()).items() if count > 1}
+    index_of = {timeline.replayed(stamp): index for index, stamp in stamps.items() if stamp not in shared}
     known = [stamp for stamp in recording.objects if stamp in index_of]
     predictions = {index_of[stamp]: recording.objects[stamp] for stamp in known}
     return predictions, [recording.latency[stamp] for stamp in known]
