@@ -82,7 +82,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
 def table(report: Mapping[str, Any]) -> str:
     """The figures as aligned lines."""
     rows: dict[str, Any] = {k: v for k, v in report.items() if isinstance(v, (int, float)) or v is None}
-    rows["latency_ms"] = report["latency_ms"]
+    rows["latency_ms"] = report["latency_ms"] or report["latency_not_known"]
     rows["tf_frames"] = f"{len(report['tf_frames'])}: {', '.join(report['tf_frames'])}"
     return align_values(rows)
 

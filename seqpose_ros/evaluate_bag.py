@@ -227,7 +227,7 @@ def _print_run(
     name: str, report: Mapping[str, Any], run: ScoredRun | None, bag: Bag, options: BagEvaluationOptions
 ) -> None:
     shown = {k: v for k, v in report.items() if isinstance(v, (int, float, str)) and k != "explanation"}
-    print(align_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if k in report}}))
+    print(align_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if report.get(k)}}))
     if run is None:
         print("  the bag has no ground truth for these frames: they are not scored")
         for frame, reason in list(bag.skipped_frames.items())[:5]:

@@ -136,4 +136,4 @@ def test_ground_truth_is_that_of_the_images_run(bag_path: Path, tmp_path: Path) 
 def test_outputs_of_a_stamp_that_several_images_have_are_assigned_to_none() -> None:
     timeline = Timeline(0, 1000, 1.0)
     recording = Recording(objects={1100: [], 1200: []}, latency={1100: 0.01, 1200: 0.02})
-    assert predictions_by_index(recording, timeline, {0: 100, 1: 200, 2: 100}) == ({1: []}, [0.02])
+    assert predictions_by_index(recording, timeline, {0: 100, 1: 200, 2: 100}) == ({1: []}, {1: 0.02})
