@@ -101,21 +101,18 @@ def run(
 ) -> Recording:
     """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
 
-    :param image: the recorded image topic; it ends in /compressed if ``compressed``.
+    :param image: the recorded image topic. :param compressed: whether its type is CompressedImage.
     :param parameters: of the node.
     :param report: file for the player's report.
     :param categories: of the node's checkpoint.
     :param transforms: recorded topics named tf and tf_static, if they are in a namespace.
     :raises ReplayError: a process died or was not ready in time, or the node exited with an error.
     """
-    base = image.removesuffix("/compressed")
-    arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
-    tf = {f"/{topic.rpartition('/')[2]}": topic for topic in transforms}
-    for name, topic in tf.items():
-        arguments += ["-r", f"{name}:={topic}"]
+    arguments = _remappings(image, camera_info, compressed, transforms)
     for name, value in {**parameters, "image_transport": "compressed" if compressed else "raw"}.items():
         arguments += ["-p", f"{name}:={value}"]
-    with _recorder(categories, tf.get("/tf", "/tf")) as (recorder, spin_once):
+    tf = next((topic for topic in transforms if topic.endswith("/tf")), "/tf")
+    with _recorder(categories, tf) as (recorder, spin_once):
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
             log("waiting for the node to load its model")
@@ -140,6 +137,19 @@ def run(
     if node.returncode != 0:
         raise ReplayError(f"seqpose_node ended with exit status {node.returncode}")
     return recorder.recording
+
+
+def _remappings(image: str, camera_info: str, compressed: bool, transforms: Sequence[str]) -> list[str]:
+    """Arguments that give the node the recorded topics; see :func:`run`.
+
+    As in image_transport, the node appends /compressed to the topic of compressed images, but not all drivers do.
+    """
+    base = image.removesuffix("/compressed") if compressed else image
+    names = {"image": base, "camera_info": camera_info}
+    if compressed and base == image:
+        names[f"{image}/compressed"] = image
+    names |= {f"/{topic.rpartition('/')[2]}": topic for topic in transforms}
+    return [part for name, topic in names.items() for part in ("-r", f"{name}:={topic}")]
 
 
 def private_ros_environment() -> dict[str, str]:
