@@ -54,13 +54,13 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
     out.mkdir(parents=True, exist_ok=True)
     categories = checkpoint.read_config(name).categories
     with Bag(bag_path, categories=categories) as bag:
-        frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth) for f in bag.frames()]
+        frames = [FrameGroundTruth(f.index, f.stamp, f.ground_truth, None, f.sequence) for f in bag.frames()]
         run = realtime.run(bag, frames, {"checkpoint": name, **parameters}, rate, out)
         options = ScoringOptions(iou_kinds=(), categories=categories)
         scored = score_frames(frames, run.predictions, bag_path.name, options)
         print("drawing")
         video = write_video(out / "demo.mp4", bag.frames(), run.predictions, bag.rate)
-        shown = write_sheet(out / "demo.png", bag.frames(), run.predictions)
+        shown = write_sheet(out / "demo.png", bag.frames(), run.predictions, categories)
         page = write_scene_page(out / "scene.html", bag_path.name, bag.frames(), run.predictions)
     report = {
         **run.statistics,
@@ -82,7 +82,7 @@ def run_demo(bag_path: Path, name: str, out: Path, rate: float, parameters: Mapp
 def table(report: Mapping[str, Any]) -> str:
     """The figures as aligned lines."""
     rows: dict[str, Any] = {k: v for k, v in report.items() if isinstance(v, (int, float)) or v is None}
-    rows["latency_ms"] = report["latency_ms"]
+    rows["latency_ms"] = report["latency_ms"] or report["latency_not_known"]
     rows["tf_frames"] = f"{len(report['tf_frames'])}: {', '.join(report['tf_frames'])}"
     return align_values(rows)
 

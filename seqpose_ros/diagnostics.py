@@ -146,5 +146,13 @@ class NodeDiagnostics:
         return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
 
+def is_status_of(status: DiagnosticStatus, node: str) -> bool:
+    """Whether a node published this status: its name is ``<node name>: <component>``.
+
+    :param node: fully qualified name; a leading slash is ignored.
+    """
+    return status.name.partition(":")[0].lstrip("/") == node.lstrip("/")
+
+
 def _format(value: float) -> str:
     return f"{value:.4g}"

@@ -204,17 +204,18 @@ def evaluate(options: BagEvaluationOptions) -> int:
                 report["realtime"] = {"error": str(error)}
                 print(f"evaluate_bag: --realtime failed: {error}", file=sys.stderr)
                 status = 1
-        if options.video:
-            _write_video(bag, predictions, options)
+        # Figures first: pictures may fail, for example without space on the disk.
+        path = options.out / "report.json"
+        write_json(path, report)
+        print(f"\nwritten to {path}")
         if options.report and run is None:
             print("no report is written: the bag has no ground truth", file=sys.stderr)
         elif options.report:
             scored = {name: run for name, run in runs.items() if run is not None}
-            path = write_report(options.out / "report", options.evaluation(scored, bag))
-            print(f"report written to {path}")
-    path = options.out / "report.json"
-    write_json(path, report)
-    print(f"\nwritten to {path}")
+            page = write_report(options.out / "report", options.evaluation(scored, bag))
+            print(f"report written to {page}")
+        if options.video:
+            _write_video(bag, predictions, options)
     return status
 
 
@@ -226,7 +227,7 @@ def _print_run(
     name: str, report: Mapping[str, Any], run: ScoredRun | None, bag: Bag, options: BagEvaluationOptions
 ) -> None:
     shown = {k: v for k, v in report.items() if isinstance(v, (int, float, str)) and k != "explanation"}
-    print(align_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if k in report}}))
+    print(align_values({**shown, **{k: report[k] for k in ("step_ms", "latency_ms") if report.get(k)}}))
     if run is None:
         print("  the bag has no ground truth for these frames: they are not scored")
         for frame, reason in list(bag.skipped_frames.items())[:5]:
@@ -275,7 +276,7 @@ def _write_video(bag: Bag, predictions: BagPredictions, options: BagEvaluationOp
     least = options.scoring.recall_score
     drawn = {index: [o for o in objects if o.reaches(least)] for index, objects in predictions.objects.items()}
     write_video(options.out / "video.mp4", bag.frames(), drawn, bag.rate)
-    write_sheet(options.out / "frames.png", bag.frames(), drawn)
+    write_sheet(options.out / "frames.png", bag.frames(), drawn, bag.categories)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

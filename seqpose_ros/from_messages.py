@@ -53,8 +53,10 @@ def camera_from_info(info: Any, rectified: bool) -> Camera:
         camera = Camera.from_matrix(matrix, info.width, info.height, distortion, fisheye)
         if info.roi.width and info.roi.height:
             camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
-        if max(info.binning_x, info.binning_y) > 1:
-            camera = camera.resized(camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1))
+        across, down = max(info.binning_x, 1), max(info.binning_y, 1)
+        if max(across, down) > 1:  # columns and rows beyond a multiple of the binning are not sent
+            width, height = camera.width // across, camera.height // down
+            camera = camera.cropped(0, 0, width * across, height * down).resized(width, height)
     except ValueError as error:
         raise InputError("camera_info", f"camera_info cannot be used: {shorten(str(error))}") from error
     _check_plausible(camera)

@@ -25,7 +25,7 @@ from seqpose_ros.bags.bag import Bag, BagFrame
 from seqpose_ros.bags.reader import BagError
 from seqpose_ros.bags.scoring import FrameGroundTruth
 from seqpose_ros.from_messages import matrix_from_transform
-from seqpose_ros.stamps import seconds
+from seqpose_ros.stamps import seconds, stamp_nanoseconds
 
 #: Transforms are kept by their stamps, which can span more time than the recording: a simulation faster than real time.
 _ALL = Duration(seconds=2**31 - 1)
@@ -65,8 +65,11 @@ def predict_bag(
     plane_of = support_planes(bag, support) if support else lambda frame: None
     run = BagPredictions([], {}, [])
     missing: Counter[str] = Counter()
-    estimator.reset()
+    sequence = None
     for frame in tqdm(bag.frames(), total=len(bag), unit="frame", disable=not sys.stderr.isatty()):
+        if frame.sequence != sequence:
+            estimator.reset()
+            sequence = frame.sequence
         pose, plane = camera_pose(frame), plane_of(frame)
         missing.update(pose=pose is None, plane=plane is None)
         options: dict[str, Any] = {"support_plane": plane} if support else {}
@@ -78,7 +81,7 @@ def predict_bag(
             continue
         run.step_seconds.append(time.perf_counter() - begin)
         run.objects[frame.index] = objects
-        run.frames.append(FrameGroundTruth(frame.index, frame.stamp, frame.ground_truth, plane))
+        run.frames.append(FrameGroundTruth(frame.index, frame.stamp, frame.ground_truth, plane, frame.sequence))
     if not run.frames:
         reasons = [f"{name}: {reason}" for name, reason in bag.skipped_frames.items()] + bag.damage
         raise BagError(f"no image of {bag.path} can be used; {reasons[0] if reasons else 'it has none'}")
@@ -110,18 +113,22 @@ def support_planes(bag: Bag, support: SupportFrame) -> Callable[[BagFrame], Supp
 
 def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray | None]:
     """The (4, 4) transform from camera to ``fixed_frame`` of a frame, None where the bag's tf does not have it."""
-    buffer = Buffer(cache_time=_ALL)
+    buffers = [Buffer(cache_time=_ALL) for _ in range(bag.resets.count + 1)]  # of each sequence
     refused: list[str] = []
-    for raw, static in bag.transforms():
-        store = buffer.set_transform_static if static else buffer.set_transform
+    for recorded, raw, static in bag.transforms():
         try:
             transforms = deserialize_message(raw, TFMessage).transforms
         except (RuntimeError, MemoryError) as error:  # what rclpy raises for damaged bytes
             refused.append(f"{len(raw)} bytes are not a tf2_msgs/TFMessage: {error}")
             continue
         for transform in transforms:
+            sequence = bag.resets.sequence(recorded, stamp_nanoseconds(transform.header.stamp))
             try:
-                store(transform, "bag")
+                if static:  # it remains until it is replaced
+                    for buffer in buffers[sequence:]:
+                        buffer.set_transform_static(transform, "bag")
+                else:
+                    buffers[sequence].set_transform(transform, "bag")
             except TransformException as error:
                 refused.append(str(error))
     if refused:
@@ -129,7 +136,9 @@ def camera_poses(bag: Bag, fixed_frame: str) -> Callable[[BagFrame], np.ndarray 
 
     def pose(frame: BagFrame) -> np.ndarray | None:
         try:
-            stamped = buffer.lookup_transform(fixed_frame, frame.frame_id, Time(nanoseconds=frame.stamp))
+            stamped = buffers[frame.sequence].lookup_transform(
+                fixed_frame, frame.frame_id, Time(nanoseconds=frame.stamp)
+            )
         except TransformException:
             return None
         return matrix_from_transform(stamped.transform)

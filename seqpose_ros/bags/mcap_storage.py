@@ -65,7 +65,8 @@ class McapStorage:
             self._file.close()
             raise
         self.connections = [self._connection(key) for key in self._channels]
-        filled = [block for block in self._blocks if block.channels is None or block.channels]
+        # A chunk without messages declares the times 0.
+        filled = [b for b in self._blocks if b.channels or (b.channels is None and b.end > 0)]
         self.times = (min(b.start for b in filled), max(b.end for b in filled)) if filled else None
 
     def close(self) -> None:
@@ -142,6 +143,7 @@ class McapStorage:
             or (len(self._schemas), len(self._channels)) != expected[1:3]
             or len(self._blocks) != expected[5]
             or (expected[0] and not self._blocks)  # messages outside chunks have no index
+            or expected[0] != sum(self._counts.values())  # the numbers of messages by channel are optional
         ):
             self._schemas, self._channels, self._counts, self._blocks = {}, {}, Counter(), []
             return False

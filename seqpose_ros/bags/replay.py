@@ -26,6 +26,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import CATEGORIES, Category, ObjectPose
+from seqpose_ros.diagnostics import is_status_of
 from seqpose_ros.from_messages import objects_from_detections
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -52,10 +53,12 @@ class Recording:
 class Recorder(Node):
     """Records the outputs of one ``seqpose_node``.
 
-    :param categories: of the node's checkpoint.
+    :param categories: of the node's checkpoint. :param tf: the topic that its /tf is remapped to.
     """
 
-    def __init__(self, node_name: str, context: Context, categories: Sequence[Category] = CATEGORIES) -> None:
+    def __init__(
+        self, node_name: str, context: Context, categories: Sequence[Category] = CATEGORIES, tf: str = "/tf"
+    ) -> None:
         super().__init__("seqpose_recorder", context=context)
         self.recording = Recording()
         self._node_name, self._categories = node_name, categories
@@ -64,7 +67,7 @@ class Recorder(Node):
         deep = QoSProfile(depth=1000)
         on_detections: Any = self._on_detections  # rclpy passes the message info to a callback with two arguments
         self.create_subscription(Detection3DArray, f"{node_name}/detections", on_detections, deep)
-        self.create_subscription(TFMessage, "/tf", self._on_transforms, deep)
+        self.create_subscription(TFMessage, tf, self._on_transforms, deep)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, deep)
 
     def _on_detections(self, message: Detection3DArray, info: dict[str, int]) -> None:
@@ -80,7 +83,7 @@ class Recorder(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(self._node_name.lstrip("/")):
+            if is_status_of(status, self._node_name):
                 self.recording.diagnostics = {v.key: v.value for v in status.values} | {"message": status.message}
 
 
@@ -93,21 +96,23 @@ def run(
     rate: float,
     report: Path,
     categories: Sequence[Category] = CATEGORIES,
+    transforms: Sequence[str] = (),
     log: Callable[[str], None] = print,
 ) -> Recording:
     """Replay ``bag`` into a ``seqpose_node`` and record what it publishes.
 
-    :param image: the recorded image topic; it ends in /compressed if ``compressed``.
+    :param image: the recorded image topic. :param compressed: whether its type is CompressedImage.
     :param parameters: of the node.
     :param report: file for the player's report.
     :param categories: of the node's checkpoint.
+    :param transforms: recorded topics named tf and tf_static, if they are in a namespace.
     :raises ReplayError: a process died or was not ready in time, or the node exited with an error.
     """
-    base = image.removesuffix("/compressed")
-    arguments = ["-r", f"image:={base}", "-r", f"camera_info:={camera_info}"]
+    arguments = _remappings(image, camera_info, compressed, transforms)
     for name, value in {**parameters, "image_transport": "compressed" if compressed else "raw"}.items():
         arguments += ["-p", f"{name}:={value}"]
-    with _recorder(categories) as (recorder, spin_once):
+    tf = next((topic for topic in transforms if topic.endswith("/tf")), "/tf")
+    with _recorder(categories, tf) as (recorder, spin_once):
         node = _start("seqpose_ros.node", ["--ros-args", *arguments])
         try:
             log("waiting for the node to load its model")
@@ -132,6 +137,19 @@ def run(
     if node.returncode != 0:
         raise ReplayError(f"seqpose_node ended with exit status {node.returncode}")
     return recorder.recording
+
+
+def _remappings(image: str, camera_info: str, compressed: bool, transforms: Sequence[str]) -> list[str]:
+    """Arguments that give the node the recorded topics; see :func:`run`.
+
+    As in image_transport, the node appends /compressed to the topic of compressed images, but not all drivers do.
+    """
+    base = image.removesuffix("/compressed") if compressed else image
+    names = {"image": base, "camera_info": camera_info}
+    if compressed and base == image:
+        names[f"{image}/compressed"] = image
+    names |= {f"/{topic.rpartition('/')[2]}": topic for topic in transforms}
+    return [part for name, topic in names.items() for part in ("-r", f"{name}:={topic}")]
 
 
 def private_ros_environment() -> dict[str, str]:
@@ -174,10 +192,10 @@ def _free_domain() -> int:
 
 
 @contextlib.contextmanager
-def _recorder(categories: Sequence[Category]) -> Iterator[tuple[Recorder, Callable[[], None]]]:
+def _recorder(categories: Sequence[Category], tf: str) -> Iterator[tuple[Recorder, Callable[[], None]]]:
     context = Context()
     rclpy.init(context=context)
-    recorder = Recorder("/seqpose_node", context, categories)
+    recorder = Recorder("/seqpose_node", context, categories, tf)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(recorder)
     try:

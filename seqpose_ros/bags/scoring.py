@@ -28,12 +28,14 @@ _UNKNOWN_YAW = 1.0
 class FrameGroundTruth:
     """Ground truth of one image: its index in the bag, stamp in nanoseconds, objects; None if it has no label.
 
-    ``support_plane`` is the plane that the predictions were fused with; None = RGB only, or not known."""
+    ``support_plane`` is the plane that the predictions were fused with; None = RGB only, or not known.
+    ``sequence`` is that of :class:`seqpose_ros.bags.bag.BagFrame`."""
 
     index: int
     stamp: int
     objects: list[ObjectPose] | None
     support_plane: SupportPlane | None = None
+    sequence: int = 0
 
 
 def is_yaw_known(ground_truth: ObjectPose) -> bool:
@@ -68,7 +70,8 @@ def score_frames(
     Heights above the support plane are added to the results if any frame has one.
 
     :param predictions: by frame index.
-    :param bag: its name; the image_path of a result is ``<bag>/<frame index>``.
+    :param bag: its name; the image_path of a result is ``<bag>/<frame index>``, and ``<bag>/<sequence>/<frame index>``
+        after a reset of the clock, so that each sequence is a clip.
     """
     frames = list(frames)
     with_plane = any(f.support_plane is not None for f in frames)
@@ -78,7 +81,7 @@ def score_frames(
             predictions[f.index],
             options.categories,
             image_id=f.index,
-            image_path=f"{bag}/{f.index:06d}",
+            image_path=f"{bag}/{f.sequence}/{f.index:06d}" if f.sequence else f"{bag}/{f.index:06d}",
             stamp=seconds(f.stamp),
             **({HEIGHTS: _heights(f.objects, f.support_plane)} if with_plane else {}),
         )

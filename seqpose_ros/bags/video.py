@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from seqpose_core import ObjectPose
+from seqpose_core import CATEGORIES, Category, ObjectPose
 from seqpose_core.metrics.errors import match_detections
 from seqpose_core.visualize import GROUND_TRUTH, Style, draw_objects, hstack_images
 from seqpose_ros.bags.bag import BagFrame
@@ -37,12 +37,14 @@ def write_video(
 ) -> Path:
     """Write :func:`draw_frame` of every frame as MP4, or as GIF if ffmpeg is not available.
 
+    The size is that of the first frame; frames of another size are fitted into it.
+
     :param predictions: by frame index; frames without an entry were dropped.
     :return: the file written: ``path``, or the same path with suffix .gif.
     """
     import imageio.v2 as imageio  # only needed for videos; some distributions have an older version without v2
 
-    pictures = (draw_frame(frame, predictions.get(frame.index)) for frame in frames)
+    pictures = _of_one_size(draw_frame(frame, predictions.get(frame.index)) for frame in frames)
     try:
         import imageio_ffmpeg
 
@@ -58,28 +60,51 @@ def write_video(
     return path
 
 
-def write_sheet(path: Path, frames: Iterable[BagFrame], predictions: Mapping[int, Sequence[ObjectPose]]) -> list[int]:
+def write_sheet(
+    path: Path,
+    frames: Iterable[BagFrame],
+    predictions: Mapping[int, Sequence[ObjectPose]],
+    categories: Sequence[Category] = CATEGORIES,
+) -> list[int]:
     """Write the best frames as one PNG, ground truth next to the prediction; return their indices.
 
-    One processed frame is selected from each third of the clip: that with the largest sum over detected objects of
+    One frame is selected from each third of the processed ones: that with the largest sum over detected objects of
     1 - distance / 10 cm from the ground truth.
+
+    :param predictions: by frame index; frames without an entry were dropped.
+    :param categories: of ground truth and predictions.
     """
+    third_of = {index: rank * _SHEET_ROWS // len(predictions) for rank, index in enumerate(sorted(predictions))}
     best: dict[int, tuple[float, BagFrame]] = {}
     for frame in frames:
-        if frame.index not in predictions:
+        third = third_of.get(frame.index)
+        if third is None:
             continue
-        third = min(frame.index * _SHEET_ROWS // max(len(predictions), 1), _SHEET_ROWS - 1)
-        result = frame_result(frame.ground_truth or [], predictions[frame.index])
-        errors = match_detections([result], min_score=0.0)
+        result = frame_result(frame.ground_truth or [], predictions[frame.index], categories)
+        errors = match_detections([result], min_score=0.0, categories=categories)
         score = float(np.clip(1.0 - errors.centimetres[errors.detected] / 10.0, 0.0, None).sum())
         if third not in best or score > best[third][0]:
             best[third] = (score, frame)
     chosen = [best[third][1] for third in sorted(best)]
-    rows = [draw_frame(frame, predictions[frame.index]) for frame in chosen]
-    sheet = np.concatenate(rows, axis=0)
+    rows = _of_one_size(draw_frame(frame, predictions[frame.index]) for frame in chosen)
+    sheet = np.concatenate(list(rows), axis=0)
     if not cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise OSError(f"could not write {path}")
     return [frame.index for frame in chosen]
+
+
+def _of_one_size(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Fit pictures (H, W, 3) into the size of the first one, with black borders."""
+    size: tuple[int, int] | None = None
+    for picture in pictures:
+        size = size or (picture.shape[0], picture.shape[1])
+        if picture.shape[:2] != size:
+            scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+            height, width = (max(int(scale * side), 1) for side in picture.shape[:2])
+            fitted = np.zeros((*size, 3), np.uint8)
+            fitted[:height, :width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            picture = fitted
+        yield picture
 
 
 def _crop_to_even(picture: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from seqpose_core import Camera
+from seqpose_ros.diagnostics import is_status_of
 from seqpose_ros.images import image_fields
 from seqpose_ros.stamps import stamp_nanoseconds
 
@@ -109,7 +110,7 @@ class Client:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(NODE.lstrip("/")):
+            if is_status_of(status, NODE):
                 self.diagnostics = {v.key: v.value for v in status.values} | {"message": status.message}
 
     def spin(self, seconds: float) -> None:

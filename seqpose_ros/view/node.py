@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from seqpose_core.grasping import Grasp
+from seqpose_ros.diagnostics import is_status_of
 from seqpose_ros.errors import InputError
 from seqpose_ros.from_messages import matrix_from_pose, object_from_message, objects_from_array
 from seqpose_ros.images import decode
@@ -116,7 +117,7 @@ class ViewNode(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(self._target.lstrip("/")):
+            if is_status_of(status, self._target):
                 self.state.diagnostics = {value.key: value.value for value in status.values}
                 self.state.message = status.message
                 self.changed = True

@@ -99,12 +99,10 @@ def test_every_image_has_the_camera_pose_of_its_stamp(period: float, frame: str,
     assert [None if matrix is None else matrix[0, 3] for matrix in poses] == pytest.approx(list(range(41)))
 
 
-def test_raw_images_in_a_sqlite_bag_are_read(tmp_path: Path, bag_path: Path) -> None:
+def test_raw_images_in_a_sqlite_bag_are_read(tmp_path: Path) -> None:
     store = typestore()
     picture = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    info = None
-    with Bag(bag_path) as bag:
-        info = bag._first_info
+    info = MessageBuilder(store, 90).camera_info(CAMERA, 5 * 10**9)
     with Writer(tmp_path / "raw", version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
         images = writer.add_connection("/cam", "sensor_msgs/msg/Image", typestore=store)
         infos = writer.add_connection("/info", "sensor_msgs/msg/CameraInfo", typestore=store)

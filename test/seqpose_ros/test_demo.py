@@ -51,7 +51,7 @@ def test_predictions_are_assigned_to_frames_and_dropped_frames_have_none() -> No
         objects={timeline.replayed(200): [mug], 5: []}, latency={timeline.replayed(200): 0.03, 5: 9.0}
     )
     predictions, latencies = predictions_by_index(recording, timeline, {0: 100, 1: 200, 2: 300})
-    assert (predictions, latencies) == ({1: [mug]}, [0.03])
+    assert (predictions, latencies) == ({1: [mug]}, {1: 0.03})
 
 
 def test_a_node_that_dies_during_the_replay_is_reported_with_its_exit_status() -> None:

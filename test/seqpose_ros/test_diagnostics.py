@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 
-from seqpose_ros.diagnostics import NodeDiagnostics
+from seqpose_ros.diagnostics import NodeDiagnostics, is_status_of
 from seqpose_ros.problems import ERROR, OK, PROBLEM_LIFETIME, STALE, WARN
 
 
@@ -108,3 +109,18 @@ def test_one_kind_of_problem_is_logged_every_5_seconds(rig: Rig) -> None:
         rig.node.report_problem("size", "wrong size")
         rig.time += 1.0
     assert rig.log == ["wrong size"] * 3  # at 0, 5 and 10 s
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("seqpose: stream", True),
+        ("/seqpose: stream", True),
+        ("seqpose2: stream", False),
+        ("seqpose/left: stream", False),
+        ("robot/seqpose: stream", False),
+        ("seq", False),
+    ],
+)
+def test_a_status_is_of_the_node_whose_full_name_precedes_the_colon(name: str, same: bool) -> None:
+    assert is_status_of(DiagnosticStatus(name=name), "/seqpose") == same

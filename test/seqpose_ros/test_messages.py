@@ -258,6 +258,16 @@ def test_region_of_interest_and_binning_change_the_intrinsics() -> None:
     assert (camera.cx, camera.cy) == ((220 + 0.5) / 2 - 0.5, (200 + 0.5) / 2 - 0.5)
 
 
+def test_binning_of_an_odd_size_leaves_out_the_last_pixels() -> None:
+    message = info()
+    message.width, message.height, message.binning_x, message.binning_y = 641, 482, 2, 4
+    camera = camera_from_info(message, False)
+    # 641 / 2 and 482 / 4, rounded down; each pixel has 2 columns and 4 rows of the sensor, so f is 600 / 2 and 610 / 4.
+    assert (camera.width, camera.height) == (320, 120)
+    assert (camera.fx, camera.fy) == pytest.approx((300, 152.5))
+    assert (camera.cx, camera.cy) == pytest.approx(((320 + 0.5) / 2 - 0.5, (240 + 0.5) / 4 - 0.5))
+
+
 def test_an_unusable_camera_is_refused_with_a_reason() -> None:
     uncalibrated = info()
     uncalibrated.k = np.zeros(9)
