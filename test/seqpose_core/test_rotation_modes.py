@@ -202,8 +202,8 @@ def test_an_ambiguous_yaw_gives_two_modes_and_not_their_mean() -> None:
     # Several modes may end near the same yaw and share its probability.
     found = Rotation.from_matrix(prediction.modes[0, 0].detach().double().numpy())
     probability = prediction.mode_logits[0, 0].detach().softmax(-1).double().numpy()
-    for truth in ground_truth:
-        near = (found.inv() * Rotation.from_matrix(truth.double().numpy())).magnitude() < math.radians(20)
+    for wanted in ground_truth:
+        near = (found.inv() * Rotation.from_matrix(wanted.double().numpy())).magnitude() < math.radians(20)
         assert probability[near].sum() == pytest.approx(0.5, abs=0.1)
 
 
