@@ -6,10 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from ros_rig import restore_ros_environment
+from std_msgs.msg import Header
 
 from seqpose_ros import fuzz, soak
 from seqpose_ros.load import EstimatorLoader
@@ -77,6 +80,32 @@ def test_estimators_of_one_loader_share_the_engine_and_not_the_memory(weights: P
     assert first is not second
     other = load(Settings(checkpoint=str(weights), memory_frames=0))
     assert other.engine is not first.engine
+
+
+@pytest.mark.parametrize(
+    ("changed", "failure"),
+    [
+        ({}, []),
+        ({"images_refused_encoding": "1"}, ["1 images were refused as encoding, expected 2"]),
+        (
+            {"images_received": "4", "images_refused_encoding": "1"},  # the subscription kept a newer one only
+            ["1 images were replaced by newer ones, so that counts differ: the load is too high"],
+        ),
+        (
+            {"images_dropped": "2", "images_processed": "1"},
+            ["2 images were replaced by newer ones, so that counts differ: the load is too high"],
+        ),
+    ],
+)
+def test_fuzz_distinguishes_wrong_outcomes_from_images_that_newer_ones_replaced(
+    changed: dict[str, str], failure: list[str]
+) -> None:
+    client: Any = SimpleNamespace(header=Header)
+    run = fuzz.NodeFuzz(client, client, np.random.default_rng(0))
+    run.expected.update({"processed": 3, "encoding": 2})
+    counts = {"images_received": "5", "images_dropped": "0", "images_processed": "3", "images_refused_encoding": "2"}
+    run.check_counts(counts | changed)
+    assert run.failures == failure
 
 
 @pytest.mark.slow
