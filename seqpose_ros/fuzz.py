@@ -34,7 +34,7 @@ from seqpose_ros.stress.rig import Client, NodeProcess, StressError, image_messa
 CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
 MAX_MEMORY_GROWTH = 50.0  # megabytes of the node, after its first 100 messages
 _ANSWER_TIMEOUT = 20.0  # seconds
-_REFUSAL_TIME = 0.1  # seconds that the node gets to take an image that it refuses
+_REFUSAL_TIME = 0.3  # seconds that the node gets to take an image that it refuses, beside other programs
 _ORDER_TIME = 0.01  # seconds between camera_info and image, which DDS delivers in any order
 
 
