@@ -34,7 +34,7 @@ from seqpose_ros.stress.rig import Client, NodeProcess, StressError, image_messa
 CAMERA = Camera(90.0, 92.0, 31.0, 23.0, 64, 48)
 MAX_MEMORY_GROWTH = 50.0  # megabytes of the node, after its first 100 messages
 _ANSWER_TIMEOUT = 20.0  # seconds
-_REFUSAL_TIME = 0.3  # seconds that the node gets to take an image that it refuses, beside other programs
+_REFUSAL_TIME = 0.1  # seconds that the node gets to take an image that it refuses
 _ORDER_TIME = 0.01  # seconds between camera_info and image, which DDS delivers in any order
 
 
@@ -117,11 +117,11 @@ class NodeFuzz:
 
     def check_counts(self, diagnostics: dict[str, str]) -> None:
         """Compare the counts of the node with the expected ones."""
-        # The subscription and the node keep the newest image only.
+        # Lost on the way, or replaced: the subscription and the node keep the newest image only.
         unread = self.expected.total() - int(diagnostics["images_received"])
         replaced = unread + int(diagnostics["images_dropped"])
         if replaced:
-            text = f"{replaced} images were replaced by newer ones, so that counts differ: the load is too high"
+            text = f"{replaced} images did not arrive or were replaced by newer ones, so that counts differ"
             self.failures.append(text)
             return
         processed = int(diagnostics["images_processed"])
