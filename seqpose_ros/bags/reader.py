@@ -83,11 +83,6 @@ class BagReader:
         """Recorded time of the first message, nanoseconds."""
         return min((s.times[0] for s in self._storages if s.times), default=0)
 
-    @property
-    def duration(self) -> int:
-        """Nanoseconds from the first message to the last."""
-        return max((s.times[1] for s in self._storages if s.times), default=0) - self.start_time
-
     def messages(self, topics: Collection[Topic]) -> Iterator[tuple[Topic, int, bytes]]:
         """(topic, recorded time in ns, serialized message) of these topics, in recorded order.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from bag_rig import FRAMES
 from foreign_bag_rig import READ, assert_complete, content
 from mcap_rig import McapFile
@@ -40,4 +39,3 @@ def test_a_chunk_without_messages_does_not_change_the_start_of_the_recording(bag
     with BagReader(bag) as reader:
         # The first camera_info is recorded 1 microsecond after the transform of the frame, which is left out here.
         assert reader.start_time == EPOCH * 10**9 + 1000
-        assert reader.duration * 1e-9 == pytest.approx(0.1 * (FRAMES - 1), abs=1e-5)
